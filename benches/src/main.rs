@@ -1,0 +1,3 @@
+//! Measures what Groundcrew promises.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Groundcrew plugin count-machines.

@@ -1,0 +1,1 @@
+//! Groundcrew plugin restart-by-group.

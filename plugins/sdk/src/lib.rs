@@ -1,0 +1,1 @@
+//! Write Groundcrew plugins in Rust.

@@ -1,0 +1,3 @@
+//! Run sandboxed WASM runbooks against fleets of Fly Machines.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Embeddable runner of sandboxed WASM runbooks for fleets of Fly Machines.

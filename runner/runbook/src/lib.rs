@@ -1,0 +1,1 @@
+//! The language of Groundcrew runbooks: text in, checked runbook and diagnostics out.

@@ -1,0 +1,1 @@
+//! The fleet model served over HTTP as Fly's Machines API.
