@@ -1,0 +1,58 @@
+//! The cache of compiled plugins: a private directory of our own.
+//!
+//! Compiled code is trusted wholly when it is loaded, so it is only ever written here by this
+//! program, from a component that it compiled itself, into a directory that nobody else can write
+//! to. Files from elsewhere are never accepted. A cache that cannot be used is not used.
+
+use std::io::Read;
+
+use cap_std::fs::{Dir, MetadataExt, OpenOptions, OpenOptionsExt};
+use thiserror::Error;
+
+/// Why a directory is not used as the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the directory of compiled plugins {0}")]
+pub struct CacheError(String);
+
+/// See the module.
+#[derive(Debug)]
+pub struct CompiledCache {
+    directory: Dir,
+}
+
+impl CompiledCache {
+    /// Uses `directory`.
+    ///
+    /// # Errors
+    /// If it is not ours, or others can write to it.
+    pub fn new(directory: Dir) -> Result<Self, CacheError> {
+        let found = directory.dir_metadata().map_err(|e| CacheError(format!("cannot be read: {e}")))?;
+        if found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(CacheError("belongs to another user".to_owned()));
+        }
+        if found.mode() & 0o022 != 0 {
+            return Err(CacheError(format!("can be written to by others (mode {:o})", found.mode() & 0o777)));
+        }
+        Ok(Self { directory })
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let mut file = self.directory.open(format!("{key}.cwasm")).ok()?;
+        let found = file.metadata().ok()?;
+        let ours = found.is_file() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0;
+        let mut code = Vec::new();
+        (ours && file.read_to_end(&mut code).is_ok()).then_some(code)
+    }
+
+    /// Written aside and renamed, so that nobody reads half a file. Failing to is not an error:
+    /// the plugin is compiled again next time.
+    pub(crate) fn put(&self, key: &str, code: &[u8]) {
+        let aside = format!("{key}.{}.new", std::process::id());
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = self.directory.open_with(&aside, &options).and_then(|mut file| std::io::Write::write_all(&mut file, code));
+        if let Err(e) = written.and_then(|()| self.directory.rename(&aside, &self.directory, format!("{key}.cwasm"))) {
+            tracing::debug!("the compiled plugin is not kept: {e}");
+        }
+    }
+}

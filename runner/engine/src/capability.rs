@@ -1,0 +1,172 @@
+//! A capability: one interface that plugins may import, in four parts. Ours and an embedder's own
+//! go through this one trait.
+//!
+//! 1. its interface and how it is linked ([`Capability::link`]);
+//! 2. its rows in the operations table ([`Capability::operations`]);
+//! 3. and 4. its executor, live and on a fork ([`Capability::executor`]).
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Linker, LinkerInstance, Lower};
+
+use crate::bindings::Failure;
+use crate::clock::{BoxFuture, Clock};
+use crate::effect::{EffectId, Outcome, Request, Row};
+use crate::guest::Guest;
+use crate::journal::Mode;
+use crate::target::Target;
+
+/// One capability of the host.
+pub trait Capability: Send + Sync + 'static {
+    /// Its name in grants: `machines`.
+    fn name(&self) -> &'static str;
+
+    /// Its interface with the version: `groundcrew:host/machines@0.1.0`.
+    fn interface(&self) -> &'static str;
+
+    /// Its rows in the operations table. Each name starts with the capability's.
+    fn operations(&self) -> &'static [Row];
+
+    /// Links the interface's functions.
+    ///
+    /// # Errors
+    /// If a name is linked twice.
+    fn link(&self, linking: &mut Linking<'_>) -> wasmtime::Result<()>;
+
+    /// What performs the capability's effects for one run.
+    ///
+    /// # Errors
+    /// Why the run cannot be admitted: the target lacks something. Nothing has happened.
+    fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String>;
+}
+
+/// What an executor is made for.
+#[derive(Clone)]
+pub struct Setting {
+    /// The run's id.
+    pub run: Arc<str>,
+    /// Where it acts.
+    pub target: Target,
+    /// On the target itself, or on a fork of it.
+    pub mode: Mode,
+    /// The run's clock; virtual on a fork.
+    pub clock: Arc<dyn Clock>,
+    /// Seeds every jitter.
+    pub seed: u64,
+}
+
+/// An effect on its way.
+#[derive(Debug, Clone)]
+pub struct Effect {
+    /// Goes out with every request that the effect causes.
+    pub id: EffectId,
+    /// What is asked for.
+    pub request: Arc<Request>,
+    /// What [`Executor::prepare`] found.
+    pub baseline: Option<Value>,
+    /// Fires when the effect should end early. Waits obey; what has been sent is not unsent.
+    pub cancel: CancellationToken,
+}
+
+/// Something the host does of its own accord when a step ends.
+#[derive(Debug, Clone)]
+pub struct Afterwards {
+    /// What is done.
+    pub request: Request,
+}
+
+/// Performs effects. One per capability and run; effects of all steps run concurrently.
+pub trait Executor: Send + Sync + 'static {
+    /// The process group that an effect's subject belongs to, for grants that name groups; none
+    /// if the capability has no such thing.
+    fn group<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+        let _ = effect;
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Whether [`Executor::prepare`] has something to read first.
+    fn prepares(&self, row: &Row) -> bool {
+        let _ = row;
+        false
+    }
+
+    /// Reads what makes it possible to find out later whether a write happened. Before the intent.
+    fn prepare<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<Value>, Failure>> {
+        let _ = effect;
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Performs one effect, with whatever retries and reconciliation it takes.
+    fn perform(&self, effect: Effect) -> BoxFuture<'_, Outcome>;
+
+    /// What a step still holds and has to give back when it ends.
+    fn left_behind(&self, step: &str) -> Vec<Afterwards> {
+        let _ = step;
+        Vec::new()
+    }
+}
+
+/// Links the functions of one interface.
+pub struct Linking<'a> {
+    instance: LinkerInstance<'a, Guest>,
+}
+
+impl<'a> Linking<'a> {
+    pub(crate) fn new(linker: &'a mut Linker<Guest>, interface: &str) -> wasmtime::Result<Self> {
+        Ok(Self { instance: linker.instance(interface)? })
+    }
+
+    /// Links `name`, which submits what `request` makes of its arguments and returns an operation
+    /// id, and `take-<name>`, which takes the answer as a `T`.
+    ///
+    /// # Errors
+    /// If one of the two is linked already.
+    pub fn operation<P, T>(&mut self, name: &str, request: impl Fn(P) -> Request + Send + Sync + 'static) -> wasmtime::Result<()>
+    where
+        P: ComponentNamedList + Lift + 'static,
+        T: ComponentType + Lower + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.submission(name, request)?;
+        let operation = name.to_owned();
+        self.function(&format!("take-{name}"), move |guest, (number,): (u64,)| {
+            let taken: Result<T, Failure> = guest.take(number, &operation)?;
+            Ok((taken,))
+        })
+    }
+
+    /// Links `name` alone: submits, and returns an operation id.
+    ///
+    /// # Errors
+    /// If it is linked already.
+    pub fn submission<P>(&mut self, name: &str, request: impl Fn(P) -> Request + Send + Sync + 'static) -> wasmtime::Result<()>
+    where
+        P: ComponentNamedList + Lift + 'static,
+    {
+        self.function(name, move |guest, arguments: P| Ok((guest.submit(request(arguments))?,)))
+    }
+
+    /// Links a function that has no effect on the world.
+    ///
+    /// # Errors
+    /// If it is linked already.
+    pub fn function<P, R>(&mut self, name: &str, body: impl Fn(&mut Guest, P) -> wasmtime::Result<R> + Send + Sync + 'static) -> wasmtime::Result<()>
+    where
+        P: ComponentNamedList + Lift + 'static,
+        R: ComponentNamedList + Lower + 'static,
+    {
+        self.instance.func_wrap(name, move |mut store: wasmtime::StoreContextMut<'_, Guest>, arguments: P| body(store.data_mut(), arguments))
+    }
+
+    pub(crate) fn instance(&mut self) -> &mut LinkerInstance<'a, Guest> {
+        &mut self.instance
+    }
+}
+
+/// A typed argument list as the arguments of a request.
+pub fn arguments<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}

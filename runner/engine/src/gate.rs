@@ -1,0 +1,361 @@
+//! The gate: the one door that every effect passes, in this order:
+//!
+//! **granted? → within limits? → write down the intent → which world? → do it → write down the
+//! outcome → deliver.**
+//!
+//! There is one gate per attempt of a step. It holds the step's grant; the world (the target, or
+//! a fork of it) is chosen once per run, by the executors that [`RunShared`] carries, so nothing
+//! here or in a plugin can tell a rehearsal from the real thing. Deliberately absent: any request
+//! to the outside, any retry, any knowledge of what an operation means.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::bindings::Failure;
+use crate::capability::{Effect, Executor};
+use crate::clock::{Busy, Clock, Parked, millis};
+use crate::effect::{EffectId, Kind, Outcome, Request};
+use crate::grant::Effective;
+use crate::journal::{Decision, Draft, JournalError, Mode, Writer};
+
+/// What all steps of a run share.
+pub(crate) struct RunShared {
+    pub(crate) id: Arc<str>,
+    pub(crate) mode: Mode,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) journal: Writer,
+    /// By capability. Which world they act on was decided when they were made.
+    pub(crate) executors: HashMap<&'static str, Arc<dyn Executor>>,
+    /// No more forward writes; waits end early; cleaning up goes on.
+    pub(crate) interrupt: CancellationToken,
+}
+
+impl RunShared {
+    /// Holds a virtual clock in place; nothing otherwise.
+    pub(crate) fn busy(&self) -> Option<Busy> {
+        self.clock.as_virtual().map(crate::clock::VirtualClock::busy)
+    }
+}
+
+/// See the module.
+pub(crate) struct Gate {
+    run: Arc<RunShared>,
+    step: Arc<str>,
+    grants: BTreeMap<&'static str, Effective>,
+    state: Mutex<State>,
+    arrived: Notify,
+    /// Ends this step's waits, by an interrupt or by the step's own end.
+    ending: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    /// Effects under way.
+    running: HashMap<u64, CancellationToken>,
+    /// Settled, not yet delivered, in the order in which they settled.
+    ready: VecDeque<(u64, Outcome)>,
+    /// The Machines that this step has written to: the blast radius.
+    written: HashSet<(String, String)>,
+    in_doubt: Vec<u64>,
+    parked: Option<Parked>,
+    last: u64,
+}
+
+impl Gate {
+    pub(crate) fn new(run: Arc<RunShared>, step: Arc<str>, grants: BTreeMap<&'static str, Effective>) -> Arc<Self> {
+        let ending = run.interrupt.child_token();
+        Arc::new(Self { run, step, grants, state: Mutex::default(), arrived: Notify::new(), ending })
+    }
+
+    pub(crate) fn step(&self) -> &str {
+        &self.step
+    }
+
+    pub(crate) fn run(&self) -> &RunShared {
+        &self.run
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes everything that the plugin submitted since it last blocked. Intents that need
+    /// nothing to be read first are committed together; then the effects are under way.
+    pub(crate) async fn submit(self: &Arc<Self>, batch: Vec<(u64, Request)>) -> Result<(), JournalError> {
+        let mut drafts = Vec::with_capacity(batch.len());
+        let (mut go, mut denied, mut ask) = (Vec::new(), Vec::new(), Vec::new());
+        let mut durable = false;
+        for (number, request) in batch {
+            let effect = self.effect(number, request);
+            match self.granted(&effect.request) {
+                Err(failure) => {
+                    let outcome = Outcome::failed(failure);
+                    drafts.push(Draft::intended(&self.step, number, Decision::Denied, false, &effect.request, None));
+                    drafts.push(Draft::settled(&self.step, number, &outcome));
+                    denied.push((number, outcome));
+                }
+                Ok(()) if self.asks_first(&effect) => ask.push(effect),
+                Ok(()) => match self.within_limits(&effect.request) {
+                    Err(failure) => {
+                        let outcome = Outcome::failed(failure);
+                        drafts.push(Draft::intended(&self.step, number, Decision::Denied, false, &effect.request, None));
+                        drafts.push(Draft::settled(&self.step, number, &outcome));
+                        denied.push((number, outcome));
+                    }
+                    Ok(()) => {
+                        durable |= effect.request.row.kind == Kind::Write;
+                        drafts.push(Draft::intended(&self.step, number, Decision::Allowed, false, &effect.request, None));
+                        go.push(effect);
+                    }
+                },
+            }
+        }
+        self.write_down(drafts, durable).await?;
+        for (number, outcome) in denied {
+            self.arrive(number, outcome);
+        }
+        for effect in go {
+            self.spawn(effect, Gate::perform);
+        }
+        for effect in ask {
+            self.spawn(effect, Gate::ask_then_perform);
+        }
+        Ok(())
+    }
+
+    /// Blocks until something is settled, journals what is about to be delivered, and returns it
+    /// with the plugin's new `now`. Empty when nothing is under way.
+    pub(crate) async fn next(&self, max: usize) -> Result<(Vec<(u64, Outcome)>, u64), JournalError> {
+        loop {
+            let parked = {
+                let mut state = self.state();
+                let idle = state.running.is_empty() && state.ready.is_empty();
+                match self.run.clock.as_virtual() {
+                    // In a rehearsal the guest always comes last at an instant, so that it sees
+                    // all that happened then, whatever order threads ran in.
+                    Some(clock) if !idle => {
+                        let (parked, sleep) = clock.park();
+                        if !state.ready.is_empty() {
+                            parked.wake();
+                        }
+                        state.parked = Some(parked);
+                        Some(sleep)
+                    }
+                    Some(_) | None => None,
+                }
+            };
+            if let Some(sleep) = parked {
+                sleep.await;
+            }
+            if let Some(failure) = self.run.journal.failure() {
+                return Err(failure);
+            }
+            let (batch, idle) = {
+                let mut state = self.state();
+                state.parked = None;
+                let count = state.ready.len().min(max.max(1));
+                let batch: Vec<_> = state.ready.drain(..count).collect();
+                (batch, state.running.is_empty())
+            };
+            let now = millis(self.run.clock.now());
+            if !batch.is_empty() {
+                let effects = batch.iter().map(|(number, _)| *number).collect();
+                // Not waited for: no later intent can become durable before this.
+                self.run.journal.append(vec![Draft::delivered(&self.step, effects, now)]);
+                return Ok((batch, now));
+            }
+            if idle {
+                return Ok((batch, now));
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Asks for one effect to end early.
+    pub(crate) fn cancel(&self, number: u64) {
+        if let Some(token) = self.state().running.get(&number) {
+            token.cancel();
+        }
+    }
+
+    /// Ends the step: waits end early, what was sent is seen to its end, and what the step still
+    /// holds is given back, under the host's own name.
+    pub(crate) async fn finish(self: &Arc<Self>) -> Result<Vec<u64>, JournalError> {
+        self.ending.cancel();
+        loop {
+            let (batch, _) = self.next(usize::MAX).await?;
+            if batch.is_empty() {
+                break;
+            }
+        }
+        let mut drafts = Vec::new();
+        let mut effects = Vec::new();
+        for executor in self.run.executors.values() {
+            for left in executor.left_behind(&self.step) {
+                let number = self.state().last + 1;
+                let mut effect = self.effect(number, left.request);
+                effect.cancel = CancellationToken::new();
+                drafts.push(Draft::intended(&self.step, number, Decision::Allowed, true, &effect.request, None));
+                effects.push(effect);
+            }
+        }
+        if !drafts.is_empty() {
+            self.write_down(drafts, true).await?;
+            for effect in effects {
+                self.spawn(effect, Gate::perform);
+            }
+            while !self.next(usize::MAX).await?.0.is_empty() {}
+        }
+        Ok(std::mem::take(&mut self.state().in_doubt))
+    }
+
+    fn effect(&self, number: u64, request: Request) -> Effect {
+        let waits = request.row.waits;
+        let cancel = if waits { self.ending.child_token() } else { CancellationToken::new() };
+        let mut state = self.state();
+        state.last = state.last.max(number);
+        state.running.insert(number, cancel.clone());
+        drop(state);
+        let id = EffectId { run: self.run.id.clone(), step: self.step.clone(), number };
+        Effect { id, request: Arc::new(request), baseline: None, cancel }
+    }
+
+    /// **Granted?** By the step's grant as met with the plugin's request and the policy.
+    fn granted(&self, request: &Request) -> Result<(), Failure> {
+        let row = request.row;
+        if !row.verb.is_empty() {
+            let capability = row.capability();
+            let grant = self.grants.get(capability).ok_or_else(|| Failure::Denied(format!("the step has no grant for `{capability}`")))?;
+            grant.allows(request).map_err(Failure::Denied)?;
+        }
+        if Effective::counts(request) && self.run.interrupt.is_cancelled() {
+            return Err(Failure::Cancelled("the run is being interrupted; nothing more is sent".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether something has to be read before the request can be decided or written down.
+    fn asks_first(&self, effect: &Effect) -> bool {
+        let row = effect.request.row;
+        let capability = row.capability();
+        let group = effect.request.subject.is_some() && self.grants.get(capability).is_some_and(Effective::asks_group);
+        group || self.run.executors.get(capability).is_some_and(|executor| executor.prepares(row))
+    }
+
+    /// **Within limits?** The blast radius.
+    fn within_limits(&self, request: &Request) -> Result<(), Failure> {
+        let (Some(app), Some(subject)) = (&request.app, &request.subject) else { return Ok(()) };
+        let Some(grant) = self.grants.get(request.row.capability()) else { return Ok(()) };
+        if !Effective::counts(request) {
+            return Ok(());
+        }
+        let mut state = self.state();
+        let machine = (app.clone(), subject.clone());
+        if !state.written.contains(&machine) {
+            grant.allows_one_more(state.written.len()).map_err(Failure::Denied)?;
+            state.written.insert(machine);
+        }
+        Ok(())
+    }
+
+    /// **Write down** the intent or the outcome. Reads need no sync of their own.
+    async fn write_down(&self, drafts: Vec<Draft>, durable: bool) -> Result<(), JournalError> {
+        if durable {
+            self.run.journal.commit(drafts).await
+        } else {
+            self.run.journal.append(drafts);
+            Ok(())
+        }
+    }
+
+    fn spawn<F>(self: &Arc<Self>, effect: Effect, work: fn(Arc<Self>, Effect) -> F)
+    where
+        F: Future<Output = Result<(), JournalError>> + Send + 'static,
+    {
+        // A place in the present instant's order is taken here, in the order of submission.
+        let ticket = self.run.clock.as_virtual().map(crate::clock::VirtualClock::ticket);
+        let gate = self.clone();
+        tokio::spawn(async move {
+            let _busy = match ticket {
+                Some(ticket) => Some(ticket.turn().await),
+                None => None,
+            };
+            if work(gate.clone(), effect).await.is_err() {
+                // Everyone who waits finds the journal's failure when woken.
+                gate.wake();
+            }
+        });
+    }
+
+    /// What could not be decided at once: the group is looked up, the baseline is read; then the
+    /// intent, alone or with whatever else is written at that moment.
+    async fn ask_then_perform(self: Arc<Self>, mut effect: Effect) -> Result<(), JournalError> {
+        let number = effect.id.number;
+        let decided = self.ask(&mut effect).await;
+        match decided.and_then(|()| self.granted(&effect.request)).and_then(|()| self.within_limits(&effect.request)) {
+            Ok(()) => {
+                let intent = Draft::intended(&self.step, number, Decision::Allowed, false, &effect.request, effect.baseline.as_ref());
+                self.write_down(vec![intent], effect.request.row.kind == Kind::Write).await?;
+                self.perform(effect).await
+            }
+            Err(failure) => {
+                let outcome = Outcome::failed(failure);
+                let intent = Draft::intended(&self.step, number, Decision::Denied, false, &effect.request, None);
+                self.run.journal.append(vec![intent, Draft::settled(&self.step, number, &outcome)]);
+                self.arrive(number, outcome);
+                Ok(())
+            }
+        }
+    }
+
+    async fn ask(&self, effect: &mut Effect) -> Result<(), Failure> {
+        let capability = effect.request.row.capability();
+        let Some(executor) = self.run.executors.get(capability) else { return Ok(()) };
+        if let Some(grant) = self.grants.get(capability)
+            && grant.asks_group()
+            && let Some(group) = executor.group(effect).await?
+        {
+            grant.allows_group(&group).map_err(Failure::Denied)?;
+        }
+        if executor.prepares(effect.request.row) {
+            effect.baseline = executor.prepare(effect).await?;
+        }
+        Ok(())
+    }
+
+    /// **Which world?** The executor's. **Do it. Write down the outcome.**
+    async fn perform(self: Arc<Self>, effect: Effect) -> Result<(), JournalError> {
+        let number = effect.id.number;
+        let row = effect.request.row;
+        let outcome = match self.run.executors.get(row.capability()) {
+            Some(executor) => executor.perform(effect).await,
+            None => Outcome::failed(Failure::other("no-executor", format!("nothing performs `{}`", row.name))),
+        };
+        self.write_down(vec![Draft::settled(&self.step, number, &outcome)], row.kind == Kind::Write).await?;
+        self.arrive(number, outcome);
+        Ok(())
+    }
+
+    /// **Deliver**, when the plugin asks next.
+    fn arrive(&self, number: u64, outcome: Outcome) {
+        let mut state = self.state();
+        state.running.remove(&number);
+        if outcome.in_doubt {
+            state.in_doubt.push(number);
+        }
+        state.ready.push_back((number, outcome));
+        drop(state);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let parked = self.state().parked.clone();
+        match parked {
+            Some(parked) => parked.wake(),
+            None => self.arrived.notify_one(),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What a step may do: the meeting of what the plugin asks for, what its step grants and what the
+//! operator's policy allows. (What the component imports bounds it once more: a function that is
+//! not imported cannot be called.)
+
+use std::collections::BTreeMap;
+
+use globset::{Glob, GlobMatcher};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{Kind, Request};
+
+/// A grant of one capability, as a runbook or a policy writes it. A field that is not given
+/// means *nothing* in a step's grant and *anything* in a policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CapabilityGrant {
+    /// Verbs of the operations table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verbs: Option<Vec<String>>,
+    /// Patterns of app names (`web`, `web-*`, `*`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apps: Option<Vec<String>>,
+    /// Process groups; not given in a step's grant means every group of the apps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
+    /// How many different Machines may be written to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_machines: Option<u32>,
+}
+
+/// The operator's own limits. A runbook can never widen them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// By capability, whatever the target.
+    #[serde(default)]
+    pub grant: BTreeMap<String, CapabilityGrant>,
+    /// By target, then by capability: on top of the above.
+    #[serde(default)]
+    pub target: BTreeMap<String, TargetPolicy>,
+}
+
+/// The part of a policy that concerns one target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetPolicy {
+    /// By capability.
+    #[serde(default)]
+    pub grant: BTreeMap<String, CapabilityGrant>,
+}
+
+impl Policy {
+    fn limits(&self, target: &str, capability: &str) -> impl Iterator<Item = &CapabilityGrant> {
+        let here = self.target.get(target).and_then(|t| t.grant.get(capability));
+        self.grant.get(capability).into_iter().chain(here)
+    }
+}
+
+/// What a step may do with one capability, after everyone has been heard.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    verbs: Vec<String>,
+    /// One list per party; a name must match in each.
+    apps: Vec<Vec<Pattern>>,
+    groups: Vec<Vec<String>>,
+    max_machines: Option<u32>,
+    /// Who denied a verb that the plugin asked for.
+    policy_denied: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Pattern {
+    text: String,
+    glob: GlobMatcher,
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {
+    texts
+        .iter()
+        .map(|text| match Glob::new(text) {
+            Ok(glob) => Ok(Pattern { text: text.clone(), glob: glob.compile_matcher() }),
+            Err(e) => Err(format!("`{text}` is not a pattern of app names: {}", e.kind())),
+        })
+        .collect()
+}
+
+impl Effective {
+    /// Meets a step's grant with the plugin's request and the policy.
+    ///
+    /// # Errors
+    /// The text of a pattern that is none.
+    pub fn meet(capability: &str, granted: &CapabilityGrant, requested: &[String], policy: &Policy, target: &str) -> Result<Self, String> {
+        let mut verbs: Vec<String> = granted.verbs.clone().unwrap_or_default();
+        verbs.retain(|verb| requested.contains(verb));
+        let mut apps = vec![patterns(granted.apps.as_deref().unwrap_or_default())?];
+        let mut groups: Vec<Vec<String>> = granted.groups.clone().into_iter().collect();
+        let mut max_machines = granted.max_machines;
+        let mut policy_denied = Vec::new();
+        for limit in policy.limits(target, capability) {
+            if let Some(allowed) = &limit.verbs {
+                policy_denied.extend(verbs.iter().filter(|verb| !allowed.contains(verb)).cloned());
+                verbs.retain(|verb| allowed.contains(verb));
+            }
+            if let Some(allowed) = &limit.apps {
+                apps.push(patterns(allowed)?);
+            }
+            groups.extend(limit.groups.clone());
+            max_machines = match (max_machines, limit.max_machines) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        Ok(Self { verbs, apps, groups, max_machines, policy_denied })
+    }
+
+    /// Whether the verb of a request is granted, and its app if it names one.
+    ///
+    /// # Errors
+    /// The missing grant in words.
+    pub fn allows(&self, request: &Request) -> Result<(), String> {
+        let verb = request.row.verb;
+        let capability = request.row.capability();
+        if !self.verbs.iter().any(|v| v == verb) {
+            return Err(if self.policy_denied.iter().any(|v| v == verb) {
+                format!("the operator's policy does not allow `{verb}` of `{capability}` on this target")
+            } else {
+                format!("the step's grant for `{capability}` does not have the verb `{verb}`")
+            });
+        }
+        match &request.app {
+            Some(app) => self.allows_app(app),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether an app is covered.
+    ///
+    /// # Errors
+    /// The missing grant in words.
+    pub fn allows_app(&self, app: &str) -> Result<(), String> {
+        match self.apps.iter().position(|list| !list.iter().any(|p| p.glob.is_match(app))) {
+            None => Ok(()),
+            Some(0) => Err(format!("the step's grant does not cover the app `{app}` (it covers {})", self.list(0))),
+            Some(which) => Err(format!("the operator's policy does not cover the app `{app}` (it covers {})", self.list(which))),
+        }
+    }
+
+    fn list(&self, which: usize) -> String {
+        match self.apps.get(which) {
+            Some(list) if !list.is_empty() => list.iter().map(|p| format!("`{}`", p.text)).collect::<Vec<_>>().join(", "),
+            Some(_) | None => "none".to_owned(),
+        }
+    }
+
+    /// Whether a process group has to be known before a request can be decided.
+    pub fn asks_group(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    /// Whether a process group is covered.
+    ///
+    /// # Errors
+    /// The missing grant in words.
+    pub fn allows_group(&self, group: &str) -> Result<(), String> {
+        match self.groups.iter().find(|list| !list.iter().any(|g| g == group)) {
+            None => Ok(()),
+            Some(list) => Err(format!("the grant does not cover the process group `{group}` (it covers {})", quoted(list))),
+        }
+    }
+
+    /// Whether a write on one more Machine stays within the blast radius, `written` being those
+    /// written to so far.
+    ///
+    /// # Errors
+    /// The limit in words.
+    pub fn allows_one_more(&self, written: usize) -> Result<(), String> {
+        match self.max_machines {
+            Some(max) if written >= max as usize => {
+                Err(format!("the grant allows writes on at most {max} Machines, and {written} have been written to"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The grant as the journal keeps it.
+    pub fn to_json(&self) -> serde_json::Value {
+        let apps: Vec<Vec<&str>> = self.apps.iter().map(|l| l.iter().map(|p| p.text.as_str()).collect()).collect();
+        serde_json::json!({ "verbs": self.verbs, "apps": apps, "groups": self.groups, "max_machines": self.max_machines })
+    }
+
+    /// The verbs that are left.
+    pub fn verbs(&self) -> &[String] {
+        &self.verbs
+    }
+
+    /// Whether the row's verb counts as a forward write for this grant.
+    pub(crate) fn counts(request: &Request) -> bool {
+        request.row.kind == Kind::Write && !request.row.housekeeping
+    }
+}
+
+/// Names in backticks, with commas between them.
+pub(crate) fn quoted(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::Row;
+
+    static RESTART: Row = Row {
+        name: "machines.restart",
+        kind: Kind::Write,
+        verb: "restart",
+        idempotent: false,
+        housekeeping: false,
+        waits: false,
+        in_doubt: "",
+        undo: None,
+        fork: "",
+        projection: &[],
+    };
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    fn grant(verbs: &[&str], apps: &[&str]) -> CapabilityGrant {
+        CapabilityGrant { verbs: Some(strings(verbs)), apps: Some(strings(apps)), groups: None, max_machines: Some(3) }
+    }
+
+    fn meet(step: &CapabilityGrant, requested: &[&str], policy: &Policy) -> Effective {
+        Effective::meet("machines", step, &strings(requested), policy, "production").unwrap()
+    }
+
+    fn restart(app: &str) -> Request {
+        Request::new(&RESTART).on(app.to_owned(), "m1".to_owned())
+    }
+
+    #[test]
+    fn a_verb_needs_the_request_the_grant_and_the_policy() {
+        let free = Policy::default();
+        assert!(meet(&grant(&["restart"], &["web"]), &["restart"], &free).allows(&restart("web")).is_ok());
+        assert!(meet(&grant(&["restart"], &["web"]), &["list"], &free).allows(&restart("web")).is_err());
+        assert!(meet(&grant(&["list"], &["web"]), &["restart", "list"], &free).allows(&restart("web")).is_err());
+        let policy: Policy = toml::from_str("[target.production.grant.machines]\nverbs = [\"list\"]").unwrap();
+        let refused = meet(&grant(&["restart"], &["web"]), &["restart"], &policy).allows(&restart("web")).unwrap_err();
+        assert!(refused.contains("policy"), "{refused}");
+    }
+
+    #[test]
+    fn an_app_must_be_covered_by_everyone() {
+        let policy: Policy = toml::from_str("[grant.machines]\napps = [\"web-*\"]").unwrap();
+        let met = meet(&grant(&["restart"], &["*"]), &["restart"], &policy);
+        assert!(met.allows(&restart("web-1")).is_ok());
+        assert!(met.allows(&restart("billing")).unwrap_err().contains("policy"));
+        let nothing = CapabilityGrant { apps: None, ..grant(&["restart"], &[]) };
+        assert!(meet(&nothing, &["restart"], &Policy::default()).allows(&restart("web")).is_err());
+    }
+
+    #[test]
+    fn the_smaller_blast_radius_counts() {
+        let policy: Policy = toml::from_str("[grant.machines]\nmax_machines = 2").unwrap();
+        let met = meet(&grant(&["restart"], &["*"]), &["restart"], &policy);
+        assert!(met.allows_one_more(1).is_ok());
+        assert!(met.allows_one_more(2).is_err());
+    }
+}

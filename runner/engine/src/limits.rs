@@ -1,0 +1,63 @@
+//! Every bound on a plugin and a step, in one table. Each is tested at its value and one past it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The bounds of one run. They are pinned in the run's header, because a replay must meet the
+/// same ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of linear memory that a plugin may have.
+    pub memory_bytes: usize,
+    /// Units of fuel (about one WebAssembly instruction each) that one attempt of a step may use.
+    pub fuel: u64,
+    /// Bytes of stack that a plugin may use.
+    pub stack_bytes: usize,
+    /// Operations submitted and not yet delivered, of one step.
+    pub operations_in_flight: usize,
+    /// Operations of one step in all.
+    pub operations: u64,
+    /// Bytes of answers held for a plugin that it has not taken.
+    pub result_bytes: usize,
+    /// Bytes of a plugin's output, or of a problem.
+    pub output_bytes: usize,
+    /// Bytes of one submission's arguments.
+    pub request_bytes: usize,
+    /// Bytes of a note; a longer one is cut.
+    pub note_bytes: usize,
+    /// Notes, items and announcements of one step; more are dropped, and that is noted once.
+    pub notes: u64,
+    /// Bytes of a component.
+    pub component_bytes: usize,
+    /// How long one attempt of a step may take by the run's clock, if the runbook says nothing.
+    pub step_timeout: Duration,
+    /// How long a plugin may take to describe itself, in fuel.
+    pub describe_fuel: u64,
+    /// How long the end of an interrupted run may take.
+    pub cleanup_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 64 << 20,
+            // Twenty thousand million: about half a minute of pure computing, a thousand times
+            // what a restart of 5,000 Machines needs.
+            fuel: 20_000_000_000,
+            // wasmtime's default.
+            stack_bytes: 512 << 10,
+            operations_in_flight: 10_000,
+            operations: 1_000_000,
+            result_bytes: 64 << 20,
+            output_bytes: 8 << 20,
+            request_bytes: 64 << 10,
+            note_bytes: 4 << 10,
+            notes: 100_000,
+            component_bytes: 16 << 20,
+            step_timeout: Duration::from_secs(3600),
+            describe_fuel: 200_000_000,
+            cleanup_timeout: Duration::from_secs(60),
+        }
+    }
+}

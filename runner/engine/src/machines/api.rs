@@ -1,0 +1,74 @@
+//! What the capability `machines` needs of a world: few requests, each sent once. `http.rs`
+//! answers them from Fly, `fork.rs` from a model. What to do when an answer is missing or bad is
+//! decided above, in `executor.rs`, for both alike.
+
+use std::time::Duration;
+
+use groundcrew_fleet::api::{Event, Lease, Machine, OrgMachine, WaitQuery, WaitResponse};
+
+use crate::bindings::Failure;
+use crate::bindings::machines::{RestartOptions, StopOptions};
+use crate::clock::BoxFuture;
+use crate::effect::EffectId;
+
+/// A request that did not work out.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble {
+    pub(super) failure: Failure,
+    /// Whether the request may have had its effect all the same.
+    pub(super) may_have_happened: bool,
+    /// Whether the same request may work a moment later.
+    pub(super) transient: bool,
+    /// How long the service asked us to wait.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Trouble {
+    pub(super) fn refused(failure: Failure) -> Self {
+        Self { failure, may_have_happened: false, transient: false, retry_after: None }
+    }
+}
+
+/// A write on one Machine.
+#[derive(Debug, Clone)]
+pub(super) enum Command {
+    Start,
+    Stop(StopOptions),
+    Restart(RestartOptions),
+    Suspend,
+    Signal(String),
+    Cordon,
+    Uncordon,
+}
+
+/// Every Machine of the organisation, and the regions that did not answer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Everything {
+    pub(super) machines: Vec<OrgMachine>,
+    pub(super) missing_regions: Vec<String>,
+}
+
+/// One Machine, for whose sake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) effect: &'a EffectId,
+    pub(super) app: &'a str,
+    pub(super) id: &'a str,
+}
+
+pub(super) type Answer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
+
+/// See the module.
+pub(super) trait Api: Send + Sync + 'static {
+    fn list<'a>(&'a self, effect: &'a EffectId, app: &'a str) -> Answer<'a, Vec<Machine>>;
+    fn list_organisation<'a>(&'a self, effect: &'a EffectId) -> Answer<'a, Everything>;
+    fn get<'a>(&'a self, at: At<'a>) -> Answer<'a, Machine>;
+    fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>>;
+    fn command<'a>(&'a self, at: At<'a>, command: &'a Command, nonce: Option<&'a str>) -> Answer<'a, ()>;
+    /// None: the time is up.
+    fn wait<'a>(&'a self, at: At<'a>, query: &'a WaitQuery, timeout: Duration) -> Answer<'a, Option<WaitResponse>>;
+    /// Acquires, or with a nonce refreshes.
+    fn lease<'a>(&'a self, at: At<'a>, ttl: Duration, description: &'a str, nonce: Option<&'a str>) -> Answer<'a, Lease>;
+    fn held_lease<'a>(&'a self, at: At<'a>) -> Answer<'a, Option<Lease>>;
+    fn release<'a>(&'a self, at: At<'a>, nonce: &'a str) -> Answer<'a, ()>;
+}

@@ -1,0 +1,200 @@
+//! The capability `machines`: Fly Machines.
+//!
+//! `mod.rs` has its rows of the operations table and its linking; `executor.rs` performs effects,
+//! with retries and reconciliation; `watch.rs` waits; `leases.rs` keeps leases alive; `api.rs` is
+//! what they need of a world, and `http.rs` and `fork.rs` are the two worlds.
+
+mod api;
+mod executor;
+mod fork;
+mod http;
+mod leases;
+mod limiter;
+mod summary;
+mod watch;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bindings::machines::{
+    Done, Event, Filter, Healthy, HealthyOptions, Machine, MachinePage, RestartOptions, Scope, StopOptions, WaitOptions, Waited,
+};
+use crate::capability::{Capability, Executor, Linking, Setting, arguments};
+use crate::effect::{Kind, Request, Row};
+use crate::journal::Mode;
+
+pub use http::EFFECT_HEADER;
+
+const INTERFACE: &str = "groundcrew:host/machines@0.1.0";
+
+const READ: Row = Row {
+    name: "",
+    kind: Kind::Read,
+    verb: "list",
+    idempotent: true,
+    housekeeping: false,
+    waits: false,
+    in_doubt: "asked again",
+    undo: None,
+    fork: "answered by the fork, exact once the app is copied",
+    projection: &[],
+};
+
+const WAIT: Row = Row { verb: "wait", waits: true, fork: "virtual time passes; start and check times are assumed", ..READ };
+
+const WRITE: Row = Row { kind: Kind::Write, fork: "the model's transition", in_doubt: "the state", projection: &["state", "host_status"], ..READ };
+
+const LEASE: Row = Row {
+    kind: Kind::Write,
+    verb: "lease",
+    housekeeping: true,
+    in_doubt: "owner and description of the lease",
+    fork: "held in the fork; none is taken on the target",
+    ..READ
+};
+
+/// The rows of the operations table.
+pub(crate) static ROWS: [Row; 14] = [
+    Row { name: "machines.list", projection: &["id", "state", "group", "region", "image-digest", "host-status", "standbys"], ..READ },
+    Row { name: "machines.get", projection: &["state", "group", "region", "image-digest", "host-status", "standbys"], ..READ },
+    Row { name: "machines.events", ..READ },
+    Row { name: "machines.start", verb: "start", undo: Some("machines.stop"), ..WRITE },
+    Row { name: "machines.stop", verb: "stop", undo: Some("machines.start"), ..WRITE },
+    Row {
+        name: "machines.restart",
+        verb: "restart",
+        idempotent: false,
+        in_doubt: "an exit with requested_stop, newer than the newest event before the intent; to be sure that it did not happen, our lease is taken anew; without the lease: cannot be found out",
+        ..WRITE
+    },
+    Row { name: "machines.suspend", verb: "suspend", undo: Some("machines.start"), ..WRITE },
+    Row { name: "machines.signal", verb: "signal", idempotent: false, in_doubt: "cannot be found out", fork: "nothing changes", ..WRITE },
+    Row { name: "machines.cordon", verb: "cordon", in_doubt: "the flag", undo: Some("machines.uncordon"), ..WRITE },
+    Row { name: "machines.uncordon", verb: "cordon", in_doubt: "the flag", undo: Some("machines.cordon"), ..WRITE },
+    Row { name: "machines.wait", ..WAIT },
+    Row { name: "machines.wait-healthy", ..WAIT },
+    Row { name: "machines.lease", undo: Some("machines.release"), ..LEASE },
+    Row { name: "machines.release", ..LEASE },
+];
+
+fn row(name: &'static str) -> &'static Row {
+    // Each name below stands in the table above; a test walks them.
+    ROWS.iter().find(|row| row.operation() == name).unwrap_or(&ROWS[0])
+}
+
+/// What a listing is as an answer, before it is taken in pages.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Listing {
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) missing_regions: Vec<String>,
+}
+
+/// The arguments of `list`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ListArguments {
+    pub(crate) scope: Scope,
+    pub(crate) filter: Filter,
+}
+
+/// How many Machines one page may hold: the contract says 1,000.
+const PAGE: u32 = 1000;
+
+/// See the module.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Machines;
+
+impl Capability for Machines {
+    fn name(&self) -> &'static str {
+        "machines"
+    }
+
+    fn interface(&self) -> &'static str {
+        INTERFACE
+    }
+
+    fn operations(&self) -> &'static [Row] {
+        &ROWS
+    }
+
+    fn link(&self, linking: &mut Linking<'_>) -> wasmtime::Result<()> {
+        linking.submission("list", |(scope, filter): (Scope, Filter)| {
+            let all = ListArguments { scope, filter };
+            match &all.scope {
+                Scope::App(app) => Request::new(row("list")).in_app(app.clone()).with(arguments(&all)),
+                Scope::Organisation => Request::new(row("list")).with(arguments(&all)),
+            }
+        })?;
+        linking.function("take-list", |guest, (number, offset, max): (u64, u32, u32)| {
+            let page = guest.take_part(number, "list", |listing: &mut Listing| {
+                let total = listing.machines.len();
+                let start = (offset as usize).min(total);
+                let end = start.saturating_add(max.clamp(1, PAGE) as usize).min(total);
+                let machines = listing.machines.get(start..end).unwrap_or_default().to_vec();
+                let page = MachinePage { machines, total: u32::try_from(total).unwrap_or(u32::MAX), missing_regions: listing.missing_regions.clone() };
+                (page, end == total)
+            })?;
+            Ok((page,))
+        })?;
+        linking.operation::<(String, String), Machine>("get", on("get"))?;
+        linking.operation::<(String, String, u32), Vec<Event>>("events", |(app, id, limit)| {
+            Request::new(row("events")).on(app, id).with(limit.clamp(1, 50).into())
+        })?;
+        for name in ["start", "suspend", "cordon", "uncordon"] {
+            linking.operation::<(String, String), Done>(name, on(name))?;
+        }
+        linking.operation::<(String, String, StopOptions), Done>("stop", with("stop"))?;
+        linking.operation::<(String, String, RestartOptions), Done>("restart", with("restart"))?;
+        linking.operation::<(String, String, String), Done>("signal", with("signal"))?;
+        linking.operation::<(String, String, WaitOptions), Waited>("wait", with("wait"))?;
+        linking.operation::<(String, String, HealthyOptions), Healthy>("wait-healthy", with("wait-healthy"))?;
+        linking.operation::<(String, String), ()>("lease", on("lease"))?;
+        linking.operation::<(String, String), ()>("release", on("release"))
+    }
+
+    fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
+        let http = Arc::new(http::Http::new(&setting.target)?);
+        let api: Arc<dyn api::Api> = match setting.mode {
+            Mode::Perform => http,
+            Mode::Rehearsal => Arc::new(fork::Fork::new(http, setting.clock.clone(), setting.seed)),
+        };
+        Ok(executor::Executing::start(api, setting))
+    }
+}
+
+fn on(name: &'static str) -> impl Fn((String, String)) -> Request {
+    move |(app, id)| Request::new(row(name)).on(app, id)
+}
+
+fn with<T: Serialize>(name: &'static str) -> impl Fn((String, String, T)) -> Request {
+    move |(app, id, options)| Request::new(row(name)).on(app, id).with(arguments(&options))
+}
+
+/// Gives back the leases that a run which is gone still holds, as its journal tells: for each
+/// Machine, the lease is looked at first, and released only if it is that run's.
+pub(crate) async fn release_abandoned(
+    target: &crate::target::Target,
+    run: &str,
+    held: &[(String, String)],
+) -> Result<Vec<(String, String, Result<bool, crate::bindings::Failure>)>, String> {
+    let http = http::Http::new(target)?;
+    let mut done = Vec::new();
+    for (number, (app, id)) in held.iter().enumerate() {
+        let effect = crate::effect::EffectId { run: run.into(), step: "cancel".into(), number: number as u64 + 1 };
+        let at = api::At { effect: &effect, app, id };
+        done.push((app.clone(), id.clone(), leases::release_if_ours(&http, at, run).await));
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_row() {
+        for name in ["list", "get", "events", "start", "stop", "restart", "suspend", "signal", "cordon", "uncordon", "wait", "wait-healthy", "lease", "release"] {
+            assert_eq!(row(name).operation(), name);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Waiting for a Machine: for a state, by Fly's long polls; for its health, by reading it.
+//!
+//! Both fail fast. A Machine that has failed, that exits by itself or starts over and over, or
+//! whose host is gone will not become what was asked for; nobody has to wait until the timeout.
+
+use std::time::Duration;
+
+use groundcrew_fleet::Time;
+use groundcrew_fleet::api::{CheckResult, Event, Machine, WaitQuery};
+use jiff::Timestamp;
+
+use super::api::At;
+use super::executor::Executing;
+use super::http::LONGEST_WAIT;
+use crate::bindings::Failure;
+use crate::bindings::machines::{Healthy, HealthyOptions, WaitOptions, Waited};
+use crate::capability::Effect;
+use crate::clock::{after, between};
+
+/// No wait may be longer. (The contract.)
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// The first long polls are short, so that a Machine that has failed is noticed soon; then they
+/// grow to what Fly allows.
+const FIRST_POLL: Duration = Duration::from_secs(2);
+
+/// How often a Machine is read for its health: often at first (Fly allows five reads a second),
+/// then once in two seconds.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// What the newest events say of a Machine, since `baseline`.
+struct Since<'a> {
+    start: Option<&'a Event>,
+    /// The newest exit that nobody asked for.
+    own_exit: Option<&'a Event>,
+    own_exits: usize,
+}
+
+fn since<'a>(machine: &'a Machine, baseline: Option<&str>) -> Since<'a> {
+    let newer = || machine.events.iter().filter(|e| baseline.is_none_or(|b| e.id.as_str() > b));
+    let own = || newer().filter(|e| e.kind == "exit" && !e.requested_stop());
+    Since {
+        start: newer().filter(|e| e.kind == "start").max_by(|a, b| a.id.cmp(&b.id)),
+        own_exit: own().max_by(|a, b| a.id.cmp(&b.id)),
+        own_exits: own().count(),
+    }
+}
+
+/// Why a Machine will not get there.
+fn hopeless(machine: &Machine, since: &Since<'_>, wanted: &[String]) -> Option<Failure> {
+    let wants = |state: &str| wanted.iter().any(|w| w == state);
+    if machine.host_status == "unreachable" {
+        return Some(Failure::Unavailable("the Machine's host is unreachable".to_owned()));
+    }
+    if wants("settled") || wants(&machine.state) {
+        return None;
+    }
+    if machine.state == "failed" {
+        return Some(Failure::Application(format!("the Machine has failed{}", how(since.own_exit))));
+    }
+    if matches!(machine.state.as_str(), "destroyed" | "destroying") {
+        return Some(Failure::NotFound("the Machine has been destroyed".to_owned()));
+    }
+    if let Some(exit) = since.own_exit {
+        if machine.state == "stopped" {
+            return Some(Failure::Application(format!("the Machine exited and stays stopped{}", how(Some(exit)))));
+        }
+        if since.own_exits >= 2 {
+            return Some(Failure::Application(format!("the Machine exits again and again ({} times so far){}", since.own_exits, how(Some(exit)))));
+        }
+    }
+    None
+}
+
+fn how(exit: Option<&Event>) -> String {
+    match exit {
+        Some(event) if event.oom_killed() => ": it ran out of memory".to_owned(),
+        Some(event) => event.exit_code().map_or_else(String::new, |code| format!(": exit code {code}")),
+        None => String::new(),
+    }
+}
+
+fn deadline(now: Timestamp, timeout_ms: u64) -> Timestamp {
+    after(now, Duration::from_millis(timeout_ms).min(LONGEST))
+}
+
+fn ended() -> Failure {
+    Failure::Cancelled("the wait was ended early".to_owned())
+}
+
+/// Waits for one of some states.
+pub(super) async fn state(by: &Executing, effect: &Effect, at: At<'_>, options: &WaitOptions) -> Result<Waited, Failure> {
+    if options.states.is_empty() {
+        return Err(Failure::Invalid("a wait needs at least one state".to_owned()));
+    }
+    let query = WaitQuery { states: options.states.clone(), version: options.version.clone(), from_event_id: options.from_event.clone() };
+    let until = deadline(by.clock.now(), options.timeout_ms);
+    let mut poll = FIRST_POLL;
+    loop {
+        let left = between(by.clock.now(), until);
+        by.limits.action("wait", at.id).await;
+        let answer = tokio::select! {
+            biased;
+            () = effect.cancel.cancelled() => return Err(ended()),
+            answer = by.read(effect, || by.api.wait(at, &query, poll.min(left))) => answer?,
+        };
+        if let Some(reached) = answer {
+            let event = (!reached.event_id.is_empty()).then_some(reached.event_id);
+            return Ok(Waited { state: reached.state, version: reached.version, event });
+        }
+        let machine = by.get(effect, at).await?;
+        if let Some(failure) = hopeless(&machine, &since(&machine, options.from_event.as_deref()), &options.states) {
+            return Err(failure);
+        }
+        if by.clock.now() >= until {
+            let wanted = options.states.join("` or `");
+            return Err(Failure::Timeout(format!("the Machine is `{}`, not `{wanted}`, after {}", machine.state, seconds(options.timeout_ms))));
+        }
+        poll = (poll * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Waits until every check has passed since the start.
+pub(super) async fn health(by: &Executing, effect: &Effect, at: At<'_>, options: &HealthyOptions) -> Result<Healthy, Failure> {
+    let until = deadline(by.clock.now(), options.timeout_ms);
+    let wanted = ["started".to_owned()];
+    let mut look = FIRST_LOOK;
+    let mut looks = 0u32;
+    // When we first saw the present start: grace is counted by our own clock, which need not
+    // agree with Fly's.
+    let mut seen: Option<(String, Timestamp)> = None;
+    loop {
+        let machine = by.get(effect, at).await?;
+        let since = since(&machine, options.from_event.as_deref());
+        if let Some(failure) = hopeless(&machine, &since, &wanted) {
+            return Err(failure);
+        }
+        if let (Some(exit), Some(start)) = (since.own_exit, since.start)
+            && options.from_event.is_some()
+        {
+            let again = if start.id > exit.id { " and was started again" } else { "" };
+            return Err(Failure::Application(format!("the Machine exited by itself{again}{}", how(Some(exit)))));
+        }
+        let now = by.clock.now();
+        if machine.state == "started" && (since.start.is_some() || options.from_event.is_none()) {
+            let start = since.start.map_or_else(|| Time::parse(&machine.updated_at).unwrap_or(Time::from_millis(0)), Event::at);
+            let key = since.start.map_or_else(String::new, |event| event.id.clone());
+            if seen.as_ref().is_none_or(|(id, _)| *id != key) {
+                seen = Some((key, now));
+            }
+            let counts_from = options.from_event.as_ref().map(|_| start);
+            match checks(&machine, counts_from) {
+                Checks::Passing { count, last } => {
+                    let healthy_at = last.unwrap_or(start).as_millis();
+                    return Ok(Healthy { checks: count, started_at: start.as_millis(), healthy_at });
+                }
+                Checks::Failing { name, output, grace_ms } => {
+                    let patience = Duration::from_millis(options.critical_after_ms.saturating_add(grace_ms));
+                    let since_seen = seen.as_ref().map_or(Duration::ZERO, |(_, at)| between(*at, now));
+                    if options.critical_after_ms > 0 && since_seen >= patience {
+                        return Err(Failure::Application(format!("check `{name}` stays critical {}", detail(&output))));
+                    }
+                    if now >= until {
+                        return Err(Failure::Application(format!("check `{name}` is still failing after {} {}", seconds(options.timeout_ms), detail(&output))));
+                    }
+                }
+                Checks::Waiting { name } => {
+                    if now >= until {
+                        return Err(Failure::Timeout(format!("check `{name}` has not reported since the start, after {}", seconds(options.timeout_ms))));
+                    }
+                }
+            }
+        } else if now >= until {
+            return Err(Failure::Timeout(format!("the Machine is `{}`, not started, after {}", machine.state, seconds(options.timeout_ms))));
+        }
+        let pause = look.min(between(now, until).max(Duration::from_millis(50)));
+        tokio::select! {
+            biased;
+            () = effect.cancel.cancelled() => return Err(ended()),
+            () = by.clock.sleep(pause) => {}
+        }
+        looks += 1;
+        if looks > 20 {
+            look = (look * 3 / 2).min(LAST_LOOK);
+        }
+    }
+}
+
+fn detail(output: &str) -> String {
+    let line = output.lines().next().unwrap_or_default().trim();
+    if line.is_empty() { String::new() } else { format!("({})", line.chars().take(120).collect::<String>()) }
+}
+
+fn seconds(ms: u64) -> String {
+    if ms.is_multiple_of(1000) { format!("{} s", ms / 1000) } else { format!("{ms} ms") }
+}
+
+enum Checks {
+    /// All of them, since the start; `last` is when the last of them first did, as far as shown.
+    Passing { count: u32, last: Option<Time> },
+    Failing { name: String, output: String, grace_ms: u64 },
+    Waiting { name: String },
+}
+
+/// Where the checks stand, counting only results from after `start`.
+fn checks(machine: &Machine, start: Option<Time>) -> Checks {
+    let configured = machine.config_view().configured_checks();
+    let mut last = None;
+    let mut failing = None;
+    let mut waiting = None;
+    let mut count = 0u32;
+    for check in machine.real_checks() {
+        let fresh = match (start, check.updated()) {
+            (Some(start), Some(updated)) => updated > start,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        match check.result() {
+            _ if !fresh => waiting = Some(check.name.clone()),
+            CheckResult::Passing => {
+                count += 1;
+                last = last.max(check.updated());
+            }
+            CheckResult::Warning | CheckResult::Critical => {
+                let grace_ms = configured.iter().find(|c| c.name == check.name).map_or(0, |c| c.grace_ms);
+                failing = Some(Checks::Failing { name: check.name.clone(), output: check.output.clone(), grace_ms });
+            }
+        }
+    }
+    // Fly shows no entry for a check that has never run: the configuration tells how many there
+    // have to be.
+    let missing = configured.len() > machine.real_checks().count();
+    match (failing, waiting) {
+        (Some(failing), _) => failing,
+        (None, Some(name)) => Checks::Waiting { name },
+        (None, None) if missing => {
+            let name = configured.iter().find(|c| !machine.real_checks().any(|r| r.name == c.name));
+            Checks::Waiting { name: name.map_or_else(|| "a check".to_owned(), |c| c.name.clone()) }
+        }
+        (None, None) => Checks::Passing { count, last },
+    }
+}

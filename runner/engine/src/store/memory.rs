@@ -1,0 +1,155 @@
+//! A store that forgets everything when it is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::{Append, Claim, LockHeld, NewRun, RunSummary, Standing, Store, StoreError};
+use crate::journal::{Record, RunStatus};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    runs: BTreeMap<String, Run>,
+    locks: BTreeMap<String, (String, Timestamp)>,
+}
+
+#[derive(Debug)]
+struct Run {
+    new: NewRun,
+    opened_at: Timestamp,
+    closed: Option<(RunStatus, Timestamp)>,
+    token: u64,
+    expires_at: Option<Timestamp>,
+    records: Vec<Record>,
+}
+
+impl Run {
+    fn summary(&self, now: Timestamp) -> RunSummary {
+        let standing = match (&self.closed, self.expires_at) {
+            (Some((status, _)), _) => Standing::Closed(*status),
+            (None, Some(until)) if until > now => Standing::Running,
+            (None, _) => Standing::Abandoned,
+        };
+        RunSummary {
+            run: self.new.run.clone(),
+            runbook: self.new.runbook.clone(),
+            target: self.new.target.clone(),
+            mode: self.new.mode,
+            standing,
+            opened_at: self.opened_at,
+            closed_at: self.closed.as_ref().map(|(_, at)| *at),
+            entries: self.records.len() as u64,
+        }
+    }
+}
+
+impl Inner {
+    fn run(&mut self, run: &str) -> Result<&mut Run, StoreError> {
+        self.runs.get_mut(run).ok_or_else(|| StoreError::NoSuchRun(run.to_owned()))
+    }
+
+    fn claimed(&mut self, claim: &Claim) -> Result<&mut Run, StoreError> {
+        let run = self.run(&claim.run)?;
+        if run.token == claim.token { Ok(run) } else { Err(StoreError::Fenced(claim.run.clone())) }
+    }
+}
+
+impl MemoryStore {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn open(&self, new: &NewRun, now: Timestamp, expires_at: Timestamp) -> Result<Claim, StoreError> {
+        let mut inner = self.lock();
+        if inner.runs.contains_key(&new.run) {
+            return Err(StoreError::Exists(new.run.clone()));
+        }
+        for lock in &new.locks {
+            if let Some((run, until)) = inner.locks.get(lock)
+                && *until > now
+            {
+                return Err(StoreError::Locked { lock: lock.clone(), run: run.clone() });
+            }
+        }
+        for lock in &new.locks {
+            inner.locks.insert(lock.clone(), (new.run.clone(), expires_at));
+        }
+        let run = Run { new: new.clone(), opened_at: now, closed: None, token: 1, expires_at: Some(expires_at), records: Vec::new() };
+        inner.runs.insert(new.run.clone(), run);
+        Ok(Claim { run: new.run.clone(), token: 1 })
+    }
+
+    fn claim(&self, run: &str, now: Timestamp, expires_at: Timestamp, force: bool) -> Result<Claim, StoreError> {
+        let mut inner = self.lock();
+        let found = inner.run(run)?;
+        if !force && found.expires_at.is_some_and(|until| until > now) {
+            return Err(StoreError::Held(run.to_owned()));
+        }
+        found.token += 1;
+        found.expires_at = Some(expires_at);
+        Ok(Claim { run: run.to_owned(), token: found.token })
+    }
+
+    fn beat(&self, claim: &Claim, expires_at: Timestamp) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        inner.claimed(claim)?.expires_at = Some(expires_at);
+        for (run, until) in inner.locks.values_mut() {
+            if *run == claim.run {
+                *until = expires_at;
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&self, append: &Append<'_>) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        let run = inner.claimed(append.claim)?;
+        if append.records.first().is_some_and(|r| r.sequence != run.records.len() as u64) {
+            return Err(StoreError::Fenced(append.claim.run.clone()));
+        }
+        run.records.extend_from_slice(append.records);
+        if let (Some(status), Some(last)) = (append.closing, append.records.last()) {
+            run.closed = Some((status, last.at));
+        }
+        Ok(())
+    }
+
+    fn release(&self, claim: &Claim) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        inner.claimed(claim)?.expires_at = None;
+        inner.locks.retain(|_, (run, _)| *run != claim.run);
+        Ok(())
+    }
+
+    fn read(&self, run: &str, first: u64, max: usize) -> Result<Vec<Record>, StoreError> {
+        let mut inner = self.lock();
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        Ok(inner.run(run)?.records.iter().skip(first).take(max).cloned().collect())
+    }
+
+    fn runs(&self, now: Timestamp, max: usize) -> Result<Vec<RunSummary>, StoreError> {
+        let mut all: Vec<_> = self.lock().runs.values().map(|run| run.summary(now)).collect();
+        all.sort_by(|a, b| (b.opened_at, &b.run).cmp(&(a.opened_at, &a.run)));
+        all.truncate(max);
+        Ok(all)
+    }
+
+    fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError> {
+        Ok(self.lock().run(run)?.summary(now))
+    }
+
+    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
+        let inner = self.lock();
+        let live = inner.locks.iter().filter(|(_, (_, until))| *until > now);
+        Ok(live.map(|(name, (run, until))| LockHeld { name: name.clone(), run: run.clone(), expires_at: *until }).collect())
+    }
+}

@@ -1,0 +1,202 @@
+//! Where journals are kept: a small trait, and two stores.
+//!
+//! [`SqliteStore`] is the embedded default. [`MemoryStore`] is for embedders who keep nothing and
+//! for tests. A store knows nothing of runs but their names, their entries in order, who holds
+//! them, and which locks they hold.
+
+mod memory;
+mod sqlite;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::journal::{Mode, Record, RunStatus};
+
+pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
+
+/// Why a store did not do what was asked. In every case nothing was changed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The run, by this name, is not here.
+    #[error("there is no run `{0}`")]
+    NoSuchRun(String),
+    /// A run of this name is here already.
+    #[error("there is a run `{0}` already")]
+    Exists(String),
+    /// Someone else has taken the run over, or it has gone on without us.
+    #[error("run `{0}` is no longer ours: another process has taken it over")]
+    Fenced(String),
+    /// A lock is held by a run that is alive.
+    #[error("`{lock}` is locked by run {run}")]
+    Locked {
+        /// The lock.
+        lock: String,
+        /// Who holds it.
+        run: String,
+    },
+    /// The run is held by a process that is alive.
+    #[error("run `{0}` is held by a process that is still working on it")]
+    Held(String),
+    /// The state directory cannot be used.
+    #[error("{0}")]
+    Directory(String),
+    /// The store itself fails.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// The right to append to a run: its name and a token that grows with every takeover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The run.
+    pub run: String,
+    /// Whoever has claimed the run since has a greater one.
+    pub token: u64,
+}
+
+/// Entries to append.
+#[derive(Debug)]
+pub struct Append<'a> {
+    /// By what right.
+    pub claim: &'a Claim,
+    /// With the numbers that come next.
+    pub records: &'a [Record],
+    /// One of them closes the run so.
+    pub closing: Option<RunStatus>,
+}
+
+/// A run as it is opened.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// Its id.
+    pub run: String,
+    /// Its runbook's name.
+    pub runbook: String,
+    /// Its target's name.
+    pub target: String,
+    /// Whether its effects reach the world.
+    pub mode: Mode,
+    /// The locks it needs.
+    pub locks: Vec<String>,
+}
+
+/// Where a run is, as far as its index tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A process works on it.
+    Running,
+    /// Its process is gone.
+    Abandoned,
+    /// It has ended.
+    Closed(RunStatus),
+}
+
+impl Serialize for Standing {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.word())
+    }
+}
+
+impl Standing {
+    /// The word that people see.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Abandoned => "abandoned",
+            Self::Closed(status) => status.word(),
+        }
+    }
+}
+
+/// One line of the index of runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunSummary {
+    /// Its id.
+    pub run: String,
+    /// Its runbook's name.
+    pub runbook: String,
+    /// Its target's name.
+    pub target: String,
+    /// Whether its effects reached the world.
+    pub mode: Mode,
+    /// Where it is.
+    pub standing: Standing,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When it was closed.
+    pub closed_at: Option<Timestamp>,
+    /// How many entries it has.
+    pub entries: u64,
+}
+
+/// A lock and who holds it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LockHeld {
+    /// Its name.
+    pub name: String,
+    /// The run.
+    pub run: String,
+    /// When it may be taken away, unless the run shows that it is alive.
+    pub expires_at: Timestamp,
+}
+
+/// Keeps runs. Calls block; each is atomic and, where it changes something, durable when it
+/// returns. `now` is the wall clock of the caller; claims and locks expire by it.
+pub trait Store: Send + Sync + std::fmt::Debug + 'static {
+    /// Makes a run, claims it until `expires_at` and takes its locks, all or nothing.
+    ///
+    /// # Errors
+    /// `Locked`, if a lock is held by a run that is alive; expired ones are taken away.
+    fn open(&self, new: &NewRun, now: Timestamp, expires_at: Timestamp) -> Result<Claim, StoreError>;
+
+    /// Claims a run whose claim has expired, or any run with `force`, for someone who knows that
+    /// its process is gone.
+    ///
+    /// # Errors
+    /// `Held`, if its process is alive.
+    fn claim(&self, run: &str, now: Timestamp, expires_at: Timestamp, force: bool) -> Result<Claim, StoreError>;
+
+    /// Shows that the claim's process is alive: extends the claim and the run's locks.
+    ///
+    /// # Errors
+    /// `Fenced`, if the run has been taken over.
+    fn beat(&self, claim: &Claim, expires_at: Timestamp) -> Result<(), StoreError>;
+
+    /// Appends entries.
+    ///
+    /// # Errors
+    /// `Fenced`, if the run has been taken over or its length is not what the entries say.
+    fn append(&self, append: &Append<'_>) -> Result<(), StoreError>;
+
+    /// Gives the run and its locks up.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn release(&self, claim: &Claim) -> Result<(), StoreError>;
+
+    /// The entries of a run from `first` on, at most `max`.
+    ///
+    /// # Errors
+    /// `NoSuchRun`.
+    fn read(&self, run: &str, first: u64, max: usize) -> Result<Vec<Record>, StoreError>;
+
+    /// The newest `max` runs, newest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn runs(&self, now: Timestamp, max: usize) -> Result<Vec<RunSummary>, StoreError>;
+
+    /// One run of the index.
+    ///
+    /// # Errors
+    /// `NoSuchRun`.
+    fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError>;
+
+    /// Every lock that has not expired.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError>;
+}

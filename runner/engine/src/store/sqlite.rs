@@ -1,0 +1,335 @@
+//! The embedded store: SQLite in the state directory.
+//!
+//! WAL, `synchronous=FULL` (a commit is on the disk when it returns), `BEGIN IMMEDIATE` for every
+//! change, a busy timeout. The file is opened by path, so what a path could lead to is checked
+//! first: the directory is ours and nobody else can write to it, and the file is no symbolic link.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rustix::fs::{Mode as FileMode, OFlags};
+
+use super::{Append, Claim, LockHeld, NewRun, RunSummary, Standing, Store, StoreError};
+use crate::journal::{EntryKind, Mode, Record, RunStatus};
+
+/// How long a change waits for another process's change.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The version of the tables below, in `user_version`.
+const SCHEMA: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE run (
+    id TEXT PRIMARY KEY, runbook TEXT NOT NULL, target TEXT NOT NULL, mode TEXT NOT NULL,
+    opened_at INTEGER NOT NULL, closed_at INTEGER, status TEXT,
+    token INTEGER NOT NULL, expires_at INTEGER, length INTEGER NOT NULL
+) STRICT;
+CREATE TABLE entry (
+    run TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, payload TEXT NOT NULL,
+    PRIMARY KEY (run, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE lock (name TEXT PRIMARY KEY, run TEXT NOT NULL, expires_at INTEGER NOT NULL) STRICT;
+PRAGMA user_version = 1;
+";
+
+/// See the module.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl SqliteStore {
+    /// The name of the file in the state directory.
+    pub const FILE: &'static str = "groundcrew.sqlite";
+
+    /// Opens the store in `directory`, making both if they are not there.
+    ///
+    /// # Errors
+    /// If the directory cannot be made or is not ours alone, or the file cannot be used.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        prepare_directory(directory)?;
+        let path = directory.join(Self::FILE);
+        prepare_file(&path)?;
+        let connection = Connection::open(&path).map_err(|e| broken(&path, &e))?;
+        let store = Self { connection: Mutex::new(connection), path };
+        store.initialise()?;
+        Ok(store)
+    }
+
+    fn initialise(&self) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let result = (|| {
+            connection.busy_timeout(BUSY)?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let version: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            if version == 0 {
+                tx.execute_batch(TABLES)?;
+            }
+            tx.commit()?;
+            Ok(version)
+        })();
+        match result {
+            Ok(version) if version > SCHEMA => Err(StoreError::Directory(format!(
+                "`{}` was written by a newer groundcrew (its tables are version {version}, this program knows {SCHEMA})",
+                self.path.display()
+            ))),
+            Ok(_) => Ok(()),
+            Err(e) => Err(broken(&self.path, &e)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        let mut connection = self.lock();
+        let result = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(Trouble::from)
+            .and_then(|tx| {
+                let value = work(&tx)?;
+                tx.commit()?;
+                Ok(value)
+            });
+        result.map_err(|trouble| self.explain(trouble))
+    }
+
+    fn query<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        work(&self.lock()).map_err(|trouble| self.explain(trouble))
+    }
+
+    fn explain(&self, trouble: Trouble) -> StoreError {
+        match trouble {
+            Trouble::Sql(e) => broken(&self.path, &e),
+            Trouble::Said(e) => e,
+        }
+    }
+}
+
+enum Trouble {
+    Sql(rusqlite::Error),
+    Said(StoreError),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(e: rusqlite::Error) -> Self {
+        Self::Sql(e)
+    }
+}
+
+fn broken(path: &Path, e: &rusqlite::Error) -> StoreError {
+    StoreError::Broken(format!("`{}`: {e}", path.display()))
+}
+
+fn prepare_directory(directory: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    let say = |what: String| StoreError::Directory(format!("the state directory `{}` {what}", directory.display()));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| say(format!("cannot be made: {e}")))?;
+    let found = std::fs::metadata(directory).map_err(|e| say(format!("cannot be read: {e}")))?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(say("belongs to another user".to_owned()));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(say(format!("can be written to by others (mode {:o}); `chmod 700` it", found.mode() & 0o777)));
+    }
+    Ok(())
+}
+
+fn prepare_file(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::MetadataExt;
+    let say = |what: String| StoreError::Directory(format!("`{}` {what}", path.display()));
+    // O_NOFOLLOW: a link put there by someone is refused, not followed.
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, FileMode::RUSR | FileMode::WUSR).map_err(|e| match e {
+        rustix::io::Errno::LOOP => say("is a symbolic link; it has to be a file".to_owned()),
+        rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS => say(format!("cannot be written: {e}; choose another place with `--state-dir`")),
+        other => say(format!("cannot be opened: {other}")),
+    })?;
+    let found = std::fs::File::from(file).metadata().map_err(|e| say(format!("cannot be read: {e}")))?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(say("belongs to another user".to_owned()));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(say(format!("can be used by others (mode {:o}); `chmod 600` it", found.mode() & 0o777)));
+    }
+    Ok(())
+}
+
+fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+fn moment(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+const STATUSES: [RunStatus; 5] =
+    [RunStatus::Succeeded, RunStatus::Failed, RunStatus::Interrupted, RunStatus::Cancelled, RunStatus::InDoubt];
+
+const SUMMARY: &str = "SELECT id, runbook, target, mode, opened_at, closed_at, status, expires_at, length FROM run";
+
+fn summary(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<RunSummary> {
+    let status: Option<String> = row.get(6)?;
+    let expires_at: Option<i64> = row.get(7)?;
+    let standing = match STATUSES.into_iter().find(|s| status.as_deref() == Some(s.word())) {
+        Some(status) => Standing::Closed(status),
+        None if expires_at.is_some_and(|until| moment(until) > now) => Standing::Running,
+        None => Standing::Abandoned,
+    };
+    let mode: String = row.get(3)?;
+    Ok(RunSummary {
+        run: row.get(0)?,
+        runbook: row.get(1)?,
+        target: row.get(2)?,
+        mode: if mode == "rehearsal" { Mode::Rehearsal } else { Mode::Perform },
+        standing,
+        opened_at: moment(row.get(4)?),
+        closed_at: row.get::<_, Option<i64>>(5)?.map(moment),
+        entries: u64::try_from(row.get::<_, i64>(8)?).unwrap_or(0),
+    })
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The length of the run's journal, if the claim is still good.
+fn claimed(tx: &Transaction<'_>, claim: &Claim) -> Result<i64, Trouble> {
+    let found = tx
+        .prepare_cached("SELECT length FROM run WHERE id = ?1 AND token = ?2")?
+        .query_row(params![claim.run, signed(claim.token)], |row| row.get(0))
+        .optional()?;
+    found.ok_or_else(|| Trouble::Said(StoreError::Fenced(claim.run.clone())))
+}
+
+impl Store for SqliteStore {
+    fn open(&self, new: &NewRun, now: Timestamp, expires_at: Timestamp) -> Result<Claim, StoreError> {
+        self.change(|tx| {
+            for lock in &new.locks {
+                let holder: Option<String> = tx
+                    .query_row("SELECT run FROM lock WHERE name = ?1 AND expires_at > ?2", params![lock, micros(now)], |row| row.get(0))
+                    .optional()?;
+                if let Some(run) = holder {
+                    return Err(Trouble::Said(StoreError::Locked { lock: lock.clone(), run }));
+                }
+                tx.execute("INSERT OR REPLACE INTO lock (name, run, expires_at) VALUES (?1, ?2, ?3)", params![lock, new.run, micros(expires_at)])?;
+            }
+            let mode = match new.mode {
+                Mode::Perform => "perform",
+                Mode::Rehearsal => "rehearsal",
+            };
+            let made = tx.execute(
+                "INSERT OR IGNORE INTO run (id, runbook, target, mode, opened_at, token, expires_at, length) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 0)",
+                params![new.run, new.runbook, new.target, mode, micros(now), micros(expires_at)],
+            )?;
+            if made == 0 {
+                return Err(Trouble::Said(StoreError::Exists(new.run.clone())));
+            }
+            Ok(Claim { run: new.run.clone(), token: 1 })
+        })
+    }
+
+    fn claim(&self, run: &str, now: Timestamp, expires_at: Timestamp, force: bool) -> Result<Claim, StoreError> {
+        self.change(|tx| {
+            let found: Option<(i64, Option<i64>)> =
+                tx.query_row("SELECT token, expires_at FROM run WHERE id = ?1", [run], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let (token, until) = found.ok_or_else(|| Trouble::Said(StoreError::NoSuchRun(run.to_owned())))?;
+            if !force && until.is_some_and(|until| moment(until) > now) {
+                return Err(Trouble::Said(StoreError::Held(run.to_owned())));
+            }
+            tx.execute("UPDATE run SET token = ?2, expires_at = ?3 WHERE id = ?1", params![run, token + 1, micros(expires_at)])?;
+            Ok(Claim { run: run.to_owned(), token: u64::try_from(token + 1).unwrap_or(0) })
+        })
+    }
+
+    fn beat(&self, claim: &Claim, expires_at: Timestamp) -> Result<(), StoreError> {
+        self.change(|tx| {
+            claimed(tx, claim)?;
+            tx.execute("UPDATE run SET expires_at = ?2 WHERE id = ?1", params![claim.run, micros(expires_at)])?;
+            tx.execute("UPDATE lock SET expires_at = ?2 WHERE run = ?1", params![claim.run, micros(expires_at)])?;
+            Ok(())
+        })
+    }
+
+    fn append(&self, append: &Append<'_>) -> Result<(), StoreError> {
+        let Some(last) = append.records.last() else { return Ok(()) };
+        self.change(|tx| {
+            let length = claimed(tx, append.claim)?;
+            if append.records.first().is_some_and(|first| signed(first.sequence) != length) {
+                return Err(Trouble::Said(StoreError::Fenced(append.claim.run.clone())));
+            }
+            let mut insert = tx.prepare_cached("INSERT INTO entry (run, sequence, at, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            for record in append.records {
+                insert.execute(params![append.claim.run, signed(record.sequence), micros(record.at), record.kind.word(), &*record.payload])?;
+            }
+            tx.prepare_cached("UPDATE run SET length = ?2 WHERE id = ?1")?.execute(params![append.claim.run, signed(last.sequence) + 1])?;
+            if let Some(status) = append.closing {
+                tx.execute("UPDATE run SET status = ?2, closed_at = ?3 WHERE id = ?1", params![append.claim.run, status.word(), micros(last.at)])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn release(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.change(|tx| {
+            claimed(tx, claim)?;
+            tx.execute("UPDATE run SET expires_at = NULL WHERE id = ?1", [&claim.run])?;
+            tx.execute("DELETE FROM lock WHERE run = ?1", [&claim.run])?;
+            Ok(())
+        })
+    }
+
+    fn read(&self, run: &str, first: u64, max: usize) -> Result<Vec<Record>, StoreError> {
+        self.query(|connection| {
+            let mut select =
+                connection.prepare_cached("SELECT sequence, at, kind, payload FROM entry WHERE run = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3")?;
+            let rows = select.query_map(params![run, signed(first), i64::try_from(max).unwrap_or(i64::MAX)], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+            })?;
+            let mut records = Vec::new();
+            for row in rows {
+                let (sequence, at, kind, payload) = row?;
+                let kind = EntryKind::of(&kind)
+                    .ok_or_else(|| Trouble::Said(StoreError::Broken(format!("run `{run}` has an entry of the unknown kind `{kind}`"))))?;
+                records.push(Record { sequence: u64::try_from(sequence).unwrap_or(0), at: moment(at), kind, payload: payload.into() });
+            }
+            if records.is_empty() {
+                let known: Option<i64> = connection.query_row("SELECT 1 FROM run WHERE id = ?1", [run], |row| row.get(0)).optional()?;
+                known.ok_or_else(|| Trouble::Said(StoreError::NoSuchRun(run.to_owned())))?;
+            }
+            Ok(records)
+        })
+    }
+
+    fn runs(&self, now: Timestamp, max: usize) -> Result<Vec<RunSummary>, StoreError> {
+        self.query(|connection| {
+            let mut select = connection.prepare_cached(&format!("{SUMMARY} ORDER BY opened_at DESC, id DESC LIMIT ?1"))?;
+            let rows = select.query_map([i64::try_from(max).unwrap_or(i64::MAX)], |row| summary(row, now))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError> {
+        self.query(|connection| {
+            let found = connection.query_row(&format!("{SUMMARY} WHERE id = ?1"), [run], |row| summary(row, now)).optional()?;
+            found.ok_or_else(|| Trouble::Said(StoreError::NoSuchRun(run.to_owned())))
+        })
+    }
+
+    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
+        self.query(|connection| {
+            let mut select = connection.prepare_cached("SELECT name, run, expires_at FROM lock WHERE expires_at > ?1 ORDER BY name")?;
+            let rows = select.query_map([micros(now)], |row| {
+                Ok(LockHeld { name: row.get(0)?, run: row.get(1)?, expires_at: moment(row.get(2)?) })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+}
