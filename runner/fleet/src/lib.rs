@@ -7,9 +7,27 @@
 
 #![forbid(unsafe_code)]
 
+mod adopt;
 pub mod api;
+mod behaviour;
+mod commands;
+mod fault;
+mod fleet;
+mod generate;
+mod leases;
+mod log;
+mod machine;
+mod random;
+mod reads;
 pub mod state;
 mod time;
 
+pub use behaviour::{Behaviour, Fate, RestartPrediction, Span};
+pub use fault::{Fault, FaultParseError, FaultRule, Faults, When};
+pub use fleet::{Caller, Fleet, MachineKey, Settings};
+pub use generate::{Generated, generate};
+pub use leases::DEFAULT_LEASE_TTL;
+pub use log::{Applied, LOG_CAPACITY, Log, Request};
+pub use reads::ORG_PAGE_MAX;
 pub use state::State;
 pub use time::Time;

@@ -1,0 +1,139 @@
+//! Copying an app out of API JSON: a rehearsal's fork, or the output of `fly machine list --json`.
+
+use std::sync::Arc;
+
+use ulid::Ulid;
+
+use crate::api::{self, HostStatus};
+use crate::behaviour::{Fate, Phase};
+use crate::fleet::Fleet;
+use crate::machine::{Check, HeldLease, Machine, Pending};
+use crate::state::State;
+use crate::time::Time;
+
+impl Fleet {
+    /// Makes an app of these Machines: ids, states, checks and leases are kept. Machines of the
+    /// same ids are replaced. What is in a transient state gets its end scheduled; a state that
+    /// nobody knows counts as `stopped`.
+    pub fn adopt(&mut self, app: &str, machines: Vec<api::Machine>) {
+        self.create_app(app);
+        for machine in machines {
+            self.adopt_one(app, machine);
+        }
+    }
+
+    fn adopt_one(&mut self, app: &str, shown: api::Machine) {
+        let config = if shown.config.is_object() {
+            shown.config.clone()
+        } else {
+            shown.incomplete_config.clone()
+        };
+        let id: Arc<str> = shown.id.as_str().into();
+        let mut machine = self.blank(
+            id.clone(),
+            shown.name.clone(),
+            shown.region.clone(),
+            Arc::new(config),
+        );
+        for event in shown.events.iter().rev() {
+            self.remember_ulid(&event.id);
+            machine.events.push_front(event.clone());
+        }
+        machine
+            .events
+            .make_contiguous()
+            .sort_by(|a, b| b.id.cmp(&a.id));
+        self.remember_ulid(&shown.instance_id);
+        copy(&mut machine, &shown, self.now);
+        // Checks go on in the rhythm they had: the next result one interval after the last.
+        machine.boots = 1;
+        if machine.state == State::Started {
+            machine.running_since = Some(self.now);
+            machine.first_check_ms = self.take(Phase::FirstCheck, &id, 0);
+        }
+        let state = machine.state;
+        self.insert(app, machine);
+        self.schedule_end(app, &id, state);
+    }
+
+    fn remember_ulid(&mut self, text: &str) {
+        if let Ok(ulid) = Ulid::from_string(text) {
+            self.last_ulid = self.last_ulid.max(ulid);
+        }
+    }
+
+    fn schedule_end(&mut self, app: &str, id: &str, state: State) {
+        let (phase, what) = match state {
+            State::Creating => (Phase::Create, Pending::Made { launch: true }),
+            State::Starting => (Phase::Boot, Pending::Boot),
+            State::Stopping => (Phase::Stop, Pending::Stop),
+            State::Restarting => (Phase::Stop, Pending::RestartStop),
+            State::Suspending => (Phase::Suspend, Pending::Suspend),
+            State::Updating => (Phase::Update, Pending::Updated { launch: false }),
+            State::Replacing => (Phase::Update, Pending::Updated { launch: true }),
+            State::Destroying | State::LaunchFailed => (Phase::Destroy, Pending::Destroy),
+            State::Created
+            | State::Started
+            | State::Stopped
+            | State::Suspended
+            | State::Failed
+            | State::Destroyed
+            | State::Replaced
+            | State::Migrated => return,
+        };
+        let at = self.now.after(self.take(phase, id, 0));
+        self.schedule(app, id, at, what);
+    }
+}
+
+fn copy(machine: &mut Machine, shown: &api::Machine, now: Time) {
+    machine.state = shown.known_state().unwrap_or(State::Stopped);
+    if !shown.instance_id.is_empty() {
+        machine.instance_id.clone_from(&shown.instance_id);
+        machine.versions = vec![(shown.instance_id.clone(), machine.config.clone())];
+    }
+    if !shown.private_ip.is_empty() {
+        machine.private_ip.clone_from(&shown.private_ip);
+    }
+    machine.image_ref = shown.image_ref.clone();
+    machine.created = shown.created().unwrap_or(now);
+    machine.updated = shown.updated().unwrap_or(now);
+    machine.cordoned = shown.cordoned;
+    machine.host = if shown.host_status.is_empty() {
+        HostStatus::Ok
+    } else {
+        shown.host()
+    };
+    if machine.unreachable() {
+        machine.fate = Fate::HostUnreachable;
+    }
+    machine.lease = shown.lease.as_ref().map(|lease| HeldLease {
+        nonce: lease.nonce.clone(),
+        expires: Time::from_millis(
+            u64::try_from(lease.expires_at)
+                .unwrap_or(0)
+                .saturating_mul(1000),
+        ),
+        owner: lease.owner.clone(),
+        description: lease.description.clone(),
+    });
+    copy_checks(&mut machine.checks, shown);
+    // A running Machine whose checks fail goes on failing them.
+    let critical = shown
+        .real_checks()
+        .any(|check| check.result() == api::CheckResult::Critical);
+    if machine.fate == Fate::Normal && machine.state == State::Started && critical {
+        machine.fate = Fate::ChecksFail;
+    }
+}
+
+fn copy_checks(checks: &mut [Check], shown: &api::Machine) {
+    for check in checks {
+        if let Some(last) = shown
+            .real_checks()
+            .find(|last| last.name == check.configured.name)
+        {
+            check.last = last.clone();
+        }
+    }
+}

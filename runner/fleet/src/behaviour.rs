@@ -1,0 +1,188 @@
+//! How long things take, and what is wrong with a Machine.
+
+use serde::{Deserialize, Serialize};
+
+use crate::random;
+
+/// A range of milliseconds, both ends included.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The shortest.
+    pub from: u64,
+    /// The longest.
+    pub to: u64,
+}
+
+impl Span {
+    /// Always the same.
+    pub const fn constant(millis: u64) -> Span {
+        Span {
+            from: millis,
+            to: millis,
+        }
+    }
+
+    /// Anything between the two.
+    pub const fn between(from: u64, to: u64) -> Span {
+        Span { from, to }
+    }
+
+    fn pick(self, drawn: u64) -> u64 {
+        let width = self.to.saturating_sub(self.from);
+        self.from
+            .saturating_add(random::below(drawn, width.saturating_add(1)))
+    }
+}
+
+/// How long the platform and the apps take, in milliseconds.
+///
+/// None of these is documented by Fly: they are our assumptions, the same everywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behaviour {
+    /// From the create to the start.
+    pub create: Span,
+    /// From a stop or restart to the exit.
+    pub stop: Span,
+    /// From the start to `started`.
+    pub boot: Span,
+    /// From `started` to the first result of a check.
+    pub first_check: Span,
+    /// From a suspend to `suspended`.
+    pub suspend: Span,
+    /// From an update to the start of the new version, the stop of the old one aside.
+    pub update: Span,
+    /// From a destroy to `destroyed`.
+    pub destroy: Span,
+    /// How long `get` and `wait` may answer 404 after a create.
+    pub visible: Span,
+    /// From `started` to the exit of a Machine that never starts.
+    pub crash: Span,
+}
+
+impl Behaviour {
+    /// Ranges, drawn from the seed.
+    pub const fn seeded() -> Behaviour {
+        Behaviour {
+            create: Span::between(300, 900),
+            stop: Span::between(300, 1_500),
+            boot: Span::between(700, 3_000),
+            first_check: Span::between(500, 1_500),
+            suspend: Span::between(200, 800),
+            update: Span::between(300, 1_200),
+            destroy: Span::between(200, 1_000),
+            visible: Span::between(0, 400),
+            crash: Span::between(200, 1_000),
+        }
+    }
+
+    /// Constants, for rehearsals: nothing is left to chance, and a plan can name each of them.
+    pub const fn assumed() -> Behaviour {
+        Behaviour {
+            create: Span::constant(500),
+            stop: Span::constant(1_000),
+            boot: Span::constant(2_000),
+            first_check: Span::constant(1_000),
+            suspend: Span::constant(500),
+            update: Span::constant(1_000),
+            destroy: Span::constant(500),
+            visible: Span::constant(0),
+            crash: Span::constant(500),
+        }
+    }
+
+    /// The same with restarts that take `from` to `to` milliseconds in all: a quarter to stop,
+    /// half to boot, the rest to the first result of a check.
+    #[must_use]
+    pub const fn with_restart_total(self, from: u64, to: u64) -> Behaviour {
+        Behaviour {
+            stop: Span::between(from / 4, to / 4),
+            boot: Span::between(from / 2, to / 2),
+            first_check: Span::between(from - from / 4 - from / 2, to - to / 4 - to / 2),
+            ..self
+        }
+    }
+}
+
+/// What takes time; the name is part of what is drawn.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Create,
+    Stop,
+    Boot,
+    FirstCheck,
+    Suspend,
+    Update,
+    Destroy,
+    Visible,
+    Crash,
+}
+
+impl Behaviour {
+    /// How long this phase of this Machine takes the `count`th time.
+    pub(crate) fn take(&self, seed: u64, phase: Phase, id: &str, count: u64) -> u64 {
+        let (span, name) = match phase {
+            Phase::Create => (self.create, "create"),
+            Phase::Stop => (self.stop, "stop"),
+            Phase::Boot => (self.boot, "boot"),
+            Phase::FirstCheck => (self.first_check, "first-check"),
+            Phase::Suspend => (self.suspend, "suspend"),
+            Phase::Update => (self.update, "update"),
+            Phase::Destroy => (self.destroy, "destroy"),
+            Phase::Visible => (self.visible, "visible"),
+            Phase::Crash => (self.crash, "crash"),
+        };
+        span.pick(random::draw(seed, name, id, count))
+    }
+}
+
+/// How long a restart will take, in milliseconds, as [`crate::Fleet::predicted_restart`] sees it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct RestartPrediction {
+    /// To the exit.
+    pub stop_ms: u64,
+    /// From the exit to `started`.
+    pub boot_ms: u64,
+    /// From `started` to the first result of a check, 0 without checks.
+    pub first_check_ms: u64,
+}
+
+impl RestartPrediction {
+    /// From the command to the first result of a check.
+    pub const fn total_ms(self) -> u64 {
+        self.stop_ms + self.boot_ms + self.first_check_ms
+    }
+}
+
+/// What is wrong with a Machine.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Fate {
+    /// Nothing.
+    #[default]
+    Normal,
+    /// Its process exits with 1 soon after each start, until the restart policy gives up.
+    NeverStarts,
+    /// It runs, and its checks fail.
+    ChecksFail,
+    /// Its host does not answer: commands fail and the state does not move.
+    HostUnreachable,
+    /// Its host stops answering at this moment.
+    HostDiesAt {
+        /// Milliseconds since the Unix epoch.
+        at: u64,
+    },
+    /// Its host stops answering as soon as it has been restarted or started.
+    HostDiesOnRestart,
+    /// Its process is killed for want of memory, so long after each start.
+    OutOfMemory {
+        /// Milliseconds.
+        after_ms: u64,
+    },
+    /// It boots this slowly.
+    SlowStart {
+        /// Milliseconds.
+        boot_ms: u64,
+    },
+    /// Updates cannot pull their image: the old version comes back, and is `started` again.
+    ImagePullFails,
+}
