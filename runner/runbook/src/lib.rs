@@ -1,1 +1,4 @@
-//! The language of Groundcrew runbooks: text in, checked runbook and diagnostics out.
+//! wip
+#![forbid(unsafe_code)]
+mod convert;mod cost;mod diagnostic;mod duration;mod expression;pub mod limits;
+pub use duration::*;pub use diagnostic::*;pub use expression::*;
