@@ -34,7 +34,11 @@ pub(crate) fn to_cel(value: &Value) -> Cel {
 
 /// Fails for what JSON has no form for, and when `budget` bytes are used up.
 pub(crate) fn to_json(value: &Cel, budget: &mut usize) -> Result<Value, String> {
-    let size = if let Cel::String(text) = value { text.len() } else { 0 } + 8;
+    let size = if let Cel::String(text) = value {
+        text.len()
+    } else {
+        0
+    } + 8;
     *budget = budget.checked_sub(size).ok_or("its result is too large")?;
     match value {
         Cel::Null => Ok(Value::Null),
@@ -43,9 +47,11 @@ pub(crate) fn to_json(value: &Cel, budget: &mut usize) -> Result<Value, String> 
         Cel::UInt(uint) => Ok(Value::from(*uint)),
         Cel::Float(float) => number(*float),
         Cel::String(text) => Ok(Value::String(text.as_str().to_owned())),
-        Cel::List(items) => {
-            items.iter().map(|item| to_json(item, budget)).collect::<Result<_, _>>().map(Value::Array)
-        }
+        Cel::List(items) => items
+            .iter()
+            .map(|item| to_json(item, budget))
+            .collect::<Result<_, _>>()
+            .map(Value::Array),
         Cel::Map(map) => {
             let mut entries: Vec<_> = map.map.iter().collect();
             entries.sort_by(|a, b| a.0.cmp(b.0));
@@ -54,14 +60,17 @@ pub(crate) fn to_json(value: &Cel, budget: &mut usize) -> Result<Value, String> 
                 let Key::String(key) = key else {
                     return Err("a map whose keys are not strings has no form in JSON".to_owned());
                 };
-                *budget = budget.checked_sub(key.len()).ok_or("its result is too large")?;
+                *budget = budget
+                    .checked_sub(key.len())
+                    .ok_or("its result is too large")?;
                 fields.insert(key.as_str().to_owned(), to_json(value, budget)?);
             }
             Ok(Value::Object(fields))
         }
-        Cel::Function(..) | Cel::Bytes(_) | Cel::Opaque(_) | Cel::Struct(_) => {
-            Err(format!("a value of type `{}` has no form in JSON", value.type_of()))
-        }
+        Cel::Function(..) | Cel::Bytes(_) | Cel::Opaque(_) | Cel::Struct(_) => Err(format!(
+            "a value of type `{}` has no form in JSON",
+            value.type_of()
+        )),
     }
 }
 

@@ -110,7 +110,10 @@ impl Diagnostic {
     }
 
     pub(crate) fn warning(code: Code, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, span, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, span, message)
+        }
     }
 
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
@@ -119,7 +122,10 @@ impl Diagnostic {
     }
 
     pub(crate) fn related(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
-        self.related.push(Related { span, label: label.into() });
+        self.related.push(Related {
+            span,
+            label: label.into(),
+        });
         self
     }
 
@@ -138,7 +144,10 @@ impl Diagnostic {
 pub fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..floor(text, offset)];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
 }
 
 /// Draws a diagnostic over the text it is about, ending in a newline.
@@ -155,21 +164,29 @@ pub fn render(diagnostic: &Diagnostic, source: &str, filename: &str, colour: boo
     if !diagnostic.label.is_empty() {
         primary = primary.label(diagnostic.label.as_str());
     }
-    let snippet = Snippet::source(source).path(filename).annotation(primary).annotations(
-        diagnostic.related.iter().map(|related| {
-            AnnotationKind::Context.span(clip(&related.span)).label(related.label.as_str())
-        }),
-    );
+    let snippet = Snippet::source(source)
+        .path(filename)
+        .annotation(primary)
+        .annotations(diagnostic.related.iter().map(|related| {
+            AnnotationKind::Context
+                .span(clip(&related.span))
+                .label(related.label.as_str())
+        }));
     let code = diagnostic.code.to_string();
-    let hints = diagnostic.hints.iter().map(|hint| {
-        Element::from(Level::HELP.with_name("hint").message(hint.as_str()))
-    });
+    let hints = diagnostic
+        .hints
+        .iter()
+        .map(|hint| Element::from(Level::HELP.with_name("hint").message(hint.as_str())));
     let group = level
         .primary_title(diagnostic.message.as_str())
         .id(code.as_str())
         .element(snippet)
         .elements(hints);
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if colour {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
     let mut text = renderer.render(&[group]);
     text.push('\n');
     text

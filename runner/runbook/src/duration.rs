@@ -8,8 +8,13 @@ use std::time::Duration;
 
 /// The units, largest first, in milliseconds. Days are 24 hours; there is nothing longer, because
 /// months are not a length.
-const UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
 
 /// The longest duration: a year. Nothing in a run waits longer, and sums of such stay far from
 /// overflow.
@@ -47,7 +52,9 @@ impl DurationError {
             | Self::NoUnit(_)
             | Self::UnknownUnit(_)
             | Self::NotANumber(_)
-            | Self::Order => "write a whole number and a unit of `ms`, `s`, `m`, `h` or `d`, as in `90s` or `1h30m`",
+            | Self::Order => {
+                "write a whole number and a unit of `ms`, `s`, `m`, `h` or `d`, as in `90s` or `1h30m`"
+            }
         }
     }
 }
@@ -66,12 +73,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let mut next_unit = 0;
     let mut total: u64 = 0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
         if number.is_empty() {
             return Err(DurationError::NotANumber(rest.to_owned()));
         }
-        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         if unit.is_empty() {
             return Err(DurationError::NoUnit(number.to_owned()));
@@ -92,7 +103,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         rest = tail;
     }
     let duration = Duration::from_millis(total);
-    if duration > MAX_DURATION { Err(DurationError::TooLong) } else { Ok(duration) }
+    if duration > MAX_DURATION {
+        Err(DurationError::TooLong)
+    } else {
+        Ok(duration)
+    }
 }
 
 /// Writes a duration in its canonical form; anything below a millisecond is cut off.
@@ -120,9 +135,14 @@ mod tests {
 
     #[test]
     fn canonical_forms_read_back() {
-        for (text, canonical) in
-            [("90s", "90s"), ("60s", "1m"), ("1h30m", "90m"), ("1500ms", "1500ms"), ("0s", "0s"), ("366d", "366d")]
-        {
+        for (text, canonical) in [
+            ("90s", "90s"),
+            ("60s", "1m"),
+            ("1h30m", "90m"),
+            ("1500ms", "1500ms"),
+            ("0s", "0s"),
+            ("366d", "366d"),
+        ] {
             let duration = parse_duration(text).unwrap();
             assert_eq!(format_duration(duration), canonical);
             assert_eq!(parse_duration(canonical), Ok(duration));
@@ -132,11 +152,23 @@ mod tests {
     #[test]
     fn what_is_not_a_duration() {
         assert_eq!(parse_duration(""), Err(DurationError::Empty));
-        assert_eq!(parse_duration("10"), Err(DurationError::NoUnit("10".into())));
-        assert_eq!(parse_duration("10min"), Err(DurationError::UnknownUnit("min".into())));
-        assert_eq!(parse_duration("-1s"), Err(DurationError::NotANumber("-1s".into())));
+        assert_eq!(
+            parse_duration("10"),
+            Err(DurationError::NoUnit("10".into()))
+        );
+        assert_eq!(
+            parse_duration("10min"),
+            Err(DurationError::UnknownUnit("min".into()))
+        );
+        assert_eq!(
+            parse_duration("-1s"),
+            Err(DurationError::NotANumber("-1s".into()))
+        );
         assert_eq!(parse_duration("1s1m"), Err(DurationError::Order));
         assert_eq!(parse_duration("367d"), Err(DurationError::TooLong));
-        assert_eq!(parse_duration("99999999999999999999s"), Err(DurationError::TooLong));
+        assert_eq!(
+            parse_duration("99999999999999999999s"),
+            Err(DurationError::TooLong)
+        );
     }
 }

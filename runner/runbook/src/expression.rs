@@ -16,8 +16,22 @@ use crate::{convert, cost};
 /// The functions of the language: CEL's standard ones without bytes, timestamps and regular
 /// expressions, which the crate leaves out without its default features.
 pub(crate) const FUNCTIONS: [&str; 16] = [
-    "all", "bool", "contains", "double", "dyn", "endsWith", "exists", "exists_one", "filter",
-    "has", "int", "map", "size", "startsWith", "string", "uint",
+    "all",
+    "bool",
+    "contains",
+    "double",
+    "dyn",
+    "endsWith",
+    "exists",
+    "exists_one",
+    "filter",
+    "has",
+    "int",
+    "map",
+    "size",
+    "startsWith",
+    "string",
+    "uint",
 ];
 
 static ENV: LazyLock<Arc<Env>> =
@@ -79,7 +93,11 @@ pub(crate) struct CompileError {
 impl Expression {
     pub(crate) fn compile(source: &str) -> Result<Self, CompileError> {
         if let Some((at, message)) = too_complex(source) {
-            return Err(CompileError { at, message, too_complex: true });
+            return Err(CompileError {
+                at,
+                message,
+                too_complex: true,
+            });
         }
         let program = ENV.compile(source).map_err(|errors| {
             let first = errors.errors.first();
@@ -92,10 +110,20 @@ impl Expression {
                 too_complex: false,
             }
         })?;
-        let mut names = Names { program: &program, references: Vec::new(), functions: Vec::new(), bound: Vec::new() };
+        let mut names = Names {
+            program: &program,
+            references: Vec::new(),
+            functions: Vec::new(),
+            bound: Vec::new(),
+        };
         names.walk(program.expression());
         let (references, functions) = (names.references.into(), names.functions.into());
-        Ok(Self { source: source.into(), program: Arc::new(program), references, functions })
+        Ok(Self {
+            source: source.into(),
+            program: Arc::new(program),
+            references,
+            functions,
+        })
     }
 
     /// The text between `${` and `}`.
@@ -109,9 +137,12 @@ impl Expression {
 
     /// Names of called functions that the language does not have, with their offsets.
     pub(crate) fn unknown_functions(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.functions.iter().map(|(name, at)| (name.as_str(), *at)).filter(|(name, _)| {
-            !FUNCTIONS.contains(name) && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        })
+        self.functions
+            .iter()
+            .map(|(name, at)| (name.as_str(), *at))
+            .filter(|(name, _)| {
+                !FUNCTIONS.contains(name) && name.starts_with(|c: char| c.is_ascii_alphabetic())
+            })
     }
 
     /// The ids of the steps it reads.
@@ -127,11 +158,20 @@ impl Expression {
     pub(crate) fn evaluate(&self, scope: &Scope) -> Result<Value, String> {
         let mut steps: serde_json::Map<String, Value> = serde_json::Map::new();
         for id in self.steps() {
-            let state = scope.steps.get(id).cloned().unwrap_or_else(|| Value::Object(Default::default()));
+            let state = scope
+                .steps
+                .get(id)
+                .cloned()
+                .unwrap_or_else(|| Value::Object(Default::default()));
             steps.insert(id.to_owned(), state);
         }
         let steps = Value::Object(steps);
-        let roots = [("inputs", &scope.inputs), ("target", &scope.target), ("run", &scope.run), ("steps", &steps)];
+        let roots = [
+            ("inputs", &scope.inputs),
+            ("target", &scope.target),
+            ("run", &scope.run),
+            ("steps", &steps),
+        ];
         if cost::estimate(self.program.expression(), &roots)? > MAX_COST {
             return Err("evaluating it could take too long".to_owned());
         }
@@ -139,7 +179,10 @@ impl Expression {
         for (name, value) in roots {
             context.add_variable_from_value(name, convert::to_cel(value));
         }
-        let value = self.program.execute(&context).map_err(|error| short(&error.to_string()))?;
+        let value = self
+            .program
+            .execute(&context)
+            .map_err(|error| short(&error.to_string()))?;
         let mut budget = MAX_RESULT;
         convert::to_json(&value, &mut budget)
     }
@@ -148,7 +191,13 @@ impl Expression {
 /// Counts what makes the parser recurse, without understanding more than quotes.
 fn too_complex(source: &str) -> Option<(usize, String)> {
     if source.len() > MAX_EXPRESSION {
-        return Some((0, format!("the expression is {} bytes long; at most {MAX_EXPRESSION} are allowed", source.len())));
+        return Some((
+            0,
+            format!(
+                "the expression is {} bytes long; at most {MAX_EXPRESSION} are allowed",
+                source.len()
+            ),
+        ));
     }
     let (mut depth, mut prefixes, mut operators) = (0_usize, 0_usize, 0_usize);
     let mut conditionals = vec![0_usize];
@@ -196,10 +245,16 @@ fn too_complex(source: &str) -> Option<(usize, String)> {
             c => operand_before = c.is_alphanumeric() || c == '_' || c == '`',
         }
         if depth + prefixes + conditionals.iter().sum::<usize>() > MAX_NESTING {
-            return Some((at, format!("the expression is nested more than {MAX_NESTING} levels deep")));
+            return Some((
+                at,
+                format!("the expression is nested more than {MAX_NESTING} levels deep"),
+            ));
         }
         if operators > MAX_OPERATORS {
-            return Some((at, format!("the expression has more than {MAX_OPERATORS} operators")));
+            return Some((
+                at,
+                format!("the expression has more than {MAX_OPERATORS} operators"),
+            ));
         }
     }
     None
@@ -216,7 +271,8 @@ struct Names<'a> {
 impl Names<'_> {
     fn offset(&self, id: u64) -> usize {
         let info = self.program.source_info();
-        info.offset_for(id).map_or(0, |(start, _)| char_offset(&info.source, start as usize))
+        info.offset_for(id)
+            .map_or(0, |(start, _)| char_offset(&info.source, start as usize))
     }
 
     fn walk(&mut self, expr: &IdedExpr) {
@@ -229,7 +285,8 @@ impl Names<'_> {
         match &expr.expr {
             Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => {}
             Expr::Call(call) => {
-                self.functions.push((call.func_name.clone(), self.offset(expr.id)));
+                self.functions
+                    .push((call.func_name.clone(), self.offset(expr.id)));
                 call.target.iter().for_each(|target| self.walk(target));
                 call.args.iter().for_each(|arg| self.walk(arg));
             }
@@ -249,8 +306,12 @@ impl Names<'_> {
             Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr)),
             Expr::Select(select) => self.walk(&select.operand),
             Expr::Struct(structure) => {
-                self.functions.push((structure.type_name.clone(), self.offset(expr.id)));
-                structure.entries.iter().for_each(|entry| self.entry(&entry.expr));
+                self.functions
+                    .push((structure.type_name.clone(), self.offset(expr.id)));
+                structure
+                    .entries
+                    .iter()
+                    .for_each(|entry| self.entry(&entry.expr));
             }
         }
     }
@@ -268,29 +329,41 @@ impl Names<'_> {
     /// `a.b["c"]` as its names.
     fn path(&self, expr: &IdedExpr) -> Option<(Vec<String>, usize)> {
         match &expr.expr {
-            Expr::Ident(name) => {
-                Some((vec![name.trim_start_matches('.').to_owned()], self.offset(expr.id)))
-            }
+            Expr::Ident(name) => Some((
+                vec![name.trim_start_matches('.').to_owned()],
+                self.offset(expr.id),
+            )),
             Expr::Select(select) => {
                 let (mut path, at) = self.path(&select.operand)?;
                 path.push(select.field.clone());
                 Some((path, at))
             }
             Expr::Call(call) if call.func_name == "_[_]" => {
-                let [operand, index] = call.args.as_slice() else { return None };
-                let Expr::Literal(LiteralValue::String(key)) = &index.expr else { return None };
+                let [operand, index] = call.args.as_slice() else {
+                    return None;
+                };
+                let Expr::Literal(LiteralValue::String(key)) = &index.expr else {
+                    return None;
+                };
                 let (mut path, at) = self.path(operand)?;
                 path.push(key.inner().to_owned());
                 Some((path, at))
             }
-            Expr::Unspecified | Expr::Call(_) | Expr::Comprehension(_) | Expr::List(_)
-            | Expr::Literal(_) | Expr::Map(_) | Expr::Struct(_) => None,
+            Expr::Unspecified
+            | Expr::Call(_)
+            | Expr::Comprehension(_)
+            | Expr::List(_)
+            | Expr::Literal(_)
+            | Expr::Map(_)
+            | Expr::Struct(_) => None,
         }
     }
 }
 
 fn char_offset(text: &str, chars: usize) -> usize {
-    text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at)
+    text.char_indices()
+        .nth(chars)
+        .map_or(text.len(), |(at, _)| at)
 }
 
 /// The parser's message without its table of expected tokens.
@@ -302,7 +375,13 @@ fn tidy(message: &str) -> String {
 
 /// One line of at most 200 characters, starting in lower case.
 fn short(message: &str) -> String {
-    let mut text: String = message.lines().next().unwrap_or_default().chars().take(200).collect();
+    let mut text: String = message
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(200)
+        .collect();
     if let Some(first) = text.get_mut(0..1) {
         first.make_ascii_lowercase();
     }

@@ -25,7 +25,8 @@ pub enum InputType {
 }
 
 impl InputType {
-    pub(crate) const NAMES: [&str; 6] = ["string", "integer", "boolean", "duration", "list", "enum"];
+    pub(crate) const NAMES: [&str; 6] =
+        ["string", "integer", "boolean", "duration", "list", "enum"];
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Some(match name {
@@ -80,7 +81,10 @@ impl InputSpec {
     pub fn accept(&self, value: &Value) -> Result<Value, String> {
         let value = self.accept_as(self.kind, value)?;
         if self.kind == InputType::List {
-            self.in_bounds(value.as_array().map_or(0, |items| items.len() as i64), " items")?;
+            self.in_bounds(
+                value.as_array().map_or(0, |items| items.len() as i64),
+                " items",
+            )?;
         }
         Ok(value)
     }
@@ -90,19 +94,24 @@ impl InputSpec {
         let wrong = |wanted: &str| Err(format!("expected {wanted}, found {value}"));
         match kind {
             InputType::String => {
-                let Some(text) = value.as_str() else { return wrong("a string") };
+                let Some(text) = value.as_str() else {
+                    return wrong("a string");
+                };
                 if scalar {
                     self.in_bounds(text.chars().count() as i64, " characters")?;
                 }
                 match &self.pattern {
-                    Some(pattern) if !pattern.is_match(text) => {
-                        Err(format!("`{text}` does not match `{}`", self.pattern_source()))
-                    }
+                    Some(pattern) if !pattern.is_match(text) => Err(format!(
+                        "`{text}` does not match `{}`",
+                        self.pattern_source()
+                    )),
                     Some(_) | None => Ok(value.clone()),
                 }
             }
             InputType::Integer => {
-                let Some(number) = value.as_i64() else { return wrong("an integer") };
+                let Some(number) = value.as_i64() else {
+                    return wrong("an integer");
+                };
                 if scalar {
                     self.in_bounds(number, "")?;
                 }
@@ -111,32 +120,49 @@ impl InputSpec {
             InputType::Boolean if value.is_boolean() => Ok(value.clone()),
             InputType::Boolean => wrong("`true` or `false`"),
             InputType::Duration => {
-                let Some(text) = value.as_str() else { return wrong("a duration such as `90s`") };
-                let duration = parse_duration(text)
-                    .map_err(|error| format!("`{text}` is not a duration: {error}; {}", error.hint()))?;
+                let Some(text) = value.as_str() else {
+                    return wrong("a duration such as `90s`");
+                };
+                let duration = parse_duration(text).map_err(|error| {
+                    format!("`{text}` is not a duration: {error}; {}", error.hint())
+                })?;
                 if scalar {
-                    self.in_bounds(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX), "ms")?;
+                    self.in_bounds(
+                        i64::try_from(duration.as_millis()).unwrap_or(i64::MAX),
+                        "ms",
+                    )?;
                 }
                 Ok(Value::from(format_duration(duration)))
             }
             InputType::Enum => match value.as_str() {
                 Some(text) if self.values.iter().any(|known| known == text) => Ok(value.clone()),
-                Some(_) | None => {
-                    wrong(&format!("one of {}", list_of(self.values.iter().map(String::as_str), "or")))
-                }
+                Some(_) | None => wrong(&format!(
+                    "one of {}",
+                    list_of(self.values.iter().map(String::as_str), "or")
+                )),
             },
             InputType::List => {
-                let Some(items) = value.as_array() else { return wrong("a list") };
+                let Some(items) = value.as_array() else {
+                    return wrong("a list");
+                };
                 let accept = |item| self.accept_as(self.items, item);
-                items.iter().map(accept).collect::<Result<_, _>>().map(Value::Array)
+                items
+                    .iter()
+                    .map(accept)
+                    .collect::<Result<_, _>>()
+                    .map(Value::Array)
             }
         }
     }
 
     fn in_bounds(&self, actual: i64, unit: &str) -> Result<(), String> {
         match (self.min, self.max) {
-            (Some(min), _) if actual < min => Err(format!("{actual}{unit} is less than the least, {min}{unit}")),
-            (_, Some(max)) if actual > max => Err(format!("{actual}{unit} is more than the most, {max}{unit}")),
+            (Some(min), _) if actual < min => Err(format!(
+                "{actual}{unit} is less than the least, {min}{unit}"
+            )),
+            (_, Some(max)) if actual > max => {
+                Err(format!("{actual}{unit} is more than the most, {max}{unit}"))
+            }
             _ => Ok(()),
         }
     }
@@ -144,21 +170,33 @@ impl InputSpec {
     /// The pattern without the anchors that were put around it.
     pub fn pattern_source(&self) -> &str {
         let anchored = self.pattern.as_ref().map_or("", Regex::as_str);
-        anchored.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$")).unwrap_or(anchored)
+        anchored
+            .strip_prefix("^(?:")
+            .and_then(|rest| rest.strip_suffix(")$"))
+            .unwrap_or(anchored)
     }
 
     /// Reads the text of a command line: a list is a JSON array or separated by commas.
     fn read(&self, text: &str) -> Result<Value, String> {
         let scalar = |kind: InputType, text: &str| match kind {
-            InputType::Integer => text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from),
-            InputType::Boolean => text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from),
-            InputType::String | InputType::Duration | InputType::Enum | InputType::List => Value::from(text),
+            InputType::Integer => text
+                .parse::<i64>()
+                .map_or_else(|_| Value::from(text), Value::from),
+            InputType::Boolean => text
+                .parse::<bool>()
+                .map_or_else(|_| Value::from(text), Value::from),
+            InputType::String | InputType::Duration | InputType::Enum | InputType::List => {
+                Value::from(text)
+            }
         };
         let value = match self.kind {
             InputType::List if text.trim_start().starts_with('[') => serde_json::from_str(text)
                 .map_err(|error| format!("`{text}` is not a JSON array: {error}"))?,
             InputType::List if text.is_empty() => Value::Array(Vec::new()),
-            InputType::List => text.split(',').map(|item| scalar(self.items, item.trim())).collect(),
+            InputType::List => text
+                .split(',')
+                .map(|item| scalar(self.items, item.trim()))
+                .collect(),
             kind => scalar(kind, text),
         };
         self.accept(&value)
@@ -169,7 +207,9 @@ impl Runbook {
     /// Binds inputs given as texts, such as `app=web` on a command line. All errors are reported
     /// together. The result is an object with every declared input.
     pub fn bind_inputs(&self, given: &[(String, String)]) -> Result<Value, Vec<InputError>> {
-        let pairs = given.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let pairs = given
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()));
         self.bind(pairs.collect(), |spec, text| spec.read(text))
     }
 
@@ -177,9 +217,19 @@ impl Runbook {
     pub fn bind_values(&self, given: &Value) -> Result<Value, Vec<InputError>> {
         let Some(fields) = given.as_object() else {
             let message = "inputs must be an object".to_owned();
-            return Err(vec![InputError { input: String::new(), message, hint: None }]);
+            return Err(vec![InputError {
+                input: String::new(),
+                message,
+                hint: None,
+            }]);
         };
-        self.bind(fields.iter().map(|(name, value)| (name.as_str(), value)).collect(), |spec, value| spec.accept(value))
+        self.bind(
+            fields
+                .iter()
+                .map(|(name, value)| (name.as_str(), value))
+                .collect(),
+            |spec, value| spec.accept(value),
+        )
     }
 
     fn bind<T>(
@@ -189,7 +239,11 @@ impl Runbook {
     ) -> Result<Value, Vec<InputError>> {
         let (mut bound, mut errors) = (Map::new(), Vec::new());
         let mut seen = std::collections::BTreeSet::new();
-        let error = |input: &str, message: String, hint| InputError { input: input.to_owned(), message, hint };
+        let error = |input: &str, message: String, hint| InputError {
+            input: input.to_owned(),
+            message,
+            hint,
+        };
         for (name, value) in given {
             let Some(spec) = self.inputs.iter().find(|spec| spec.name == name) else {
                 let names = || self.inputs.iter().map(|spec| spec.name.as_str());
@@ -204,18 +258,34 @@ impl Runbook {
             }
             match read(spec, value) {
                 Ok(value) => drop(bound.insert(name.to_owned(), value)),
-                Err(reason) => errors.push(error(name, format!("input `{name}`: {reason}"), spec.description.clone())),
+                Err(reason) => errors.push(error(
+                    name,
+                    format!("input `{name}`: {reason}"),
+                    spec.description.clone(),
+                )),
             }
         }
-        for spec in self.inputs.iter().filter(|spec| !seen.contains(spec.name.as_str())) {
+        for spec in self
+            .inputs
+            .iter()
+            .filter(|spec| !seen.contains(spec.name.as_str()))
+        {
             match &spec.default {
                 Some(value) => drop(bound.insert(spec.name.clone(), value.clone())),
                 None => {
                     let hint = Some(format!("give it with `-i {}=…`", spec.name));
-                    errors.push(error(&spec.name, format!("missing input `{}`", spec.name), hint));
+                    errors.push(error(
+                        &spec.name,
+                        format!("missing input `{}`", spec.name),
+                        hint,
+                    ));
                 }
             }
         }
-        if errors.is_empty() { Ok(Value::Object(bound)) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Value::Object(bound))
+        } else {
+            Err(errors)
+        }
     }
 }

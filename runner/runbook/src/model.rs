@@ -83,7 +83,11 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { max_attempts: 1, backoff: Duration::from_secs(1), max_backoff: Duration::from_secs(60) }
+        Self {
+            max_attempts: 1,
+            backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(60),
+        }
     }
 }
 
@@ -125,15 +129,23 @@ pub struct EvaluatedGrant {
 impl Step {
     /// How long an attempt may take.
     pub fn timeout(&self, scope: &Scope) -> Result<Duration, ExpressionError> {
-        let Some(template) = &self.timeout else { return Ok(DEFAULT_TIMEOUT) };
+        let Some(template) = &self.timeout else {
+            return Ok(DEFAULT_TIMEOUT);
+        };
         let value = template.evaluate(scope)?;
         let text = value.as_str().unwrap_or_default();
         parse_duration(text).map_err(|error| template.error(template.source(), error.to_string()))
     }
 
     /// Its grants with their values.
-    pub fn evaluate_grants(&self, scope: &Scope) -> Result<BTreeMap<String, EvaluatedGrant>, ExpressionError> {
-        self.grant.iter().map(|(name, grant)| Ok((name.clone(), grant.evaluate(scope)?))).collect()
+    pub fn evaluate_grants(
+        &self,
+        scope: &Scope,
+    ) -> Result<BTreeMap<String, EvaluatedGrant>, ExpressionError> {
+        self.grant
+            .iter()
+            .map(|(name, grant)| Ok((name.clone(), grant.evaluate(scope)?)))
+            .collect()
     }
 }
 
@@ -151,7 +163,10 @@ impl Grant {
         let max_share = self.max_share.as_ref().map(|template| {
             let value = template.evaluate(scope)?;
             value.as_str().and_then(parse_share).ok_or_else(|| {
-                template.error(template.source(), format!("{value} is not a share such as `25%`"))
+                template.error(
+                    template.source(),
+                    format!("{value} is not a share such as `25%`"),
+                )
             })
         });
         Ok(EvaluatedGrant {
@@ -171,7 +186,10 @@ impl Grant {
 
 /// `25%` as 25.
 pub(crate) fn parse_share(text: &str) -> Option<u8> {
-    text.strip_suffix('%')?.parse().ok().filter(|share| *share <= 100)
+    text.strip_suffix('%')?
+        .parse()
+        .ok()
+        .filter(|share| *share <= 100)
 }
 
 fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, ExpressionError> {
@@ -186,7 +204,10 @@ fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, Expressio
                 Value::String(text) if !text.is_empty() => texts.push(text),
                 // An empty name could be read as "any": never in a grant.
                 other => {
-                    return Err(template.error(template.source(), format!("a grant holds names, and {other} is none")));
+                    return Err(template.error(
+                        template.source(),
+                        format!("a grant holds names, and {other} is none"),
+                    ));
                 }
             }
         }
@@ -196,7 +217,10 @@ fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, Expressio
 
 impl std::fmt::Display for Retry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (first, last) = (format_duration(self.backoff), format_duration(self.max_backoff));
+        let (first, last) = (
+            format_duration(self.backoff),
+            format_duration(self.max_backoff),
+        );
         write!(f, "{} attempts, {first} to {last} apart", self.max_attempts)
     }
 }

@@ -29,7 +29,10 @@ pub(crate) type TemplateError = CompileError;
 
 impl Template {
     /// Reads a text; every expression comes with the byte at which it starts.
-    pub(crate) fn parse(text: &str, place: &str) -> (Self, Vec<(Expression, usize)>, Vec<TemplateError>) {
+    pub(crate) fn parse(
+        text: &str,
+        place: &str,
+    ) -> (Self, Vec<(Expression, usize)>, Vec<TemplateError>) {
         let (mut parts, mut found, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         let mut literal = String::new();
         let mut at = 0;
@@ -43,7 +46,11 @@ impl Template {
             literal.push_str(&text[at..dollar]);
             let start = dollar + 2;
             let Some(end) = closing(text, start) else {
-                errors.push(CompileError { at: dollar, message: "`${` is never closed with `}`".into(), too_complex: false });
+                errors.push(CompileError {
+                    at: dollar,
+                    message: "`${` is never closed with `}`".into(),
+                    too_complex: false,
+                });
                 at = text.len();
                 break;
             };
@@ -55,7 +62,10 @@ impl Template {
                     found.push((expression.clone(), start));
                     parts.push(Part::Expression(expression));
                 }
-                Err(error) => errors.push(CompileError { at: start + error.at, ..error }),
+                Err(error) => errors.push(CompileError {
+                    at: start + error.at,
+                    ..error
+                }),
             }
             at = end + 1;
         }
@@ -63,7 +73,15 @@ impl Template {
         if !literal.is_empty() || parts.is_empty() {
             parts.push(Part::Text(literal));
         }
-        (Self { text: text.to_owned(), place: place.to_owned(), parts }, found, errors)
+        (
+            Self {
+                text: text.to_owned(),
+                place: place.to_owned(),
+                parts,
+            },
+            found,
+            errors,
+        )
     }
 
     /// The text as written.
@@ -98,7 +116,9 @@ impl Template {
     /// Its value.
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, ExpressionError> {
         if let [Part::Expression(expression)] = self.parts.as_slice() {
-            return expression.evaluate(scope).map_err(|reason| self.error(expression.source(), reason));
+            return expression
+                .evaluate(scope)
+                .map_err(|reason| self.error(expression.source(), reason));
         }
         let mut text = String::new();
         for part in &self.parts {
@@ -110,9 +130,15 @@ impl Template {
                         Value::String(value) => text.push_str(&value),
                         Value::Bool(value) => text.push_str(&value.to_string()),
                         Value::Number(value) => text.push_str(&value.to_string()),
-                        Value::Null => return Err(failed("`null` cannot be put into a text".into())),
-                        Value::Array(_) => return Err(failed("a list cannot be put into a text".into())),
-                        Value::Object(_) => return Err(failed("a map cannot be put into a text".into())),
+                        Value::Null => {
+                            return Err(failed("`null` cannot be put into a text".into()));
+                        }
+                        Value::Array(_) => {
+                            return Err(failed("a list cannot be put into a text".into()));
+                        }
+                        Value::Object(_) => {
+                            return Err(failed("a map cannot be put into a text".into()));
+                        }
                     }
                 }
             }
@@ -121,7 +147,11 @@ impl Template {
     }
 
     pub(crate) fn error(&self, expression: &str, reason: String) -> ExpressionError {
-        ExpressionError { place: self.place.clone(), expression: expression.to_owned(), reason }
+        ExpressionError {
+            place: self.place.clone(),
+            expression: expression.to_owned(),
+            reason,
+        }
     }
 }
 
@@ -171,7 +201,9 @@ impl Condition {
         };
         match self.expression.evaluate(scope).map_err(error)? {
             Value::Bool(holds) => Ok(holds),
-            other => Err(error(format!("it gives `{other}`, which is neither `true` nor `false`"))),
+            other => Err(error(format!(
+                "it gives `{other}`, which is neither `true` nor `false`"
+            ))),
         }
     }
 }
@@ -195,9 +227,11 @@ impl TemplateValue {
         match self {
             Self::Literal(value) => Ok(value.clone()),
             Self::Text(template) => template.evaluate(scope),
-            Self::List(items) => {
-                items.iter().map(|item| item.evaluate(scope)).collect::<Result<_, _>>().map(Value::Array)
-            }
+            Self::List(items) => items
+                .iter()
+                .map(|item| item.evaluate(scope))
+                .collect::<Result<_, _>>()
+                .map(Value::Array),
             Self::Table(fields) => fields
                 .iter()
                 .map(|(key, value)| Ok((key.clone(), value.evaluate(scope)?)))
