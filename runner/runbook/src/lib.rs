@@ -1,1 +1,43 @@
 //! The language of Groundcrew runbooks: text in, checked runbook and diagnostics out.
+//!
+//! Pure: no I/O, no async, no plugins. [`check`] reads a TOML text and gives a [`Runbook`] or every
+//! [`Diagnostic`] at once; [`Runbook::bind_inputs`] binds what the operator gave; templates and
+//! conditions are then evaluated over a [`Scope`]. Whether a plugin exists, what its schema says
+//! and what policy allows is deliberately not known here: that is the engine's admission.
+//!
+//! Three forms of one thing: a draft (private, names unchecked), the checked [`Runbook`], and the
+//! evaluated values such as [`EvaluatedGrant`].
+//!
+//! ```
+//! let text = r#"
+//! name = "count"
+//! summary = "Counts Machines."
+//! [[step]]
+//! id = "count"
+//! plugin = "count-machines"
+//! "#;
+//! let runbook = groundcrew_runbook::check(text).expect("it is a runbook");
+//! assert_eq!(runbook.steps[0].id, "count");
+//! ```
+#![forbid(unsafe_code)]
+
+mod check;
+mod convert;
+mod cost;
+mod diagnostic;
+mod draft;
+mod duration;
+mod expression;
+mod input;
+pub mod limits;
+mod model;
+mod read;
+mod template;
+
+pub use check::check;
+pub use diagnostic::{Code, Diagnostic, Related, Severity, position, render};
+pub use duration::{DurationError, MAX_DURATION, format_duration, parse_duration};
+pub use expression::{Expression, ExpressionError, Scope};
+pub use input::{InputError, InputSpec, InputType};
+pub use model::{DEFAULT_TIMEOUT, EvaluatedGrant, Grant, OnFailure, Retry, Runbook, Step};
+pub use template::{Condition, Template, TemplateValue};

@@ -1,0 +1,226 @@
+//! The checked runbook. Only [`check`](crate::check) makes one, so whoever holds one knows that its
+//! names resolve, its `needs` have no circle and its expressions parse.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::expression::{ExpressionError, Scope};
+use crate::template::{Condition, Template, TemplateValue};
+use crate::{Diagnostic, InputSpec, format_duration, parse_duration};
+
+/// How long an attempt of a step may take when the runbook does not say: long enough for a rolling
+/// restart of a large app, short enough that a hung step is found the same day.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// A checked runbook.
+#[derive(Debug, Clone)]
+pub struct Runbook {
+    /// Its name.
+    pub name: String,
+    /// What it does, in one sentence.
+    pub summary: String,
+    /// Its inputs, in the order of the file.
+    pub inputs: Vec<InputSpec>,
+    /// What it locks; `None` leaves that to the engine's default, an empty list locks nothing.
+    pub lock: Option<Vec<Template>>,
+    /// Its steps, in the order of the file.
+    pub steps: Vec<Step>,
+    /// Steps that run after all others however those ended, one after another.
+    pub finally: Vec<Step>,
+    /// What its author should look at although it can be run.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// One use of one plugin.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Unique in the runbook, `rescue` and `finally` included.
+    pub id: String,
+    /// The plugin's name; never reads `steps`.
+    pub plugin: Template,
+    /// The plugin's input, always a [`TemplateValue::Table`].
+    pub with: TemplateValue,
+    /// Ids of the steps that must have ended before.
+    pub needs: Vec<String>,
+    /// Skips the step unless it holds.
+    pub when: Option<Condition>,
+    /// What it may do, by capability.
+    pub grant: BTreeMap<String, Grant>,
+    /// See [`Step::timeout`].
+    pub timeout: Option<Template>,
+    /// Retries of transient failures.
+    pub retry: Retry,
+    /// What its failure means for the run.
+    pub on_failure: OnFailure,
+    /// Operations that cannot be found out when in doubt may be done again.
+    pub repeatable: bool,
+    /// Steps that run, one after another, if this one failed.
+    pub rescue: Vec<Step>,
+}
+
+/// Whether a run goes on after a step has failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// No further step begins, apart from `rescue` and `finally`.
+    #[default]
+    Stop,
+    /// Steps that need it run as if it had succeeded.
+    Continue,
+}
+
+/// Retries of a step whose failure is transient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts in all; 1 is no retry, and the default.
+    pub max_attempts: u32,
+    /// The pause before the second attempt; it doubles with each. Default 1 s.
+    pub backoff: Duration,
+    /// The longest pause. Default 1 min.
+    pub max_backoff: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: 1,
+            backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a step may do with one capability. Each list is a list of templates; a template that gives
+/// a list is spliced in.
+#[derive(Debug, Clone, Default)]
+pub struct Grant {
+    /// Verbs of the capability.
+    pub verbs: Vec<Template>,
+    /// Apps, as names or patterns.
+    pub apps: Vec<Template>,
+    /// Process groups; empty says nothing about them.
+    pub groups: Vec<Template>,
+    /// Machines that may be written at most.
+    pub max_machines: Option<TemplateValue>,
+    /// Share of the Machines that may be written at most, such as `25%`.
+    pub max_share: Option<Template>,
+    /// Lists of capabilities that this crate does not know.
+    pub extra: BTreeMap<String, Vec<Template>>,
+}
+
+/// A grant with its values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct EvaluatedGrant {
+    /// Verbs of the capability.
+    pub verbs: Vec<String>,
+    /// Apps, as names or patterns.
+    pub apps: Vec<String>,
+    /// Process groups; empty says nothing about them.
+    pub groups: Vec<String>,
+    /// Machines that may be written at most.
+    pub max_machines: Option<u64>,
+    /// Per cent of the Machines that may be written at most, 0 to 100.
+    pub max_share: Option<u8>,
+    /// Lists of capabilities that this crate does not know.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+impl Step {
+    /// How long an attempt may take.
+    pub fn timeout(&self, scope: &Scope) -> Result<Duration, ExpressionError> {
+        let Some(template) = &self.timeout else {
+            return Ok(DEFAULT_TIMEOUT);
+        };
+        let value = template.evaluate(scope)?;
+        let text = value.as_str().unwrap_or_default();
+        parse_duration(text).map_err(|error| template.error(template.source(), error.to_string()))
+    }
+
+    /// Its grants with their values.
+    pub fn evaluate_grants(
+        &self,
+        scope: &Scope,
+    ) -> Result<BTreeMap<String, EvaluatedGrant>, ExpressionError> {
+        self.grant
+            .iter()
+            .map(|(name, grant)| Ok((name.clone(), grant.evaluate(scope)?)))
+            .collect()
+    }
+}
+
+impl Grant {
+    /// Its values. `steps` of the scope is never read.
+    pub fn evaluate(&self, scope: &Scope) -> Result<EvaluatedGrant, ExpressionError> {
+        let max_machines = self.max_machines.as_ref().map(|value| {
+            let number = value.evaluate(scope)?;
+            number.as_u64().ok_or_else(|| ExpressionError {
+                place: "grant, key `max_machines`".to_owned(),
+                expression: number.to_string(),
+                reason: "it is not a whole number of Machines".to_owned(),
+            })
+        });
+        let max_share = self.max_share.as_ref().map(|template| {
+            let value = template.evaluate(scope)?;
+            value.as_str().and_then(parse_share).ok_or_else(|| {
+                template.error(
+                    template.source(),
+                    format!("{value} is not a share such as `25%`"),
+                )
+            })
+        });
+        Ok(EvaluatedGrant {
+            verbs: texts(&self.verbs, scope)?,
+            apps: texts(&self.apps, scope)?,
+            groups: texts(&self.groups, scope)?,
+            max_machines: max_machines.transpose()?,
+            max_share: max_share.transpose()?,
+            extra: self
+                .extra
+                .iter()
+                .map(|(key, list)| Ok((key.clone(), texts(list, scope)?)))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// `25%` as 25.
+pub(crate) fn parse_share(text: &str) -> Option<u8> {
+    text.strip_suffix('%')?
+        .parse()
+        .ok()
+        .filter(|share| *share <= 100)
+}
+
+fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, ExpressionError> {
+    let mut texts = Vec::new();
+    for template in templates {
+        let items = match template.evaluate(scope)? {
+            Value::Array(items) => items,
+            single => vec![single],
+        };
+        for item in items {
+            match item {
+                Value::String(text) if !text.is_empty() => texts.push(text),
+                // An empty name could be read as "any": never in a grant.
+                other => {
+                    return Err(template.error(
+                        template.source(),
+                        format!("a grant holds names, and {other} is none"),
+                    ));
+                }
+            }
+        }
+    }
+    Ok(texts)
+}
+
+impl std::fmt::Display for Retry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (first, last) = (
+            format_duration(self.backoff),
+            format_duration(self.max_backoff),
+        );
+        write!(f, "{} attempts, {first} to {last} apart", self.max_attempts)
+    }
+}

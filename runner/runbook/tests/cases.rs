@@ -1,0 +1,140 @@
+//! The golden files: dropping a `.toml` into `cases/` adds a test. `GROUNDCREW_BLESS=1` writes what
+//! is missing or has changed; read every message aloud before committing it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use groundcrew_runbook::{Scope, check, render};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn files(kind: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("cases")
+        .join(kind);
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "toml")
+    });
+    files.sort();
+    files
+}
+
+fn golden(path: &Path, actual: &str) {
+    let golden = path.with_extension("txt");
+    if std::env::var_os("GROUNDCREW_BLESS").is_some() {
+        fs::write(&golden, actual).unwrap();
+    }
+    let expected =
+        fs::read_to_string(&golden).unwrap_or_else(|_| panic!("{} is missing", golden.display()));
+    assert_eq!(actual, expected, "{} differs", golden.display());
+}
+
+#[test]
+fn valid_runbooks_are_accepted() {
+    for path in files("valid") {
+        let runbook = check(&fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|errors| panic!("{}: {errors:#?}", path.display()));
+        golden(
+            &path,
+            &format!("{runbook:#?}\n")
+                .lines()
+                .filter(|line| !line.contains("Program"))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        );
+    }
+}
+
+#[test]
+fn invalid_runbooks_are_refused() {
+    for path in files("invalid") {
+        let text = fs::read_to_string(&path).unwrap();
+        let errors = check(&text).expect_err("it is invalid");
+        let name = path.file_name().unwrap().to_str().unwrap();
+        golden(
+            &path,
+            &errors
+                .iter()
+                .map(|error| render(error, &text, name, false))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        );
+    }
+}
+
+#[test]
+fn restart_by_group_evaluates() {
+    let runbook = check(include_str!("../../../runbooks/restart-by-group.toml")).unwrap();
+    let given = [
+        ("app".to_owned(), "web".to_owned()),
+        ("group".to_owned(), String::new()),
+        ("regions".to_owned(), "fra,ams".to_owned()),
+    ];
+    let scope = Scope {
+        inputs: runbook.bind_inputs(&given).unwrap(),
+        ..Scope::default()
+    };
+    let step = &runbook.steps[0];
+    let with = step.with.evaluate(&scope).unwrap();
+    assert_eq!(with["group"], json!(null));
+    assert_eq!(with["regions"], json!(["fra", "ams"]));
+    assert_eq!(with["parallel"], json!(50));
+    let grant = &step.evaluate_grants(&scope).unwrap()["machines"];
+    assert_eq!(
+        (grant.groups.as_slice(), grant.max_machines),
+        (["*".to_owned()].as_slice(), Some(600))
+    );
+    assert_eq!(step.timeout(&scope).unwrap().as_secs(), 1200);
+    assert_eq!(
+        runbook
+            .bind_inputs(&[("ap".into(), "x".into())])
+            .unwrap_err()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn absent_steps_have_no_output() {
+    let runbook = check(include_str!("../cases/valid/everything.toml")).unwrap();
+    let scope = Scope {
+        inputs: json!({"apps": ["web"], "size": "s"}),
+        ..Scope::default()
+    };
+    assert!(
+        !runbook.steps[1]
+            .when
+            .as_ref()
+            .unwrap()
+            .holds(&scope)
+            .unwrap()
+    );
+    assert_eq!(
+        runbook.steps[0].with.evaluate(&scope).unwrap()["text"],
+        json!("${literal} s!")
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn check_never_panics(text in "\\PC{0,200}", at in 0_usize..2000, cut in 0_usize..20) {
+        let valid = include_str!("../cases/valid/everything.toml");
+        let at = valid.floor_char_boundary(at.min(valid.len()));
+        let end = valid.floor_char_boundary((at + cut).min(valid.len()));
+        let _ = check(&text);
+        let _ = check(&format!("{}{text}{}", &valid[..at], &valid[end..]));
+    }
+
+    #[test]
+    fn expressions_never_overflow(expression in "[-!(\\[{?:a1+.'&|<,)\\]} ]{0,400}") {
+        let text = format!("name='r'\nsummary='s'\n[[step]]\nid='a'\nplugin='p'\nwhen='''\n{expression}'''\n");
+        let _ = check(&text);
+    }
+}
