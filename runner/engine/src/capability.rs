@@ -88,6 +88,13 @@ pub trait Executor: Send + Sync + 'static {
         Box::pin(async { Ok(None) })
     }
 
+    /// How many there are of what `group` names, in the app, if that is known: for grants of a
+    /// share.
+    fn population(&self, app: &str, group: &str) -> Option<usize> {
+        let _ = (app, group);
+        None
+    }
+
     /// Whether [`Executor::prepare`] has something to read first.
     fn prepares(&self, row: &Row) -> bool {
         let _ = row;

@@ -8,7 +8,7 @@
 //! here or in a plugin can tell a rehearsal from the real thing. Deliberately absent: any request
 //! to the outside, any retry, any knowledge of what an operation means.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -58,7 +58,7 @@ struct State {
     /// Settled, not yet delivered, in the order in which they settled.
     ready: VecDeque<(u64, Outcome)>,
     /// The Machines that this step has written to: the blast radius.
-    written: HashSet<(String, String)>,
+    written: HashMap<(String, String), Option<String>>,
     in_doubt: Vec<u64>,
     parked: Option<Parked>,
     last: u64,
@@ -98,7 +98,7 @@ impl Gate {
                     denied.push((number, outcome));
                 }
                 Ok(()) if self.asks_first(&effect) => ask.push(effect),
-                Ok(()) => match self.within_limits(&effect.request) {
+                Ok(()) => match self.within_limits(&effect.request, None) {
                     Err(failure) => {
                         let outcome = Outcome::failed(failure);
                         drafts.push(Draft::intended(&self.step, number, Decision::Denied, false, &effect.request, None));
@@ -241,22 +241,29 @@ impl Gate {
     fn asks_first(&self, effect: &Effect) -> bool {
         let row = effect.request.row;
         let capability = row.capability();
-        let group = effect.request.subject.is_some() && self.grants.get(capability).is_some_and(Effective::asks_group);
+        let asks = |grant: &Effective| grant.asks_group() || (grant.asks_share() && Effective::counts(&effect.request));
+        let group = effect.request.subject.is_some() && self.grants.get(capability).is_some_and(asks);
         group || self.run.executors.get(capability).is_some_and(|executor| executor.prepares(row))
     }
 
     /// **Within limits?** The blast radius.
-    fn within_limits(&self, request: &Request) -> Result<(), Failure> {
+    fn within_limits(&self, request: &Request, group: Option<String>) -> Result<(), Failure> {
         let (Some(app), Some(subject)) = (&request.app, &request.subject) else { return Ok(()) };
         let Some(grant) = self.grants.get(request.row.capability()) else { return Ok(()) };
         if !Effective::counts(request) {
             return Ok(());
         }
+        let executor = self.run.executors.get(request.row.capability());
         let mut state = self.state();
         let machine = (app.clone(), subject.clone());
-        if !state.written.contains(&machine) {
+        if !state.written.contains_key(&machine) {
             grant.allows_one_more(state.written.len()).map_err(Failure::Denied)?;
-            state.written.insert(machine);
+            if let (true, Some(group)) = (grant.asks_share(), &group) {
+                let written = state.written.iter().filter(|((a, _), g)| a == app && g.as_ref() == Some(group)).count();
+                let size = executor.and_then(|e| e.population(app, group)).unwrap_or(0);
+                grant.allows_share(group, written, size).map_err(Failure::Denied)?;
+            }
+            state.written.insert(machine, group);
         }
         Ok(())
     }
@@ -295,7 +302,8 @@ impl Gate {
     async fn ask_then_perform(self: Arc<Self>, mut effect: Effect) -> Result<(), JournalError> {
         let number = effect.id.number;
         let decided = self.ask(&mut effect).await;
-        match decided.and_then(|()| self.granted(&effect.request)).and_then(|()| self.within_limits(&effect.request)) {
+        let decided = decided.and_then(|group| self.granted(&effect.request).map(|()| group));
+        match decided.and_then(|group| self.within_limits(&effect.request, group)) {
             Ok(()) => {
                 let intent = Draft::intended(&self.step, number, Decision::Allowed, false, &effect.request, effect.baseline.as_ref());
                 self.write_down(vec![intent], effect.request.row.kind == Kind::Write).await?;
@@ -311,19 +319,23 @@ impl Gate {
         }
     }
 
-    async fn ask(&self, effect: &mut Effect) -> Result<(), Failure> {
+    async fn ask(&self, effect: &mut Effect) -> Result<Option<String>, Failure> {
         let capability = effect.request.row.capability();
-        let Some(executor) = self.run.executors.get(capability) else { return Ok(()) };
+        let Some(executor) = self.run.executors.get(capability) else { return Ok(None) };
+        let mut group = None;
         if let Some(grant) = self.grants.get(capability)
-            && grant.asks_group()
-            && let Some(group) = executor.group(effect).await?
+            && (grant.asks_group() || grant.asks_share())
+            && effect.request.subject.is_some()
         {
-            grant.allows_group(&group).map_err(Failure::Denied)?;
+            group = executor.group(effect).await?;
+            if let Some(group) = &group {
+                grant.allows_group(group).map_err(Failure::Denied)?;
+            }
         }
         if executor.prepares(effect.request.row) {
             effect.baseline = executor.prepare(effect).await?;
         }
-        Ok(())
+        Ok(group)
     }
 
     /// **Which world?** The executor's. **Do it. Write down the outcome.**

@@ -26,6 +26,9 @@ pub struct CapabilityGrant {
     /// How many different Machines may be written to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_machines: Option<u32>,
+    /// Which share of a process group's Machines may be written to, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_share: Option<u8>,
 }
 
 /// The operator's own limits. A runbook can never widen them.
@@ -64,6 +67,7 @@ pub struct Effective {
     apps: Vec<Vec<Pattern>>,
     groups: Vec<Vec<String>>,
     max_machines: Option<u32>,
+    max_share: Option<u8>,
     /// Who denied a verb that the plugin asked for.
     policy_denied: Vec<String>,
 }
@@ -95,6 +99,7 @@ impl Effective {
         let mut apps = vec![patterns(granted.apps.as_deref().unwrap_or_default())?];
         let mut groups: Vec<Vec<String>> = granted.groups.clone().into_iter().collect();
         let mut max_machines = granted.max_machines;
+        let mut max_share = granted.max_share;
         let mut policy_denied = Vec::new();
         for limit in policy.limits(target, capability) {
             if let Some(allowed) = &limit.verbs {
@@ -105,12 +110,10 @@ impl Effective {
                 apps.push(patterns(allowed)?);
             }
             groups.extend(limit.groups.clone());
-            max_machines = match (max_machines, limit.max_machines) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
+            max_machines = smaller(max_machines, limit.max_machines);
+            max_share = smaller(max_share, limit.max_share);
         }
-        Ok(Self { verbs, apps, groups, max_machines, policy_denied })
+        Ok(Self { verbs, apps, groups, max_machines, max_share, policy_denied })
     }
 
     /// Whether the verb of a request is granted, and its app if it names one.
@@ -182,10 +185,29 @@ impl Effective {
         }
     }
 
+    /// Whether the share of a group has to be known before a write can be decided.
+    pub fn asks_share(&self) -> bool {
+        self.max_share.is_some()
+    }
+
+    /// Whether a write on one more of a group's `size` Machines stays within the allowed share,
+    /// `written` of them having been written to so far. One Machine is always allowed.
+    ///
+    /// # Errors
+    /// The limit in words.
+    pub fn allows_share(&self, group: &str, written: usize, size: usize) -> Result<(), String> {
+        match self.max_share {
+            Some(percent) if written >= 1 && (written + 1) * 100 > size * usize::from(percent) => {
+                Err(format!("the grant allows writes on at most {percent} % of the {size} Machines of `{group}`, and {written} have been written to"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The grant as the journal keeps it.
     pub fn to_json(&self) -> serde_json::Value {
         let apps: Vec<Vec<&str>> = self.apps.iter().map(|l| l.iter().map(|p| p.text.as_str()).collect()).collect();
-        serde_json::json!({ "verbs": self.verbs, "apps": apps, "groups": self.groups, "max_machines": self.max_machines })
+        serde_json::json!({ "verbs": self.verbs, "apps": apps, "groups": self.groups, "max_machines": self.max_machines, "max_share": self.max_share })
     }
 
     /// The verbs that are left.
@@ -196,6 +218,13 @@ impl Effective {
     /// Whether the row's verb counts as a forward write for this grant.
     pub(crate) fn counts(request: &Request) -> bool {
         request.row.kind == Kind::Write && !request.row.housekeeping
+    }
+}
+
+fn smaller<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 
@@ -230,7 +259,7 @@ mod tests {
     }
 
     fn grant(verbs: &[&str], apps: &[&str]) -> CapabilityGrant {
-        CapabilityGrant { verbs: Some(strings(verbs)), apps: Some(strings(apps)), groups: None, max_machines: Some(3) }
+        CapabilityGrant { verbs: Some(strings(verbs)), apps: Some(strings(apps)), groups: None, max_machines: Some(3), max_share: None }
     }
 
     fn meet(step: &CapabilityGrant, requested: &[&str], policy: &Policy) -> Effective {

@@ -111,10 +111,10 @@ impl Executing {
             Scope::App(app) => {
                 self.limits.action("list", app).await;
                 self.read(effect, || self.api.list(&effect.id, app)).await.map(|all| {
-                    let machines: Vec<Machine> = all.iter().map(|m| summary::machine(app, m)).filter(|m| keeps(filter, m)).collect();
-                    for machine in &machines {
-                        self.note_group(&machine.app, &machine.id, &machine.group);
+                    for machine in &all {
+                        self.note_group(app, &machine.id, machine.process_group());
                     }
+                    let machines = all.iter().map(|m| summary::machine(app, m)).filter(|m| keeps(filter, m)).collect();
                     Listing { machines, missing_regions: Vec::new() }
                 })
             }
@@ -304,9 +304,19 @@ impl Executor for Executing {
             if known.is_some() {
                 return Ok(known);
             }
-            let machine = self.get(effect, At { effect: &effect.id, app, id }).await?;
-            Ok(Some(machine.process_group().to_owned()))
+            // One listing tells all groups, and how large each is.
+            self.limits.action("list", app).await;
+            for machine in self.read(effect, || self.api.list(&effect.id, app)).await? {
+                self.note_group(app, &machine.id, machine.process_group());
+            }
+            let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(&(app.clone(), id.clone())).cloned();
+            known.map(Some).ok_or_else(|| Failure::NotFound(format!("app `{app}` has no Machine `{id}`")))
         })
+    }
+
+    fn population(&self, app: &str, group: &str) -> Option<usize> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(groups.iter().filter(|((a, _), g)| a == app && *g == group).count())
     }
 
     fn prepares(&self, row_asked: &Row) -> bool {

@@ -1,0 +1,186 @@
+//! A fork of the fleet: what a rehearsal acts on.
+//!
+//! The first touch of anything in an app copies that app from the target, by reading; from then on
+//! the model answers for it, and the organisation's listing is overlaid with the apps that have
+//! been copied. Nothing here ever writes to the target: the only requests that leave are the
+//! listings of [`Api::list`] and [`Api::list_organisation`]. A test sends a rehearsal a token that
+//! may only read.
+//!
+//! What the model says is exact for what was read and assumed for how long things take and that
+//! checks pass ([`Behaviour::assumed`]).
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use groundcrew_fleet::api::{self, ApiError, Event, Lease, LeaseRequest, ListQuery, Machine, RestartQuery, SignalRequest, StopRequest, WaitQuery, WaitResponse};
+use groundcrew_fleet::{Behaviour, Caller, Fleet, Settings, Time};
+
+use super::api::{Answer, Api, At, Command, Everything, Trouble};
+use crate::bindings::Failure;
+use crate::clock::{Clock, millis};
+use crate::effect::EffectId;
+
+/// Leases in the model last this long: nobody refreshes them.
+const LEASE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How often a wait looks when the model knows of nothing to come.
+const LOOK: Duration = Duration::from_secs(5);
+
+pub(super) struct Fork {
+    live: Arc<dyn Api>,
+    clock: Arc<dyn Clock>,
+    model: Mutex<Fleet>,
+    copied: tokio::sync::Mutex<BTreeSet<String>>,
+}
+
+impl Fork {
+    pub(super) fn new(live: Arc<dyn Api>, clock: Arc<dyn Clock>, seed: u64) -> Self {
+        let settings = Settings { seed, start: Time::from_millis(millis(clock.now())), behaviour: Behaviour::assumed(), ..Settings::default() };
+        Self { live, clock, model: Mutex::new(Fleet::new(settings)), copied: tokio::sync::Mutex::default() }
+    }
+
+    /// The model, at the present instant.
+    fn model(&self) -> MutexGuard<'_, Fleet> {
+        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        model.advance_to(Time::from_millis(millis(self.clock.now())));
+        model
+    }
+
+    /// Copies an app at its first touch.
+    async fn touch(&self, effect: &EffectId, app: &str) -> Result<(), Trouble> {
+        let mut copied = self.copied.lock().await;
+        if !copied.contains(app) {
+            let machines = self.live.list(effect, app).await?;
+            self.model().adopt(app, machines);
+            copied.insert(app.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn on<T>(&self, at: At<'_>, nonce: Option<&str>, act: impl FnOnce(&mut Fleet, &Caller<'_>) -> Result<T, ApiError> + Send) -> Result<T, Trouble> {
+        self.touch(at.effect, at.app).await?;
+        let effect = at.effect.to_string();
+        let caller = Caller { nonce, effect: Some(&effect), owner: "groundcrew rehearsal" };
+        act(&mut self.model(), &caller).map_err(|e| refused(&e))
+    }
+}
+
+/// The model never fails to answer: what it refuses, Fly would refuse.
+fn refused(e: &ApiError) -> Trouble {
+    let text = e.body.wording().to_owned();
+    Trouble::refused(match e.status {
+        404 => Failure::NotFound(text),
+        409 => Failure::Conflict(text),
+        408 | 500.. => Failure::Unavailable(text),
+        412 => Failure::Conflict(text),
+        _ => Failure::Invalid(text),
+    })
+}
+
+impl Api for Fork {
+    fn list<'a>(&'a self, effect: &'a EffectId, app: &'a str) -> Answer<'a, Vec<Machine>> {
+        Box::pin(async move {
+            self.touch(effect, app).await?;
+            self.model().list(app, &ListQuery::default()).map_err(|e| refused(&e))
+        })
+    }
+
+    fn list_organisation<'a>(&'a self, effect: &'a EffectId) -> Answer<'a, Everything> {
+        Box::pin(async move {
+            let mut all = self.live.list_organisation(effect).await?;
+            let copied = self.copied.lock().await;
+            let model = self.model();
+            all.machines.retain(|machine| !copied.contains(&machine.app_name));
+            for app in copied.iter() {
+                for machine in model.list(app, &ListQuery::default()).map_err(|e| refused(&e))? {
+                    all.machines.push(api::OrgMachine {
+                        app_name: app.clone(),
+                        id: machine.id,
+                        name: machine.name,
+                        instance_id: machine.instance_id,
+                        version: machine.version,
+                        private_ip: machine.private_ip,
+                        region: machine.region,
+                        state: machine.state,
+                        created_at: machine.created_at,
+                        updated_at: machine.updated_at,
+                        config: machine.config,
+                    });
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    fn get<'a>(&'a self, at: At<'a>) -> Answer<'a, Machine> {
+        Box::pin(self.on(at, None, move |fleet, _| fleet.get(at.app, at.id)))
+    }
+
+    fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>> {
+        Box::pin(self.on(at, None, move |fleet, _| fleet.events(at.app, at.id, Some(limit as usize))))
+    }
+
+    fn command<'a>(&'a self, at: At<'a>, command: &'a Command, nonce: Option<&'a str>) -> Answer<'a, ()> {
+        let text = |ms: Option<u64>| ms.map(|ms| format!("{ms}ms"));
+        Box::pin(self.on(at, nonce, move |fleet, caller| {
+            let (app, id) = (at.app, at.id);
+            match command {
+                Command::Start => fleet.start(caller, app, id).map(drop),
+                Command::Suspend => fleet.suspend(caller, app, id).map(drop),
+                Command::Cordon => fleet.cordon(caller, app, id).map(drop),
+                Command::Uncordon => fleet.uncordon(caller, app, id).map(drop),
+                Command::Signal(signal) => fleet.signal(caller, app, id, &SignalRequest { signal: signal.clone() }).map(drop),
+                Command::Stop(options) => {
+                    let request = StopRequest { signal: options.signal.clone(), timeout: text(options.timeout_ms) };
+                    fleet.stop(caller, app, id, &request).map(drop)
+                }
+                Command::Restart(options) => {
+                    let query = RestartQuery { force_stop: options.force_stop, timeout: text(options.timeout_ms), signal: options.signal.clone() };
+                    fleet.restart(caller, app, id, &query).map(drop)
+                }
+            }
+        }))
+    }
+
+    fn wait<'a>(&'a self, at: At<'a>, query: &'a WaitQuery, timeout: Duration) -> Answer<'a, Option<WaitResponse>> {
+        Box::pin(async move {
+            self.touch(at.effect, at.app).await?;
+            let until = millis(self.clock.now()).saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+            loop {
+                let (answer, next) = {
+                    let model = self.model();
+                    (model.wait_poll(at.app, at.id, query), model.next_change(at.app, at.id))
+                };
+                if let Some(reached) = answer.map_err(|e| refused(&e))? {
+                    return Ok(Some(reached));
+                }
+                let now = millis(self.clock.now());
+                if now >= until {
+                    return Ok(None);
+                }
+                let next = next.map_or(until, Time::as_millis).min(until).min(now.saturating_add(u64::try_from(LOOK.as_millis()).unwrap_or(u64::MAX)));
+                self.clock.sleep(Duration::from_millis(next.saturating_sub(now).max(1))).await;
+            }
+        })
+    }
+
+    fn lease<'a>(&'a self, at: At<'a>, _ttl: Duration, description: &'a str, nonce: Option<&'a str>) -> Answer<'a, Lease> {
+        let request = LeaseRequest { ttl: Some(LEASE_TTL.as_secs()), description: Some(description.to_owned()) };
+        Box::pin(self.on(at, nonce, move |fleet, caller| fleet.lease_acquire(caller, at.app, at.id, &request)))
+    }
+
+    fn held_lease<'a>(&'a self, at: At<'a>) -> Answer<'a, Option<Lease>> {
+        Box::pin(async move {
+            match self.on(at, None, move |fleet, _| fleet.lease_get(at.app, at.id)).await {
+                Ok(lease) => Ok(Some(lease)),
+                Err(Trouble { failure: Failure::NotFound(_), .. }) => Ok(None),
+                Err(trouble) => Err(trouble),
+            }
+        })
+    }
+
+    fn release<'a>(&'a self, at: At<'a>, nonce: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.on(at, Some(nonce), move |fleet, caller| fleet.lease_release(caller, at.app, at.id).map(drop)))
+    }
+}
