@@ -1,7 +1,8 @@
 //! One CEL expression: bounded, parsed, its names collected, evaluated over a [`Scope`].
 //!
 //! The parser overflows its stack on deep nesting, so length and depth are counted over the
-//! characters before it sees anything ([`too_complex`]); the count may be too high, never too low.
+//! characters before it sees anything ([`too_complex`]); the count may be too high, never too low. Texts are
+//! skipped, so a text that the parser might end elsewhere is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -206,16 +207,13 @@ fn too_complex(source: &str) -> Option<(usize, String)> {
     while let Some((at, c)) = chars.next() {
         match c {
             '"' | '\'' => {
-                // Triple quotes look like an empty text and a quote; that only miscounts upwards
-                // or ends early, and what follows is then counted as if it were code.
-                while let Some((_, inner)) = chars.next() {
-                    match inner {
-                        '\\' => drop(chars.next()),
-                        quote if quote == c => break,
-                        _ => {}
-                    }
+                if let Some(reason) = skip_text(source, at, c, &mut chars) {
+                    return Some((at, reason.to_owned()));
                 }
                 operand_before = true;
+            }
+            '/' if source[at..].starts_with("//") => {
+                return Some((at, "comments are not allowed in an expression".to_owned()));
             }
             '(' | '[' | '{' => {
                 depth += 1;
@@ -258,6 +256,39 @@ fn too_complex(source: &str) -> Option<(usize, String)> {
         }
     }
     None
+}
+
+/// Skips a quoted text. Whatever the parser could read differently is refused: it would take
+/// for code, and recurse into, what was skipped here.
+fn skip_text(
+    source: &str,
+    at: usize,
+    quote: char,
+    chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>,
+) -> Option<&'static str> {
+    let same = |c: &char| *c == quote;
+    if source[at..].chars().take(3).filter(same).count() == 3 {
+        return Some("triple quotes are not allowed in an expression");
+    }
+    let raw = source[..at].ends_with(['r', 'R']);
+    while let Some((_, inner)) = chars.next() {
+        match inner {
+            '\\' if raw => {
+                return Some("a raw text with a backslash is not allowed in an expression");
+            }
+            '\\' => match chars.next() {
+                Some((
+                    _,
+                    'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '"' | '\'' | '`' | '\\' | '?',
+                )) => {}
+                Some(_) | None => return Some("this text has an escape that is not allowed"),
+            },
+            '\n' | '\r' => break,
+            inner if inner == quote => return None,
+            _ => {}
+        }
+    }
+    Some("this text is never closed")
 }
 
 struct Names<'a> {
@@ -386,4 +417,74 @@ fn short(message: &str) -> String {
         first.make_ascii_lowercase();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nesting_cannot_hide() {
+        let deep = "(".repeat(200) + "1" + &")".repeat(200);
+        for start in [
+            "",
+            "\"\"\"a\"b\"\"\"+",
+            "r'\\'+",
+            "// '\n",
+            "'\n",
+            "'\\q",
+            "!-!-",
+            "[{1:",
+            "''+",
+        ] {
+            assert!(
+                Expression::compile(&format!("{start}{deep}"))
+                    .unwrap_err()
+                    .too_complex,
+                "{start}"
+            );
+        }
+    }
+
+    #[test]
+    fn bounds_hold_at_the_limit_and_one_past_it() {
+        let nested = |n: usize| "(".repeat(n) + "1" + &")".repeat(n);
+        assert!(Expression::compile(&nested(MAX_NESTING)).is_ok());
+        assert!(
+            Expression::compile(&nested(MAX_NESTING + 1))
+                .unwrap_err()
+                .too_complex
+        );
+        let sum = |n: usize| "1".to_owned() + &"+1".repeat(n);
+        assert!(Expression::compile(&sum(MAX_OPERATORS)).is_ok());
+        assert!(
+            Expression::compile(&sum(MAX_OPERATORS + 1))
+                .unwrap_err()
+                .too_complex
+        );
+        let long = |n: usize| format!("'{}'", "a".repeat(n - 2));
+        assert!(Expression::compile(&long(MAX_EXPRESSION)).is_ok());
+        assert!(
+            Expression::compile(&long(MAX_EXPRESSION + 1))
+                .unwrap_err()
+                .too_complex
+        );
+    }
+
+    #[test]
+    fn evaluation_is_bounded() {
+        let inputs = serde_json::json!({ "l": (0..1000).collect::<Vec<_>>(), "m": {"a": 1} });
+        let scope = Scope {
+            inputs,
+            ..Scope::default()
+        };
+        let run = |text: &str| Expression::compile(text).unwrap().evaluate(&scope);
+        assert_eq!(
+            run("size(inputs.l.filter(x, x > 500))"),
+            Ok(Value::from(499))
+        );
+        assert_eq!(run("5.0"), Ok(Value::from(5)));
+        assert!(run("inputs.l.map(x, inputs.l.map(y, inputs.l))").is_err());
+        assert!(run("inputs.m.map(k, k)").is_err());
+    }
 }
