@@ -93,6 +93,11 @@ impl Executor for Sleeper {
     }
 }
 
+/// What [`link`] links.
+pub(crate) fn interfaces() -> Vec<String> {
+    vec![LOG.to_owned(), RUN_INFO.to_owned()]
+}
+
 /// Links `log` and `run-info`.
 pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut log = Linking::new(linker, LOG)?;

@@ -19,12 +19,11 @@ use crate::capability::{Effect, Executor};
 use crate::clock::{Busy, Clock, Parked, millis};
 use crate::effect::{EffectId, Kind, Outcome, Request};
 use crate::grant::Effective;
-use crate::journal::{Decision, Draft, JournalError, Mode, Writer};
+use crate::journal::{Decision, Draft, JournalError, Writer};
 
 /// What all steps of a run share.
 pub(crate) struct RunShared {
     pub(crate) id: Arc<str>,
-    pub(crate) mode: Mode,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Writer,
     /// By capability. Which world they act on was decided when they were made.

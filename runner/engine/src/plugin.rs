@@ -87,6 +87,8 @@ pub(crate) struct Sandbox {
     linker: Linker<Guest>,
     limits: Limits,
     cache: Option<CompiledCache>,
+    /// What can be imported, by name and version.
+    interfaces: Vec<String>,
 }
 
 /// How much fuel a plugin burns before it lets others run (and a timeout strike). About 5 ms.
@@ -112,10 +114,12 @@ impl Sandbox {
         let engine = Engine::new(&config)?;
         let mut linker = Linker::new(&engine);
         crate::core::link(&mut linker)?;
+        let mut interfaces = crate::core::interfaces();
         for capability in std::iter::once(&(Arc::new(Operations) as Arc<dyn Capability>)).chain(capabilities) {
+            interfaces.push(capability.interface().to_owned());
             capability.link(&mut Linking::new(&mut linker, capability.interface())?)?;
         }
-        Ok(Self { engine, linker, limits, cache })
+        Ok(Self { engine, linker, limits, cache, interfaces })
     }
 
     /// Compiles, checks and describes a component.
@@ -165,7 +169,7 @@ impl Sandbox {
             let ComponentItem::ComponentInstance(instance) = item.ty else {
                 return Err(PluginError { name: name.to_owned(), reason: format!("imports `{interface}`, which this host does not have"), hint: None });
             };
-            if !interface.starts_with("groundcrew:host/") && !self.known(interface) {
+            if !self.interfaces.iter().any(|known| same_line(known, interface)) {
                 let hint = interface.starts_with("wasi:").then(|| "build it for `wasm32-unknown-unknown`: plugins reach the world only through the host's capabilities".to_owned());
                 return Err(PluginError { name: name.to_owned(), reason: format!("imports `{interface}`, which this host does not have"), hint });
             }
@@ -177,10 +181,6 @@ impl Sandbox {
         }
         found.sort();
         Ok(found)
-    }
-
-    fn known(&self, interface: &str) -> bool {
-        self.linker.substituted_component_type_knows(interface)
     }
 
     async fn describe(&self, instance: &wasmtime::component::InstancePre<Guest>) -> Result<PluginInfo, StepProblem> {
@@ -303,6 +303,18 @@ fn outside_reference(schema: &serde_json::Value) -> Option<String> {
         serde_json::Value::Array(items) => items.iter().find_map(outside_reference),
         _ => None,
     }
+}
+
+/// Whether a component that imports `wanted` may find `known`: the same interface, and a version
+/// that the linker resolves (the same minor one, while the major one is 0). The linker decides in
+/// the end; this decides which message is given.
+fn same_line(known: &str, wanted: &str) -> bool {
+    let split = |name: &str| {
+        let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+        let line: Vec<String> = version.split('.').take(2).map(str::to_owned).collect();
+        (interface.to_owned(), line)
+    };
+    split(known) == split(wanted)
 }
 
 fn compatibility(engine: &Engine) -> u64 {

@@ -1,0 +1,296 @@
+//! A run: opening its journal, keeping its claim alive, running steps as their `needs` allow, and
+//! closing it, whatever happened.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use groundcrew_runbook::{OnFailure, Scope};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::admit::{Admitted, AdmittedStep};
+use crate::bindings::ProblemKind;
+use crate::capability::Setting;
+use crate::clock::{Clock, RealClock, VirtualClock, after};
+use crate::core::Operations;
+use crate::engine::{CLAIM, Engine, HEARTBEAT, StartError};
+use crate::gate::RunShared;
+use crate::journal::{
+    Draft, FORMAT, JournalError, Mode, RunClosed, RunOpened, RunStatus, StepEnded, StepProblem, StepStatus, Writer,
+};
+use crate::observe::Observer;
+use crate::plugin::hex;
+use crate::step;
+use crate::store::{Claim, NewRun};
+
+/// A run under way.
+pub struct RunHandle {
+    run: Arc<str>,
+    interrupt: CancellationToken,
+    stop: CancellationToken,
+    report: oneshot::Receiver<RunReport>,
+}
+
+/// How a run came out.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// Its id.
+    pub run: Arc<str>,
+    /// How it ended; none if it was stopped at once, or its journal could not be written, and is
+    /// left as it is.
+    pub status: Option<RunStatus>,
+    /// Its steps by key, in the order in which they ended.
+    pub steps: Vec<StepEnded>,
+    /// Writes of which it is not known whether they happened, as `step/number`.
+    pub in_doubt: Vec<String>,
+    /// Why the journal could not be written.
+    pub journal_failure: Option<JournalError>,
+}
+
+impl RunHandle {
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Interrupts it in order: no more forward writes; what has been sent is seen to its end;
+    /// leases are given back, `finally` runs.
+    pub fn interrupt(&self) {
+        self.interrupt.cancel();
+    }
+
+    /// Stops it at once. It is left abandoned, as if the process had died.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Tokens for both, to hand to whoever listens for signals.
+    pub fn tokens(&self) -> (CancellationToken, CancellationToken) {
+        (self.interrupt.clone(), self.stop.clone())
+    }
+
+    /// Waits for its end.
+    pub async fn finished(self) -> RunReport {
+        let run = self.run.clone();
+        self.report.await.unwrap_or(RunReport { run, status: None, steps: Vec::new(), in_doubt: Vec::new(), journal_failure: None })
+    }
+}
+
+pub(crate) async fn start(engine: Arc<Engine>, admitted: Admitted, observer: Arc<dyn Observer>) -> Result<RunHandle, StartError> {
+    let run = admitted.run.clone();
+    let request = &admitted.request;
+    let now = engine.wall.now();
+    let clock: Arc<dyn Clock> = match request.mode {
+        Mode::Perform => Arc::new(RealClock::new(now, request.target.time_scale)),
+        Mode::Rehearsal => Arc::new(VirtualClock::new(now)),
+    };
+    let setting = Setting { run: run.clone(), target: request.target.clone(), mode: request.mode, clock: clock.clone(), seed: request.seed };
+    let mut executors = HashMap::new();
+    let operations: Arc<dyn crate::capability::Capability> = Arc::new(Operations);
+    for capability in engine.capabilities.iter().chain([&operations]) {
+        executors.insert(capability.name(), capability.executor(&setting).map_err(StartError::Capability)?);
+    }
+    // A rehearsal holds nobody up.
+    let locks = match request.mode {
+        Mode::Perform => admitted.locks.clone(),
+        Mode::Rehearsal => Vec::new(),
+    };
+    let new = NewRun { run: run.to_string(), runbook: request.runbook.name.clone(), target: request.target.name.clone(), mode: request.mode, locks: locks.clone() };
+    let claim = engine.store.open(&new, now, after(now, CLAIM))?;
+    let journal = Writer::start(engine.store.clone(), claim.clone(), 0, engine.wall.clone(), observer);
+    let header = RunOpened {
+        format: FORMAT,
+        run: run.to_string(),
+        engine: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: request.mode,
+        runbook: request.runbook.name.clone(),
+        runbook_digest: hex(&Sha256::digest(request.text.as_bytes())),
+        inputs: request.inputs.clone(),
+        target: request.target.to_json(),
+        actor: request.actor.clone(),
+        seed: request.seed,
+        plugins: admitted.plugins.clone(),
+        policy_digest: admitted.policy_digest.clone(),
+        limits: engine.limits,
+        locks,
+    };
+    journal.commit(vec![Draft::run_opened(&header)]).await?;
+    let interrupt = CancellationToken::new();
+    let stop = CancellationToken::new();
+    let shared = Arc::new(RunShared { id: run.clone(), clock, journal, executors, interrupt: interrupt.clone() });
+    let (done, report) = oneshot::channel();
+    let handle = RunHandle { run, interrupt, stop: stop.clone(), report };
+    tokio::spawn(async move {
+        let running = Running { engine: engine.clone(), shared: shared.clone(), scope: admitted.scope, steps: Vec::new(), in_doubt: Vec::new(), failed: false };
+        let lost = heartbeat(&engine, &claim);
+        let report = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            () = lost => None,
+            report = running.run(admitted.steps, admitted.finally) => Some(report),
+        };
+        let report = report.unwrap_or_else(|| RunReport {
+            run: shared.id.clone(),
+            status: None,
+            steps: Vec::new(),
+            in_doubt: Vec::new(),
+            journal_failure: shared.journal.failure(),
+        });
+        if report.status.is_some() && let Err(e) = engine.store.release(&claim) {
+            tracing::warn!("the run's locks are not given up; they expire by themselves: {e}");
+        }
+        let _ = done.send(report);
+    });
+    Ok(handle)
+}
+
+/// Shows that the run is alive; returns when it has been taken over.
+async fn heartbeat(engine: &Arc<Engine>, claim: &Claim) {
+    loop {
+        engine.wall.sleep(HEARTBEAT).await;
+        let (engine, claim) = (engine.clone(), claim.clone());
+        let beat = tokio::task::spawn_blocking(move || engine.store.beat(&claim, after(engine.wall.now(), CLAIM))).await;
+        match beat {
+            Ok(Err(crate::store::StoreError::Fenced(_))) => return,
+            Ok(Err(e)) => tracing::warn!("the run could not show that it is alive: {e}"),
+            Ok(Ok(())) | Err(_) => {}
+        }
+    }
+}
+
+struct Running {
+    engine: Arc<Engine>,
+    shared: Arc<RunShared>,
+    scope: Scope,
+    steps: Vec<StepEnded>,
+    in_doubt: Vec<String>,
+    failed: bool,
+}
+
+/// How a step came out, after its attempts and its rescue.
+pub(crate) struct Ran {
+    pub(crate) id: String,
+    pub(crate) ended: Vec<StepEnded>,
+    pub(crate) in_doubt: Vec<String>,
+}
+
+impl Ran {
+    fn status(&self) -> StepStatus {
+        self.ended.last().map_or(StepStatus::Failed, |ended| ended.status)
+    }
+}
+
+impl Running {
+    async fn run(mut self, steps: Vec<AdmittedStep>, finally: Vec<AdmittedStep>) -> RunReport {
+        let result = self.all(steps, finally).await;
+        let mut report = RunReport { run: self.shared.id.clone(), status: None, steps: self.steps, in_doubt: self.in_doubt, journal_failure: None };
+        let status = if !report.in_doubt.is_empty() {
+            RunStatus::InDoubt
+        } else if self.shared.interrupt.is_cancelled() {
+            RunStatus::Interrupted
+        } else if self.failed {
+            RunStatus::Failed
+        } else {
+            RunStatus::Succeeded
+        };
+        let closed = match result {
+            Ok(()) => self.shared.journal.commit(vec![Draft::run_closed(&RunClosed { status, in_doubt: report.in_doubt.clone() })]).await,
+            Err(failure) => Err(failure),
+        };
+        match closed {
+            Ok(()) => report.status = Some(status),
+            Err(failure) => report.journal_failure = Some(failure),
+        }
+        report
+    }
+
+    async fn all(&mut self, steps: Vec<AdmittedStep>, finally: Vec<AdmittedStep>) -> Result<(), JournalError> {
+        self.pipeline(steps).await?;
+        for step in finally {
+            let ran = step::run(self.engine.clone(), self.shared.clone(), Arc::new(step), self.scope.clone()).await?;
+            self.take(ran, OnFailure::Continue);
+        }
+        Ok(())
+    }
+
+    /// Runs steps as their `needs` allow. After a failure that stops the run, those that have not
+    /// begun are skipped.
+    async fn pipeline(&mut self, steps: Vec<AdmittedStep>) -> Result<(), JournalError> {
+        let mut waiting: Vec<Arc<AdmittedStep>> = steps.into_iter().map(Arc::new).collect();
+        let policy: BTreeMap<String, OnFailure> = waiting.iter().map(|s| (s.id().to_owned(), s.step.on_failure)).collect();
+        let mut ended: BTreeSet<String> = BTreeSet::new();
+        let mut running: JoinSet<Result<Ran, JournalError>> = JoinSet::new();
+        let mut stopped: Option<String> = None;
+        loop {
+            if let Some(why) = &stopped {
+                for step in waiting.drain(..) {
+                    let interrupted = self.shared.interrupt.is_cancelled();
+                    let status = if interrupted { StepStatus::Cancelled } else { StepStatus::Skipped };
+                    let problem = StepProblem { kind: ProblemKind::Cancelled, code: None, message: why.clone() };
+                    let skipped = StepEnded { step: step.id().to_owned(), status, output: None, problem: Some(problem) };
+                    self.shared.journal.append(vec![Draft::step_ended(&skipped)]);
+                    self.steps.push(skipped);
+                }
+            }
+            // Held while steps are handed over, so that a virtual clock does not run on before
+            // all that can start now has started.
+            let busy = self.shared.busy();
+            let (ready, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|step| step.step.needs.iter().all(|need| ended.contains(need)));
+            waiting = later;
+            for step in ready {
+                let hold = self.shared.busy();
+                let work = step::run(self.engine.clone(), self.shared.clone(), step, self.scope.clone());
+                running.spawn(async move {
+                    let result = work.await;
+                    drop(hold);
+                    result
+                });
+            }
+            drop(busy);
+            let Some(next) = running.join_next().await else { break };
+            let ran = match next {
+                Ok(ran) => ran?,
+                Err(e) => {
+                    tracing::error!("a step broke down inside the host: {e}");
+                    self.failed = true;
+                    stopped = Some("another step broke down inside the host".to_owned());
+                    continue;
+                }
+            };
+            ended.insert(ran.id.clone());
+            let (id, status) = (ran.id.clone(), ran.status());
+            let on_failure = policy.get(&id).copied().unwrap_or(OnFailure::Stop);
+            self.take(ran, on_failure);
+            if self.shared.interrupt.is_cancelled() {
+                stopped = Some("the run was interrupted".to_owned());
+            } else if status == StepStatus::Failed && on_failure == OnFailure::Stop {
+                stopped = stopped.or_else(|| Some(format!("step `{id}` failed")));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, ran: Ran, _on_failure: OnFailure) {
+        self.failed |= ran.status() == StepStatus::Failed;
+        if let Some(last) = ran.ended.last() {
+            self.scope.steps.insert(ran.id.clone(), outcome(last));
+        }
+        self.steps.extend(ran.ended);
+        self.in_doubt.extend(ran.in_doubt);
+    }
+}
+
+/// What later expressions see of a step.
+pub(crate) fn outcome(ended: &StepEnded) -> Value {
+    let mut seen = json!({ "status": ended.status, "failed": ended.status == StepStatus::Failed });
+    if let Some(output) = &ended.output {
+        seen["output"] = output.clone();
+    }
+    if let Some(problem) = &ended.problem {
+        seen["problem"] = json!({ "kind": problem.kind, "message": problem.message });
+    }
+    seen
+}
