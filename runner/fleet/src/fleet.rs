@@ -107,6 +107,7 @@ pub struct Fleet {
     pub(crate) last_ulid: Ulid,
     pub(crate) made: u64,
     pub(crate) error_regions: Vec<String>,
+    answered: u64,
     changed: Option<Vec<MachineKey>>,
     applied: Log<Applied>,
     requests: Log<Request>,
@@ -124,6 +125,7 @@ impl Fleet {
             last_ulid: Ulid::nil(),
             made: 0,
             error_regions: Vec::new(),
+            answered: 0,
             changed: None,
             applied: Log::default(),
             requests: Log::default(),
@@ -262,6 +264,16 @@ impl Fleet {
     /// Adds a request to the log.
     pub fn record_request(&mut self, request: Request) {
         self.requests.push(request);
+    }
+
+    /// An id for the next request, as Fly puts one into every answer.
+    pub fn next_request_id(&mut self) -> String {
+        self.answered += 1;
+        let drawn = random::draw(self.settings.seed, "request", "", self.answered);
+        format!(
+            "{drawn:016x}-{}",
+            self.settings.regions.first().map_or("sim", String::as_str)
+        )
     }
 
     /// From now on keeps which Machines changed, for [`Fleet::take_changed`].
