@@ -48,9 +48,15 @@ pub(crate) struct Input<'a> {
 }
 
 impl Input<'_> {
+    /// Only objects: serde would read a struct from a list as well, and Fly does not.
     fn body<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(self.body)
-            .map_err(|error| ApiError::new(400, format!("json: cannot unmarshal: {error}")))
+        let refused = |why: &dyn std::fmt::Display| {
+            ApiError::new(400, format!("json: cannot unmarshal: {why}"))
+        };
+        if self.body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(refused(&"the body is not an object"));
+        }
+        serde_json::from_slice(self.body).map_err(|error| refused(&error))
     }
 
     fn optional_body<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {

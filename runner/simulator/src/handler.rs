@@ -258,8 +258,11 @@ fn cut() -> Outgoing {
 
 fn finish(world: &World, mut entry: fleet::Request, outgoing: Outgoing) -> Response<Body> {
     entry.status = if outgoing.lost { 0 } else { outgoing.status };
-    let request_id = lock(&world.fleet).next_request_id();
-    lock(&world.fleet).record_request(entry);
+    let request_id = {
+        let mut fleet = lock(&world.fleet);
+        fleet.record_request(entry);
+        fleet.next_request_id()
+    };
     let mut response = answer(outgoing);
     let headers = response.headers_mut();
     for name in ["fly-request-id", "fly-trace-id", "fly-span-id"] {
