@@ -37,6 +37,8 @@ pub struct Settings {
     pub organisation: String,
     /// Region codes that exist.
     pub regions: Vec<String>,
+    /// Whether pages of the organisation's listing hold less than was asked for, as Fly's may.
+    pub short_pages: bool,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             behaviour: Behaviour::seeded(),
             organisation: "groundcrew".into(),
             regions: ["fra", "iad", "sin", "syd"].map(str::to_owned).to_vec(),
+            short_pages: false,
         }
     }
 }
@@ -514,7 +517,14 @@ impl Fleet {
     }
 
     fn finish_made(&mut self, app: &str, id: &str, launch: bool) {
-        if launch {
+        let unpullable = self
+            .machine_mut(app, id)
+            .is_some_and(|machine| machine.unpullable());
+        if unpullable {
+            self.step(app, id, Stimulus::NotMade, "launch", json!(null));
+            let at = self.now.after(self.take(Phase::Destroy, id, 0));
+            self.schedule(app, id, at, Pending::Destroy);
+        } else if launch {
             self.step(app, id, Stimulus::Launched, "launch", json!(null));
             self.schedule_boot(app, id);
         } else {
@@ -526,8 +536,7 @@ impl Fleet {
         let Some(machine) = self.machine_mut(app, id) else {
             return;
         };
-        let unpullable =
-            machine.fate == Fate::ImagePullFails || machine.view().image().contains("unpullable");
+        let unpullable = machine.unpullable();
         let previous = machine.previous.take();
         let replacing = machine.state == State::Replacing;
         let mut launch = launch;

@@ -276,3 +276,63 @@ fn names_are_unique_and_pages_are_whole() {
         (4, 2, "")
     );
 }
+
+#[test]
+fn short_pages_lose_nothing_and_missing_regions_are_named() {
+    let settings = Settings {
+        short_pages: true,
+        ..Settings::default()
+    };
+    let mut fleet = generate(
+        settings,
+        &Generated {
+            machines: 23,
+            apps: 2,
+            idle_ones: true,
+        },
+    );
+    let walk = |fleet: &Fleet| {
+        let mut query = groundcrew_fleet::api::OrgQuery {
+            limit: Some(5),
+            ..Default::default()
+        };
+        let (mut seen, mut missing) = (std::collections::BTreeSet::new(), Vec::new());
+        loop {
+            let page = fleet.list_org(&query).unwrap();
+            seen.extend(page.machines.into_iter().map(|machine| machine.id));
+            missing = if missing.is_empty() {
+                page.error_regions
+            } else {
+                missing
+            };
+            if page.next_cursor.is_empty() {
+                return (seen.len(), missing);
+            }
+            query.cursor = Some(page.next_cursor);
+        }
+    };
+    assert_eq!(walk(&fleet), (23, vec![]));
+    fleet.set_error_regions(vec!["fra".into()]);
+    let (seen, missing) = walk(&fleet);
+    assert!(seen < 23 && missing == ["fra"]);
+}
+
+#[test]
+fn a_machine_whose_image_cannot_be_pulled_is_never_made() {
+    let (mut fleet, _) = small(11);
+    let config = serde_json::json!({ "image": "registry.fly.io/web:unpullable" });
+    let request = groundcrew_fleet::api::CreateRequest {
+        config,
+        ..Default::default()
+    };
+    let made = fleet.create(&Caller::default(), "web", &request).unwrap();
+    drain(&mut fleet);
+    let machine = fleet.get("web", &made.id).unwrap();
+    assert_eq!(machine.known_state(), Some(State::Destroyed));
+    assert!(
+        machine
+            .events
+            .iter()
+            .any(|event| event.status == "launch_failed")
+    );
+}

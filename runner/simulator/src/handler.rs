@@ -168,14 +168,12 @@ async fn apply_late(world: Arc<World>, millis: u64, asked: Asked, route: Route, 
 struct Waiting<'a> {
     world: &'a World,
     key: MachineKey,
-    notify: Option<Arc<Notify>>,
+    notify: Arc<Notify>,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(notify) = self.notify.take() {
-            self.world.leave(&self.key, notify);
-        }
+        self.world.leave(&self.key, &self.notify);
     }
 }
 
@@ -186,16 +184,15 @@ async fn wait(world: &World, route: &Route, query: &Query) -> Result<Reply, ApiE
         app: route.app.as_str().into(),
         id: route.id.as_str().into(),
     };
-    let notify = world.join(&key);
-    let _waiting = Waiting {
+    let waiting = Waiting {
         world,
+        notify: world.join(&key),
         key,
-        notify: Some(notify.clone()),
     };
     let expired = world.clock.sleep_until(deadline);
     tokio::pin!(expired);
     loop {
-        let changed = notify.notified();
+        let changed = waiting.notify.notified();
         tokio::pin!(changed);
         // Enabled before the look, so that no change falls between the two.
         changed.as_mut().enable();

@@ -82,13 +82,10 @@ impl World {
         lock(&self.waiters).entry(key.clone()).or_default().clone()
     }
 
-    pub(crate) fn leave(&self, key: &MachineKey, waiter: Arc<Notify>) {
+    pub(crate) fn leave(&self, key: &MachineKey, waiter: &Arc<Notify>) {
         let mut waiters = lock(&self.waiters);
-        drop(waiter);
-        if waiters
-            .get(key)
-            .is_some_and(|left| Arc::strong_count(left) == 1)
-        {
+        // Two are left when nobody else waits: the map's and the leaver's own.
+        if Arc::strong_count(waiter) == 2 {
             waiters.remove(key);
         }
     }
