@@ -37,6 +37,8 @@ pub struct Settings {
     pub organisation: String,
     /// Region codes that exist.
     pub regions: Vec<String>,
+    /// Whether pages of the organisation's listing hold less than was asked for, as Fly's may.
+    pub short_pages: bool,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             behaviour: Behaviour::seeded(),
             organisation: "groundcrew".into(),
             regions: ["fra", "iad", "sin", "syd"].map(str::to_owned).to_vec(),
+            short_pages: false,
         }
     }
 }
@@ -107,6 +110,7 @@ pub struct Fleet {
     pub(crate) last_ulid: Ulid,
     pub(crate) made: u64,
     pub(crate) error_regions: Vec<String>,
+    answered: u64,
     changed: Option<Vec<MachineKey>>,
     applied: Log<Applied>,
     requests: Log<Request>,
@@ -124,6 +128,7 @@ impl Fleet {
             last_ulid: Ulid::nil(),
             made: 0,
             error_regions: Vec::new(),
+            answered: 0,
             changed: None,
             applied: Log::default(),
             requests: Log::default(),
@@ -262,6 +267,16 @@ impl Fleet {
     /// Adds a request to the log.
     pub fn record_request(&mut self, request: Request) {
         self.requests.push(request);
+    }
+
+    /// An id for the next request, as Fly puts one into every answer.
+    pub fn next_request_id(&mut self) -> String {
+        self.answered += 1;
+        let drawn = random::draw(self.settings.seed, "request", "", self.answered);
+        format!(
+            "{drawn:016x}-{}",
+            self.settings.regions.first().map_or("sim", String::as_str)
+        )
     }
 
     /// From now on keeps which Machines changed, for [`Fleet::take_changed`].
@@ -502,7 +517,14 @@ impl Fleet {
     }
 
     fn finish_made(&mut self, app: &str, id: &str, launch: bool) {
-        if launch {
+        let unpullable = self
+            .machine_mut(app, id)
+            .is_some_and(|machine| machine.unpullable());
+        if unpullable {
+            self.step(app, id, Stimulus::NotMade, "launch", json!(null));
+            let at = self.now.after(self.take(Phase::Destroy, id, 0));
+            self.schedule(app, id, at, Pending::Destroy);
+        } else if launch {
             self.step(app, id, Stimulus::Launched, "launch", json!(null));
             self.schedule_boot(app, id);
         } else {
@@ -514,8 +536,7 @@ impl Fleet {
         let Some(machine) = self.machine_mut(app, id) else {
             return;
         };
-        let unpullable =
-            machine.fate == Fate::ImagePullFails || machine.view().image().contains("unpullable");
+        let unpullable = machine.unpullable();
         let previous = machine.previous.take();
         let replacing = machine.state == State::Replacing;
         let mut launch = launch;

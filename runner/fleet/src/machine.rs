@@ -101,6 +101,11 @@ impl Machine {
         ConfigView::new(&self.config)
     }
 
+    /// Whether its image cannot be pulled. The marker in the name is mudflaps' convention.
+    pub(crate) fn unpullable(&self) -> bool {
+        self.fate == Fate::ImagePullFails || self.view().image().contains("unpullable")
+    }
+
     pub(crate) fn unreachable(&self) -> bool {
         self.host == HostStatus::Unreachable
     }

@@ -76,6 +76,11 @@ impl Fleet {
         });
         found.sort_by_key(|(updated, id, _, _)| (*updated, *id));
         let limit = query.limit.unwrap_or(ORG_PAGE_MAX).clamp(1, ORG_PAGE_MAX);
+        let limit = if self.settings.short_pages {
+            limit.div_ceil(2)
+        } else {
+            limit
+        };
         let more = found.len() > limit;
         found.truncate(limit);
         let last = found

@@ -1,0 +1,338 @@
+//! What the model promises, by example.
+
+use groundcrew_fleet::api::{CheckResult, LeaseRequest, RestartQuery, UpdateRequest, WaitQuery};
+use groundcrew_fleet::{Caller, Fate, Fleet, Generated, Settings, State, generate};
+
+fn small(seed: u64) -> (Fleet, String) {
+    let fleet = generate(
+        Settings {
+            seed,
+            ..Settings::default()
+        },
+        &Generated {
+            machines: 6,
+            apps: 1,
+            idle_ones: false,
+        },
+    );
+    let id = fleet.machine_ids("web").remove(0);
+    (fleet, id)
+}
+
+fn drain(fleet: &mut Fleet) {
+    while let Some(at) = fleet.next_due() {
+        fleet.advance_to(at);
+    }
+}
+
+#[test]
+fn a_restart_is_an_exit_on_request_and_a_start_of_the_same_version() {
+    let (mut fleet, id) = small(1);
+    let before = fleet.get("web", &id).unwrap();
+    let baseline = before.newest_event().unwrap().to_owned();
+    let predicted = fleet.predicted_restart("web", &id).unwrap();
+    let begun = fleet.now();
+    fleet
+        .restart(&Caller::default(), "web", &id, &RestartQuery::default())
+        .unwrap();
+    assert_eq!(
+        fleet.get("web", &id).unwrap().known_state(),
+        Some(State::Restarting)
+    );
+    let query = WaitQuery {
+        states: vec!["started".into()],
+        from_event_id: Some(baseline.clone()),
+        ..WaitQuery::default()
+    };
+    assert_eq!(fleet.wait_poll("web", &id, &query).unwrap(), None);
+    drain(&mut fleet);
+    assert_eq!(
+        fleet.now().since(begun),
+        predicted.stop_ms + predicted.boot_ms
+    );
+    assert!(fleet.wait_poll("web", &id, &query).unwrap().is_some());
+    let after = fleet.get("web", &id).unwrap();
+    assert_eq!(after.instance_id, before.instance_id);
+    let newer: Vec<_> = after
+        .events
+        .iter()
+        .filter(|event| event.id > baseline)
+        .collect();
+    let kinds: Vec<_> = newer.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["start", "exit", "restart"]);
+    assert!(newer[1].requested_stop() && !newer[1].restarting());
+    // The old result goes on standing until the first one after the start.
+    let started = newer[0].at();
+    assert_eq!(after.checks[0].result(), CheckResult::Passing);
+    assert!(after.checks[0].updated().unwrap() < started);
+    fleet.advance_to(begun.after(predicted.total_ms()));
+    assert!(fleet.get("web", &id).unwrap().checks[0].updated().unwrap() > started);
+}
+
+#[test]
+fn a_lease_is_held_once_and_fences_writes() {
+    let (mut fleet, id) = small(2);
+    let mine = Caller {
+        owner: "me",
+        ..Caller::default()
+    };
+    let request = LeaseRequest {
+        ttl: Some(10),
+        description: Some("run 1".into()),
+    };
+    let lease = fleet.lease_acquire(&mine, "web", &id, &request).unwrap();
+    assert_eq!(lease.nonce.len(), 12);
+    let other = fleet
+        .lease_acquire(&Caller::default(), "web", &id, &request)
+        .unwrap_err();
+    assert_eq!(other.status, 409);
+    assert!(other.body.error.starts_with("lease currently held by me"));
+    assert_eq!(
+        fleet
+            .restart(&Caller::default(), "web", &id, &RestartQuery::default())
+            .unwrap_err()
+            .status,
+        409
+    );
+    let holder = Caller {
+        nonce: Some(&lease.nonce),
+        ..mine
+    };
+    let refreshed = fleet.lease_acquire(&holder, "web", &id, &request).unwrap();
+    assert_eq!(refreshed.nonce, lease.nonce);
+    fleet
+        .restart(&holder, "web", &id, &RestartQuery::default())
+        .unwrap();
+    fleet.advance_to(fleet.now().after(10_000));
+    assert_eq!(
+        fleet.lease_release(&holder, "web", &id).unwrap_err().status,
+        404
+    );
+    assert_eq!(fleet.cordon(&holder, "web", &id).unwrap_err().status, 409);
+    fleet
+        .lease_acquire(&Caller::default(), "web", &id, &request)
+        .unwrap();
+}
+
+#[test]
+fn fates_end_as_they_say() {
+    let (mut fleet, id) = small(3);
+    fleet.set_fate("web", &id, Fate::NeverStarts);
+    fleet
+        .restart(&Caller::default(), "web", &id, &RestartQuery::default())
+        .unwrap();
+    drain(&mut fleet);
+    let machine = fleet.get("web", &id).unwrap();
+    assert_eq!(machine.known_state(), Some(State::Stopped));
+    let crashes = machine
+        .events
+        .iter()
+        .filter(|event| event.exit_code() == Some(1));
+    assert!(crashes.clone().count() >= 9, "{:?}", machine.events);
+    assert_eq!(machine.events[0].restart_count(), 10);
+
+    let (mut fleet, id) = small(4);
+    fleet.set_fate("web", &id, Fate::HostDiesOnRestart);
+    fleet
+        .restart(&Caller::default(), "web", &id, &RestartQuery::default())
+        .unwrap();
+    fleet.advance_to(fleet.now().after(600_000));
+    let machine = fleet.get("web", &id).unwrap();
+    assert_eq!(
+        (machine.state.as_str(), machine.host_status.as_str()),
+        ("starting", "unreachable")
+    );
+    assert_eq!(machine.process_group(), "web");
+    assert!(
+        fleet
+            .stop(&Caller::default(), "web", &id, &Default::default())
+            .is_err()
+    );
+    fleet.set_fate("web", &id, Fate::Normal);
+    drain(&mut fleet);
+    assert_eq!(fleet.get("web", &id).unwrap().state, "started");
+
+    let (mut fleet, id) = small(5);
+    fleet.set_fate("web", &id, Fate::OutOfMemory { after_ms: 1000 });
+    fleet.advance_to(fleet.now().after(1500));
+    let machine = fleet.get("web", &id).unwrap();
+    assert!(
+        machine
+            .events
+            .iter()
+            .any(|event| event.oom_killed() && event.restarting())
+    );
+
+    let (mut fleet, id) = small(6);
+    fleet.set_fate("web", &id, Fate::ChecksFail);
+    fleet
+        .restart(&Caller::default(), "web", &id, &RestartQuery::default())
+        .unwrap();
+    drain(&mut fleet);
+    fleet.advance_to(fleet.now().after(5_001));
+    assert_eq!(
+        fleet.get("web", &id).unwrap().checks[0].result(),
+        CheckResult::Critical
+    );
+}
+
+#[test]
+fn an_update_compares_the_version_and_an_image_that_cannot_be_pulled_brings_the_old_one_back() {
+    let (mut fleet, id) = small(8);
+    let before = fleet.get("web", &id).unwrap();
+    let mut config = before.config.clone();
+    config["image"] = "registry.fly.io/web:unpullable".into();
+    let mut request = UpdateRequest {
+        config,
+        current_version: Some("other".into()),
+        ..UpdateRequest::default()
+    };
+    let caller = Caller {
+        effect: Some("e1"),
+        ..Caller::default()
+    };
+    assert_eq!(
+        fleet
+            .update(&caller, "web", &id, &request)
+            .unwrap_err()
+            .status,
+        409
+    );
+    request.current_version = Some(before.instance_id.clone());
+    let answered = fleet.update(&caller, "web", &id, &request).unwrap();
+    assert_ne!(answered.instance_id, before.instance_id);
+    drain(&mut fleet);
+    let after = fleet.get("web", &id).unwrap();
+    assert_eq!(
+        (after.instance_id, after.state.as_str()),
+        (before.instance_id, "started")
+    );
+    assert_eq!(
+        fleet
+            .applied()
+            .entries()
+            .filter(|write| write.effect.as_deref() == Some("e1"))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_fork_of_an_export_is_the_same_app() {
+    let (mut fleet, id) = small(9);
+    fleet
+        .lease_acquire(
+            &Caller {
+                owner: "x",
+                ..Caller::default()
+            },
+            "web",
+            &id,
+            &LeaseRequest::default(),
+        )
+        .unwrap();
+    let exported = fleet.export("web");
+    let text = serde_json::to_string(&exported).unwrap();
+    let mut fork = Fleet::new(Settings {
+        start: fleet.now(),
+        ..Settings::default()
+    });
+    fork.adopt("web", serde_json::from_str(&text).unwrap());
+    assert_eq!(fork.export("web"), exported);
+}
+
+#[test]
+fn names_are_unique_and_pages_are_whole() {
+    let (mut fleet, id) = small(10);
+    let taken = fleet.get("web", &id).unwrap();
+    let request = groundcrew_fleet::api::CreateRequest {
+        config: taken.config.clone(),
+        name: Some(taken.name.clone()),
+        ..Default::default()
+    };
+    let refused = fleet
+        .create(&Caller::default(), "web", &request)
+        .unwrap_err();
+    assert_eq!(refused.status, 409);
+    assert!(
+        refused
+            .body
+            .error
+            .contains(&format!("machine ID {id} already exists"))
+    );
+    let mut query = groundcrew_fleet::api::OrgQuery {
+        limit: Some(4),
+        ..Default::default()
+    };
+    let first = fleet.list_org(&query).unwrap();
+    query.cursor = Some(first.next_cursor.clone());
+    let second = fleet.list_org(&query).unwrap();
+    assert_eq!(
+        (
+            first.machines.len(),
+            second.machines.len(),
+            second.next_cursor.as_str()
+        ),
+        (4, 2, "")
+    );
+}
+
+#[test]
+fn short_pages_lose_nothing_and_missing_regions_are_named() {
+    let settings = Settings {
+        short_pages: true,
+        ..Settings::default()
+    };
+    let mut fleet = generate(
+        settings,
+        &Generated {
+            machines: 23,
+            apps: 2,
+            idle_ones: true,
+        },
+    );
+    let walk = |fleet: &Fleet| {
+        let mut query = groundcrew_fleet::api::OrgQuery {
+            limit: Some(5),
+            ..Default::default()
+        };
+        let (mut seen, mut missing) = (std::collections::BTreeSet::new(), Vec::new());
+        loop {
+            let page = fleet.list_org(&query).unwrap();
+            seen.extend(page.machines.into_iter().map(|machine| machine.id));
+            missing = if missing.is_empty() {
+                page.error_regions
+            } else {
+                missing
+            };
+            if page.next_cursor.is_empty() {
+                return (seen.len(), missing);
+            }
+            query.cursor = Some(page.next_cursor);
+        }
+    };
+    assert_eq!(walk(&fleet), (23, vec![]));
+    fleet.set_error_regions(vec!["fra".into()]);
+    let (seen, missing) = walk(&fleet);
+    assert!(seen < 23 && missing == ["fra"]);
+}
+
+#[test]
+fn a_machine_whose_image_cannot_be_pulled_is_never_made() {
+    let (mut fleet, _) = small(11);
+    let config = serde_json::json!({ "image": "registry.fly.io/web:unpullable" });
+    let request = groundcrew_fleet::api::CreateRequest {
+        config,
+        ..Default::default()
+    };
+    let made = fleet.create(&Caller::default(), "web", &request).unwrap();
+    drain(&mut fleet);
+    let machine = fleet.get("web", &made.id).unwrap();
+    assert_eq!(machine.known_state(), Some(State::Destroyed));
+    assert!(
+        machine
+            .events
+            .iter()
+            .any(|event| event.status == "launch_failed")
+    );
+}

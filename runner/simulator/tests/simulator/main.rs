@@ -1,0 +1,7 @@
+//! The simulator, from outside.
+
+mod client;
+mod faults;
+mod flyctl;
+mod limits;
+mod openapi;
