@@ -1,1 +1,2 @@
-//! Write Groundcrew plugins in Rust.
+//! x
+pub mod bindings;
