@@ -1,1 +1,109 @@
-//! Groundcrew plugin restart-by-group.
+//! Restarts the started Machines of an app or process group, many at a time, and watches each one
+//! until its checks pass.
+//!
+//! This file is the whole procedure: choose, restart one alone, restart the others, report.
+//! `input.rs` has what an operator can say, `selection.rs` which Machines that means, `report.rs`
+//! what comes out of it and when the step counts as failed.
+
+mod input;
+mod report;
+mod selection;
+
+use groundcrew_plugin::{Error, Flow, Host, Kind, Machine, Result, State, plugin};
+
+pub use input::{Input, MaxUnavailable};
+pub use report::{MachineReport, Outcome, Report, Totals};
+use selection::Selection;
+
+/// Restart the started Machines of a process group, many at a time, and wait for their checks.
+#[plugin(machines(
+    list,
+    lease,
+    restart,
+    wait,
+    reason = "restarts the chosen Machines, each under its lease, and watches them come back"
+))]
+pub async fn restart_by_group(input: Input, host: Host) -> Result<Report> {
+    let listed = host.machines(&input.app).group(input.group.clone()).region(input.regions.clone()).list().await?;
+    let selection = Selection::of(listed, &input)?;
+    host.expect(selection.chosen.len(), "machines");
+    if selection.chosen.is_empty() {
+        host.warn(&format!("no Machine of `{}` to restart", input.app));
+    }
+    let attempts = restart_all(&host, &input, &selection).await;
+    report::conclude(selection, attempts)
+}
+
+/// What became of one Machine that we began with.
+struct Attempt {
+    machine: Machine,
+    duration_ms: u64,
+    result: Result<(), Error>,
+}
+
+/// Restarts the first Machine alone and then the others, until more have failed than may.
+async fn restart_all(host: &Host, input: &Input, selection: &Selection) -> Vec<Attempt> {
+    let canaries = usize::from(input.canary).min(selection.chosen.len());
+    let (canary, others) = selection.chosen.split_at(canaries);
+    let work = async |machine: &Machine| attempt(host, input, machine).await;
+
+    let mut attempts = host.for_each(canary, 1, work).await;
+    if attempts.iter().any(|attempt| attempt.result.is_err()) {
+        host.warn("the first Machine did not come back: no other is restarted");
+        return attempts;
+    }
+    let mut failures = 0;
+    let judge = |attempt: &Attempt| match &attempt.result {
+        Ok(()) => Flow::Continue,
+        Err(error) if error.kind() == Kind::Cancelled => Flow::Stop,
+        Err(_) => {
+            failures += 1;
+            if failures > input.max_failures { Flow::Stop } else { Flow::Continue }
+        }
+    };
+    let swept = host.for_each_until(others, selection.at_once, work, judge).await;
+    attempts.extend(swept.results);
+    attempts
+}
+
+async fn attempt(host: &Host, input: &Input, machine: &Machine) -> Attempt {
+    let began = host.now();
+    let result = restart_leased(host, input, machine).await;
+    let duration = host.now().saturating_sub(began);
+    match &result {
+        Ok(()) => host.item(&machine.id).succeeded("restarted"),
+        Err(error) => host.item(&machine.id).failed(error.message()),
+    }
+    Attempt { machine: machine.clone(), duration_ms: duration.as_millis() as u64, result }
+}
+
+/// Holds the lease of this one Machine while it is worked on, so that a deploy of somebody else
+/// waits for one Machine and not for the whole group.
+async fn restart_leased(host: &Host, input: &Input, machine: &Machine) -> Result<()> {
+    let lease = machine.lease().await?;
+    let result = restart(host, input, machine).await;
+    if let Err(error) = lease.release().await {
+        host.warn(&format!("{}: the lease stays until it expires: {error}", machine.id));
+    }
+    result
+}
+
+/// Restarts one Machine and waits until it is back. Only what happens after the restart counts:
+/// the state and the check results from before look just as good.
+async fn restart(host: &Host, input: &Input, machine: &Machine) -> Result<()> {
+    host.item(&machine.id).working("restarting");
+    let stop_timeout = input.stop_timeout.map(Into::into);
+    let restarted = machine.restart().signal(input.signal.as_deref()).timeout(stop_timeout).await?;
+    let before = restarted.baseline.as_deref();
+    let patience = input.wait_timeout.duration();
+
+    machine.wait(State::Started).since(before).within(patience).await?;
+    if !input.skip_health_checks {
+        host.item(&machine.id).working("waiting for its checks");
+        machine.wait_healthy().since(before).within(patience).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

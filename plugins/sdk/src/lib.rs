@@ -1,1 +1,64 @@
 //! Write Groundcrew plugins in Rust.
+//!
+//! A plugin is one `async` function with the attribute [`plugin`]. Its input is what a runbook's
+//! step gives it, its output what later steps read, and [`Host`] is all that it can touch:
+//!
+//! ```
+//! use groundcrew_plugin::{Host, Result, State, plugin};
+//!
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! struct Input {
+//!     /// The app whose Machines are stopped.
+//!     app: String,
+//! }
+//!
+//! #[derive(serde::Serialize, schemars::JsonSchema)]
+//! struct Output {
+//!     stopped: usize,
+//! }
+//!
+//! /// Stop every started Machine of an app.
+//! #[plugin(machines(list, stop, reason = "stops every started Machine of the app"))]
+//! async fn stop_all(input: Input, host: Host) -> Result<Output> {
+//!     let machines = host.machines(&input.app).state(State::Started).list().await?;
+//!     let results = host.for_each(machines, 50, async |machine| machine.stop().await).await;
+//!     let stopped = results.into_iter().collect::<Result<Vec<()>>>()?.len();
+//!     Ok(Output { stopped })
+//! }
+//! ```
+//!
+//! Effects are only submitted and come back through one queue, in an order that is journalled;
+//! this crate makes futures of them. Await nothing else: there are no threads, no clock and no
+//! I/O here but the host's. Do not retry either; the host has.
+//!
+//! The same code runs natively against a scripted host, for tests: see `testing`.
+
+pub mod bindings;
+mod door;
+mod error;
+#[doc(hidden)]
+pub mod export;
+mod fan_out;
+mod host;
+mod lease;
+mod listing;
+mod machine;
+mod queue;
+mod state;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+mod timespan;
+
+pub use error::{Error, Kind, Result};
+pub use fan_out::{Flow, Swept, join, join_all};
+pub use groundcrew_plugin_macros::plugin;
+pub use host::{Host, Item, Run};
+pub use lease::Lease;
+pub use listing::{Listing, Machines};
+pub use machine::{
+    Check, CheckStatus, Event, Healthy, HostStatus, Machine, Mount, Restart, Restarted, Stop, Summary, Wait,
+    WaitHealthy, Waited,
+};
+pub use queue::Operation;
+pub use state::State;
+pub use timespan::Timespan;

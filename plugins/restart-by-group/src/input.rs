@@ -1,0 +1,115 @@
+//! What an operator can say.
+
+use std::borrow::Cow;
+
+use groundcrew_plugin::Timespan;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
+
+/// What to restart, and how carefully.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The app whose Machines are restarted.
+    pub app: String,
+    /// Only this process group.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Only these regions; every region if empty.
+    #[serde(default)]
+    pub regions: Vec<String>,
+    /// Only the Machines with these ids; all if empty.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Not the Machines with these ids.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// How many Machines are worked on at once.
+    #[serde(default = "default_parallel")]
+    #[schemars(range(min = 1, max = 5000))]
+    pub parallel: u32,
+    /// How many Machines may be away at once because of this step: a number such as `10`, or a
+    /// share such as `25%` of the started Machines of the group and regions (rounded down, but at
+    /// least one). It can only lower `parallel`. Machines that are away for other reasons do not
+    /// count.
+    #[serde(default)]
+    pub max_unavailable: Option<MaxUnavailable>,
+    /// Restart one Machine first, alone, and stop if it does not come back.
+    #[serde(default = "default_canary")]
+    pub canary: bool,
+    /// How many Machines may fail before no further one is restarted.
+    #[serde(default)]
+    pub max_failures: u32,
+    /// The signal that stops a Machine, such as `SIGTERM`; its own setting if none.
+    #[serde(default)]
+    pub signal: Option<String>,
+    /// How long a Machine may take to stop before it is killed; its own setting if none.
+    #[serde(default)]
+    pub stop_timeout: Option<Timespan>,
+    /// How long a Machine may take to start, and then again for its checks to pass.
+    #[serde(default = "default_wait_timeout")]
+    pub wait_timeout: Timespan,
+    /// Be content with started Machines, whatever their checks say.
+    #[serde(default)]
+    pub skip_health_checks: bool,
+}
+
+fn default_parallel() -> u32 {
+    50
+}
+
+fn default_canary() -> bool {
+    true
+}
+
+fn default_wait_timeout() -> Timespan {
+    Timespan::minutes(5)
+}
+
+/// How many Machines may be away at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxUnavailable {
+    /// So many.
+    Count(u32),
+    /// So many of a hundred.
+    Percent(u32),
+}
+
+impl MaxUnavailable {
+    /// As a number of Machines, of `total`; at least one, or nothing would ever be restarted.
+    #[must_use]
+    pub fn of(self, total: usize) -> usize {
+        let most = match self {
+            Self::Count(count) => count as usize,
+            Self::Percent(percent) => total * percent as usize / 100,
+        };
+        most.max(1)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (digits, most, make): (_, _, fn(u32) -> Self) = match text.strip_suffix('%') {
+            Some(digits) => (digits, 100, Self::Percent),
+            None => (text, 9999, Self::Count),
+        };
+        let number = digits.parse().ok()?;
+        (1..=most).contains(&number).then(|| make(number))
+    }
+}
+
+impl<'de> Deserialize<'de> for MaxUnavailable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text)
+            .ok_or_else(|| de::Error::custom(format!("`{text}` is not a number such as `10` or a share such as `25%`")))
+    }
+}
+
+impl JsonSchema for MaxUnavailable {
+    fn schema_name() -> Cow<'static, str> {
+        "MaxUnavailable".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([1-9][0-9]{0,3}|([1-9][0-9]?|100)%)$" })
+    }
+}

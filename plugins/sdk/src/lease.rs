@@ -1,0 +1,41 @@
+//! A Machine's lease.
+
+use crate::door::machines as door;
+use crate::queue::Operation;
+use crate::Result;
+
+/// The lease of one Machine, held by this step. The host refreshes it and sends it with writes.
+///
+/// Dropping it gives it back without waiting for the answer; whatever a plugin does, the host
+/// gives back what is left when the step ends.
+#[derive(Debug)]
+pub struct Lease {
+    app: String,
+    id: String,
+    held: bool,
+}
+
+impl Lease {
+    pub(crate) async fn take(app: &str, id: &str) -> Result<Self> {
+        Operation::new(door::lease(app, id), |op| Ok(door::take_lease(op)?)).await?;
+        Ok(Self { app: app.to_owned(), id: id.to_owned(), held: true })
+    }
+
+    /// Gives it back.
+    pub async fn release(mut self) -> Result<()> {
+        self.submit().await
+    }
+
+    fn submit(&mut self) -> Operation<()> {
+        self.held = false;
+        Operation::new(door::release(&self.app, &self.id), |op| Ok(door::take_release(op)?))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.held {
+            drop(self.submit());
+        }
+    }
+}

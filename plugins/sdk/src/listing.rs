@@ -1,0 +1,85 @@
+//! Listings of Machines.
+
+use crate::bindings::groundcrew::host::machines::{Filter, Scope};
+use crate::door::machines as door;
+use crate::queue::Operation;
+use crate::{Error, Kind, Machine, Result, State};
+
+/// Machines taken at a time: the contract's most.
+const PAGE: u32 = 1000;
+
+/// A listing to be made; each filter narrows it.
+#[derive(Debug)]
+#[must_use = "nothing is listed until `list` or `list_partial`"]
+pub struct Machines {
+    scope: Scope,
+    filter: Filter,
+}
+
+/// A listing, and what it lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The Machines that are known.
+    pub machines: Vec<Machine>,
+    /// Regions that did not answer. If there are any, the listing is partial.
+    pub missing_regions: Vec<String>,
+}
+
+impl Machines {
+    pub(crate) fn new(scope: Scope) -> Self {
+        let filter = Filter { groups: Vec::new(), regions: Vec::new(), states: Vec::new() };
+        Self { scope, filter }
+    }
+
+    /// Keeps these process groups; with none given, all. Takes an `Option` or a list.
+    pub fn group<S: Into<String>>(mut self, groups: impl IntoIterator<Item = S>) -> Self {
+        self.filter.groups.extend(groups.into_iter().map(Into::into));
+        self
+    }
+
+    /// Keeps these regions; with none given, all. Takes an `Option` or a list.
+    pub fn region<S: Into<String>>(mut self, regions: impl IntoIterator<Item = S>) -> Self {
+        self.filter.regions.extend(regions.into_iter().map(Into::into));
+        self
+    }
+
+    /// Keeps this state, beside others that were named.
+    pub fn state(mut self, state: State) -> Self {
+        self.filter.states.push(state.as_str().to_owned());
+        self
+    }
+
+    /// All Machines that match.
+    ///
+    /// # Errors
+    ///
+    /// Also if the listing is partial: a plugin that can do with less asks for
+    /// [`list_partial`](Self::list_partial).
+    pub async fn list(self) -> Result<Vec<Machine>> {
+        let listing = self.list_partial().await?;
+        if listing.missing_regions.is_empty() {
+            return Ok(listing.machines);
+        }
+        let regions = listing.missing_regions.join(", ");
+        Err(Error::new(Kind::Unavailable, format!("the listing is partial: no answer from {regions}")))
+    }
+
+    /// The Machines that match and are known, and the regions that did not answer.
+    pub async fn list_partial(self) -> Result<Listing> {
+        Operation::new(door::list(&self.scope, &self.filter), take_pages).await
+    }
+}
+
+/// Takes a delivered listing to its end.
+fn take_pages(op: u64) -> Result<Listing> {
+    let mut machines = Vec::new();
+    loop {
+        let offset = u32::try_from(machines.len()).unwrap_or(u32::MAX);
+        let page = door::take_list(op, offset, PAGE)?;
+        let empty = page.machines.is_empty();
+        machines.extend(page.machines.into_iter().map(Machine));
+        if empty || machines.len() >= page.total as usize {
+            return Ok(Listing { machines, missing_regions: page.missing_regions });
+        }
+    }
+}

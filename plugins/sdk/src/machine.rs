@@ -1,0 +1,301 @@
+//! One Machine, and what can be done to it.
+
+use std::future::IntoFuture;
+use std::ops::Deref;
+use std::time::Duration;
+
+pub use crate::bindings::groundcrew::host::machines::{
+    Check, CheckStatus, Event, HostStatus, Machine as Summary, Mount, Waited,
+};
+use crate::bindings::groundcrew::host::machines::{
+    Done, HealthyOptions, RestartOptions, StopOptions, WaitOptions,
+};
+use crate::door::machines as door;
+use crate::queue::Operation;
+use crate::{Error, Lease, Result, State};
+
+/// One Machine as it was when it was listed or read. Its fields are those of [`Summary`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine(pub(crate) Summary);
+
+impl Deref for Machine {
+    type Target = Summary;
+
+    fn deref(&self) -> &Summary {
+        &self.0
+    }
+}
+
+impl From<Summary> for Machine {
+    fn from(summary: Summary) -> Self {
+        Self(summary)
+    }
+}
+
+impl Machine {
+    /// Whether it was in this state.
+    #[must_use]
+    pub fn is(&self, state: State) -> bool {
+        self.state == state.as_str()
+    }
+
+    /// Whether it stands by for others.
+    #[must_use]
+    pub fn is_standby(&self) -> bool {
+        !self.standbys.is_empty()
+    }
+
+    /// Whether the platform reaches its host.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.host_status == HostStatus::Ok
+    }
+
+    /// Reads it anew.
+    pub async fn refresh(&self) -> Result<Machine> {
+        let id = door::get(&self.app, &self.id);
+        Operation::new(id, |op| Ok(Machine(door::take_get(op)?))).await
+    }
+
+    /// Reads its newest events, newest first; `limit` is 1 to 50.
+    pub async fn events(&self, limit: u32) -> Result<Vec<Event>> {
+        let id = door::events(&self.app, &self.id, limit);
+        Operation::new(id, |op| Ok(door::take_events(op)?)).await
+    }
+
+    /// Takes its lease for this step. Fails as a conflict if somebody else has it.
+    pub async fn lease(&self) -> Result<Lease> {
+        Lease::take(&self.app, &self.id).await
+    }
+
+    /// Restarts it. Awaiting ends when the platform has accepted the restart.
+    pub fn restart(&self) -> Restart<'_> {
+        let options = RestartOptions { signal: None, timeout_ms: None, force_stop: false };
+        Restart { machine: self, options }
+    }
+
+    /// Stops it.
+    pub fn stop(&self) -> Stop<'_> {
+        Stop { machine: self, options: StopOptions { signal: None, timeout_ms: None } }
+    }
+
+    /// Starts it. One that is started is left alone.
+    pub async fn start(&self) -> Result<()> {
+        let id = door::start(&self.app, &self.id);
+        Operation::new(id, |op| ignore(door::take_start(op)?)).await
+    }
+
+    /// Suspends it; its memory is kept.
+    pub async fn suspend(&self) -> Result<()> {
+        let id = door::suspend(&self.app, &self.id);
+        Operation::new(id, |op| ignore(door::take_suspend(op)?)).await
+    }
+
+    /// Sends a signal, such as `SIGTERM`, to its main process.
+    pub async fn signal(&self, signal: &str) -> Result<()> {
+        let id = door::signal(&self.app, &self.id, signal);
+        Operation::new(id, |op| ignore(door::take_signal(op)?)).await
+    }
+
+    /// Takes it out of the proxy's service.
+    pub async fn cordon(&self) -> Result<()> {
+        let id = door::cordon(&self.app, &self.id);
+        Operation::new(id, |op| ignore(door::take_cordon(op)?)).await
+    }
+
+    /// Puts it back into the proxy's service.
+    pub async fn uncordon(&self) -> Result<()> {
+        let id = door::uncordon(&self.app, &self.id);
+        Operation::new(id, |op| ignore(door::take_uncordon(op)?)).await
+    }
+
+    /// Waits until it is in this state, five minutes unless [`Wait::within`] says otherwise.
+    pub fn wait(&self, state: State) -> Wait<'_> {
+        let options = WaitOptions {
+            states: vec![state.as_str().to_owned()],
+            version: None,
+            from_event: None,
+            timeout_ms: PATIENCE_MS,
+        };
+        Wait { machine: self, options }
+    }
+
+    /// Waits until it is started and every check on it has passed since, five minutes unless
+    /// [`WaitHealthy::within`] says otherwise.
+    pub fn wait_healthy(&self) -> WaitHealthy<'_> {
+        let options = HealthyOptions { from_event: None, critical_after_ms: 0, timeout_ms: PATIENCE_MS };
+        WaitHealthy { machine: self, options }
+    }
+}
+
+/// How long a wait lasts unless it says otherwise: what flyctl allows a Machine by default.
+const PATIENCE_MS: u64 = 5 * 60 * 1000;
+
+/// A request to restart a Machine; `.await` sends it.
+#[derive(Debug)]
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Restart<'a> {
+    machine: &'a Machine,
+    options: RestartOptions,
+}
+
+/// A restart that the platform accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restarted {
+    /// The newest event of the Machine before the restart.
+    pub baseline: Option<String>,
+}
+
+impl Restart<'_> {
+    /// Stops with this signal instead of the Machine's own.
+    pub fn signal(mut self, signal: Option<&str>) -> Self {
+        self.options.signal = signal.map(str::to_owned);
+        self
+    }
+
+    /// Kills it if it has not stopped after this long, instead of its own setting.
+    pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.options.timeout_ms = timeout.map(milliseconds);
+        self
+    }
+
+    /// Does not wait for it to stop by itself.
+    pub fn force(mut self) -> Self {
+        self.options.force_stop = true;
+        self
+    }
+}
+
+impl IntoFuture for Restart<'_> {
+    type Output = Result<Restarted>;
+    type IntoFuture = Operation<Restarted>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let id = door::restart(&self.machine.app, &self.machine.id, &self.options);
+        Operation::new(id, |op| Ok(Restarted { baseline: door::take_restart(op)?.baseline_event }))
+    }
+}
+
+/// A request to stop a Machine; `.await` sends it.
+#[derive(Debug)]
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Stop<'a> {
+    machine: &'a Machine,
+    options: StopOptions,
+}
+
+impl Stop<'_> {
+    /// Stops with this signal instead of the Machine's own.
+    pub fn signal(mut self, signal: Option<&str>) -> Self {
+        self.options.signal = signal.map(str::to_owned);
+        self
+    }
+
+    /// Kills it if it has not stopped after this long, instead of its own setting.
+    pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.options.timeout_ms = timeout.map(milliseconds);
+        self
+    }
+}
+
+impl IntoFuture for Stop<'_> {
+    type Output = Result<()>;
+    type IntoFuture = Operation<()>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let id = door::stop(&self.machine.app, &self.machine.id, &self.options);
+        Operation::new(id, |op| ignore(door::take_stop(op)?))
+    }
+}
+
+/// A wait for a state; `.await` begins it.
+#[derive(Debug)]
+#[must_use = "nothing is awaited until it is"]
+pub struct Wait<'a> {
+    machine: &'a Machine,
+    options: WaitOptions,
+}
+
+impl Wait<'_> {
+    /// Only a state reached by an event newer than this one counts.
+    pub fn since(mut self, event: Option<&str>) -> Self {
+        self.options.from_event = event.map(str::to_owned);
+        self
+    }
+
+    /// This other state is as good.
+    pub fn or(mut self, state: State) -> Self {
+        self.options.states.push(state.as_str().to_owned());
+        self
+    }
+
+    /// Gives up after this long, at most 24 hours.
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.options.timeout_ms = milliseconds(timeout);
+        self
+    }
+}
+
+impl IntoFuture for Wait<'_> {
+    type Output = Result<Waited>;
+    type IntoFuture = Operation<Waited>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let id = door::wait(&self.machine.app, &self.machine.id, &self.options);
+        Operation::new(id, |op| Ok(door::take_wait(op)?))
+    }
+}
+
+/// A wait for health; `.await` begins it.
+#[derive(Debug)]
+#[must_use = "nothing is awaited until it is"]
+pub struct WaitHealthy<'a> {
+    machine: &'a Machine,
+    options: HealthyOptions,
+}
+
+/// A Machine that has become healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Healthy {
+    /// How many checks pass; 0 if it has none.
+    pub checks: u32,
+}
+
+impl WaitHealthy<'_> {
+    /// The event before the change that is watched; older starts and results do not count.
+    pub fn since(mut self, event: Option<&str>) -> Self {
+        self.options.from_event = event.map(str::to_owned);
+        self
+    }
+
+    /// A check that is critical this long after the start is a failure of the app.
+    pub fn critical_after(mut self, patience: Duration) -> Self {
+        self.options.critical_after_ms = milliseconds(patience);
+        self
+    }
+
+    /// Gives up after this long, at most 24 hours.
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.options.timeout_ms = milliseconds(timeout);
+        self
+    }
+}
+
+impl IntoFuture for WaitHealthy<'_> {
+    type Output = Result<Healthy>;
+    type IntoFuture = Operation<Healthy>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let id = door::wait_healthy(&self.machine.app, &self.machine.id, &self.options);
+        Operation::new(id, |op| Ok(Healthy { checks: door::take_wait_healthy(op)?.checks }))
+    }
+}
+
+fn ignore(_: Done) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Whole milliseconds, as the contract counts; far more than any limit saturates.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,145 @@
+//! The functions of the contract, answered by the script.
+
+pub(crate) mod operations {
+    use std::time::Duration;
+
+    use crate::bindings::groundcrew::host::operations::Failure;
+    use crate::testing::script::{try_with, with};
+
+    pub(crate) fn next(max: u32) -> Vec<u64> {
+        with(|script| script.next(max))
+    }
+
+    pub(crate) fn forget(op: u64) {
+        try_with(|script| script.forget(op));
+    }
+
+    pub(crate) fn sleep(milliseconds: u64) -> u64 {
+        with(|script| script.submit_sleep(Duration::from_millis(milliseconds)))
+    }
+
+    pub(crate) fn take_sleep(op: u64) -> Result<(), Failure> {
+        with(|script| script.take(op))
+    }
+
+    pub(crate) fn now() -> u64 {
+        with(|script| crate::machine::milliseconds(script.now()))
+    }
+
+    pub(crate) fn random() -> u64 {
+        4 // Chosen by a fair roll of dice.
+    }
+}
+
+pub(crate) mod machines {
+    use crate::bindings::groundcrew::host::machines::{
+        Done, Event, Filter, Healthy, HealthyOptions, Machine, MachinePage, RestartOptions, Scope, StopOptions,
+        WaitOptions, Waited,
+    };
+    use crate::bindings::groundcrew::host::operations::Failure;
+    use crate::testing::script::with;
+
+    /// Functions that take an app and an id.
+    macro_rules! submit {
+        ($($name:ident $operation:literal),* $(,)?) => {$(
+            pub(crate) fn $name(_app: &str, id: &str) -> u64 {
+                with(|script| script.submit($operation, id, String::new()))
+            }
+        )*};
+    }
+
+    /// Functions that take options as well.
+    macro_rules! submit_with {
+        ($($name:ident $operation:literal $options:ty),* $(,)?) => {$(
+            pub(crate) fn $name(_app: &str, id: &str, options: &$options) -> u64 {
+                with(|script| script.submit($operation, id, format!("{options:?}")))
+            }
+        )*};
+    }
+
+    /// Answers that say nothing or only `done`.
+    macro_rules! take {
+        ($($name:ident $answer:ty = $value:expr),* $(,)?) => {$(
+            pub(crate) fn $name(op: u64) -> Result<$answer, Failure> {
+                with(|script| script.take(op)).map(|()| $value)
+            }
+        )*};
+    }
+
+    submit! {
+        get "machines.get", start "machines.start", suspend "machines.suspend", cordon "machines.cordon",
+        uncordon "machines.uncordon", lease "machines.lease", release "machines.release",
+    }
+    submit_with! {
+        stop "machines.stop" StopOptions,
+        restart "machines.restart" RestartOptions,
+        wait "machines.wait" WaitOptions,
+        wait_healthy "machines.wait-healthy" HealthyOptions,
+        signal "machines.signal" str,
+    }
+    take! {
+        take_start Done = Done { baseline_event: None },
+        take_stop Done = Done { baseline_event: None },
+        take_suspend Done = Done { baseline_event: None },
+        take_signal Done = Done { baseline_event: None },
+        take_cordon Done = Done { baseline_event: None },
+        take_uncordon Done = Done { baseline_event: None },
+        take_restart Done = Done { baseline_event: Some("baseline".to_owned()) },
+        take_wait Waited = Waited { state: "started".to_owned(), version: "01".to_owned(), event: None },
+        take_wait_healthy Healthy = Healthy { checks: 1, started_at: 0, healthy_at: 0 },
+        take_events Vec<Event> = Vec::new(),
+        take_lease () = (),
+        take_release () = (),
+    }
+
+    pub(crate) fn events(_app: &str, id: &str, limit: u32) -> u64 {
+        with(|script| script.submit("machines.events", id, limit.to_string()))
+    }
+
+    pub(crate) fn take_get(op: u64) -> Result<Machine, Failure> {
+        with(|script| {
+            let id = script.machine_of(op);
+            script.take(op)?;
+            let found = script.machines.iter().find(|machine| machine.id == id);
+            found.cloned().ok_or_else(|| Failure::NotFound(format!("there is no Machine {id}")))
+        })
+    }
+
+    pub(crate) fn list(scope: &Scope, filter: &Filter) -> u64 {
+        with(|script| script.submit_list(scope, filter))
+    }
+
+    pub(crate) fn take_list(op: u64, offset: u32, max: u32) -> Result<MachinePage, Failure> {
+        with(|script| {
+            let (machines, total) = script.take_page(op, offset, max)?;
+            Ok(MachinePage { machines, total, missing_regions: script.missing_regions.clone() })
+        })
+    }
+}
+
+pub(crate) mod log {
+    use crate::bindings::groundcrew::host::log::{ItemState, Level};
+    use crate::testing::script::try_with;
+
+    pub(crate) fn note(_level: Level, message: &str) {
+        try_with(|script| script.notes.push(message.to_owned()));
+    }
+
+    pub(crate) fn expect(_total: u32, _unit: &str) {}
+
+    pub(crate) fn item(_name: &str, _state: &ItemState) {}
+}
+
+pub(crate) mod run_info {
+    use crate::bindings::groundcrew::host::run_info::Run;
+
+    pub(crate) fn current() -> Run {
+        Run {
+            id: "run".to_owned(),
+            runbook: "test".to_owned(),
+            step: "test".to_owned(),
+            attempt: 1,
+            target: "test".to_owned(),
+        }
+    }
+}
