@@ -107,7 +107,6 @@ impl Sandbox {
             // The same program gives the same bits everywhere: a replay depends on it.
             .cranelift_nan_canonicalization(true)
             .relaxed_simd_deterministic(true)
-            .wasm_component_model_async(false)
             // Small reservations: plugins are small, and machines may limit address space.
             .memory_reservation(128 << 20)
             .memory_guard_size(64 << 10);

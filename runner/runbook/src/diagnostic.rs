@@ -207,7 +207,7 @@ pub(crate) fn did_you_mean<'a>(
 
 /// The candidate most like `word`, if any is like it at all: above 0.8 is a letter or two of
 /// difference in words of this length, found by trying the language's own keys.
-pub(crate) fn nearest<'a>(
+pub fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

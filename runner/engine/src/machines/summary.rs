@@ -98,6 +98,7 @@ fn check(from: &api::CheckStatus) -> Check {
         CheckResult::Passing => CheckStatus::Passing,
         CheckResult::Warning => CheckStatus::Warning,
         CheckResult::Critical => CheckStatus::Critical,
+        CheckResult::Unknown => CheckStatus::Unknown,
     };
     Check { name: from.name.clone(), status, output, updated_at: millis(from.updated()) }
 }

@@ -222,6 +222,7 @@ fn checks(machine: &Machine, start: Option<Time>) -> Checks {
                 count += 1;
                 last = last.max(check.updated());
             }
+            CheckResult::Unknown => waiting = Some(check.name.clone()),
             CheckResult::Warning | CheckResult::Critical => {
                 let grace_ms = configured.iter().find(|c| c.name == check.name).map_or(0, |c| c.grace_ms);
                 failing = Some(Checks::Failing { name: check.name.clone(), output: check.output.clone(), grace_ms });
