@@ -1,3 +1,114 @@
-//! Run sandboxed WASM runbooks against fleets of Fly Machines.
+//! The command `groundcrew`: arguments, rendering, exit codes. One file per command in
+//! `commands/`; everything it does is done by the crate `groundcrew`.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod commands;
+mod config;
+mod context;
+mod credentials;
+mod exit;
+mod files;
+mod progress;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::context::Shared;
+use crate::exit::Exit;
+
+/// Run sandboxed WASM runbooks against fleets of Fly Machines.
+#[derive(Debug, Parser)]
+#[command(name = "groundcrew", version, propagate_version = true, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 ok   1 a step failed   2 usage   3 invalid runbook   4 refused   5 journal failure
+  6 something is in doubt   70 a bug in groundcrew   130 interrupted   143 terminated";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a runbook, or rehearse it with --dry-run
+    Run(commands::run::Args),
+    /// Check runbooks and say everything that is wrong with them
+    Check(commands::check::Args),
+    /// Print the JSON Schema of runbooks, for editors
+    Schema,
+    /// List plugins, show one, or print the operations table
+    #[command(subcommand)]
+    Plugin(commands::plugin::Command),
+    /// List runs, show one, or close one whose process is gone
+    #[command(subcommand)]
+    Runs(commands::runs::Command),
+    /// Read the journals of runs
+    #[command(subcommand)]
+    Audit(commands::audit::Command),
+    /// List the Machines of an app with their checks
+    Machines(commands::machines::Args),
+    /// Serve a simulated fleet as Fly's Machines API
+    Sim(commands::sim::Args),
+    /// Check that everything that a run needs is in place
+    Doctor(commands::doctor::Args),
+    /// Print completions for a shell
+    Completions(commands::completions::Args),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("GROUNDCREW_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")))
+        .without_time()
+        .init();
+    raise_file_limit();
+    let result = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(arguments));
+            // A thread that is stuck in a system call must not keep the program alive.
+            runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+            result
+        }
+        Err(e) => Err(Exit::bug(format!("no runtime can be started: {e}"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => exit.report(),
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
+    let shared = arguments.shared;
+    match arguments.command {
+        Command::Run(args) => commands::run::run(&shared, args).await,
+        Command::Check(args) => commands::check::run(&shared, &args),
+        Command::Schema => commands::schema::run(),
+        Command::Plugin(command) => commands::plugin::run(&shared, command).await,
+        Command::Runs(command) => commands::runs::run(&shared, command).await,
+        Command::Audit(command) => commands::audit::run(&shared, command),
+        Command::Machines(args) => commands::machines::run(&shared, args).await,
+        Command::Sim(args) => commands::sim::run(args).await,
+        Command::Doctor(args) => commands::doctor::run(&shared, &args).await,
+        Command::Completions(args) => commands::completions::run(&args),
+    }
+}
+
+/// A restart of thousands of Machines holds as many connections open; shells start programs with
+/// a soft limit of 1,024 files.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+pub(crate) fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}

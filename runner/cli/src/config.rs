@@ -1,0 +1,114 @@
+//! Configuration: `groundcrew.toml` of the project and `config.toml` of the user.
+//!
+//! Both name targets, credentials by reference, and places of plugins. Only the user's may bind a
+//! credential to other origins than its own or run a command for one (`trusted_origins`,
+//! `cmd://`), and only the user's directory has a policy: a project's directory is not trusted
+//! with credentials.
+
+use std::collections::BTreeMap;
+
+use groundcrew::Policy;
+use serde::Deserialize;
+
+use crate::exit::Exit;
+use crate::files::Directory;
+
+/// The project's file.
+pub(crate) const PROJECT_FILE: &str = "groundcrew.toml";
+/// The user's files, in the user's configuration directory.
+pub(crate) const USER_FILE: &str = "config.toml";
+pub(crate) const POLICY_FILE: &str = "policy.toml";
+
+/// One file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    /// The target of commands that name none.
+    pub(crate) default_target: Option<String>,
+    /// Targets by name.
+    #[serde(default)]
+    pub(crate) target: BTreeMap<String, TargetConfig>,
+    /// Where plugins are looked for.
+    #[serde(default)]
+    pub(crate) plugins: PluginsConfig,
+    /// Origins that credentials may go to beyond Fly's own and loopback; the user's file only.
+    #[serde(default)]
+    pub(crate) trusted_origins: Vec<String>,
+}
+
+/// A target.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TargetConfig {
+    /// The organisation's slug.
+    pub(crate) organisation: Option<String>,
+    /// The Machines API; Fly's own if none.
+    pub(crate) machines_api: Option<String>,
+    /// Where the token comes from; flyctl's own order if none.
+    pub(crate) credential: Option<String>,
+    /// Seconds of a simulator's time in one second.
+    pub(crate) time_scale: Option<f64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PluginsConfig {
+    /// Directories, relative to the file.
+    #[serde(default)]
+    pub(crate) paths: Vec<String>,
+}
+
+/// Both files, and the policy.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Config {
+    pub(crate) project: File,
+    pub(crate) user: File,
+    pub(crate) policy: Policy,
+}
+
+impl Config {
+    pub(crate) fn read(project: Option<&Directory>, user: Option<&Directory>, policy: Option<&str>) -> Result<Self, Exit> {
+        let file = |directory: Option<&Directory>, name: &str| match directory {
+            Some(directory) => directory.read(name).map(|text| text.map(|text| (directory.shown(name), text))),
+            None => Ok(None),
+        };
+        let parse = |found: Option<(String, String)>| found.map_or_else(|| Ok(File::default()), |(path, text)| toml_of(&path, &text));
+        let project_file: File = parse(file(project, PROJECT_FILE)?)?;
+        if !project_file.trusted_origins.is_empty() {
+            return Err(Exit::refused(
+                format!("`{PROJECT_FILE}` sets `trusted_origins`, which only your own configuration may"),
+                Some("a project's directory is not trusted with credentials"),
+            ));
+        }
+        let user_file = parse(file(user, USER_FILE)?)?;
+        let policy = match policy {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|e| Exit::usage(format!("the policy `{path}` cannot be read: {e}"), None))?;
+                toml_of(path, &text)?
+            }
+            None => file(user, POLICY_FILE)?.map_or_else(|| Ok(Policy::default()), |(path, text)| toml_of(&path, &text))?,
+        };
+        Ok(Self { project: project_file, user: user_file, policy })
+    }
+
+    /// A target by name, and whether the user's own file has it. The user's wins.
+    pub(crate) fn target(&self, name: &str) -> Option<(&TargetConfig, bool)> {
+        self.user.target.get(name).map(|t| (t, true)).or_else(|| self.project.target.get(name).map(|t| (t, false)))
+    }
+
+    pub(crate) fn target_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.user.target.keys().chain(self.project.target.keys()).cloned().collect();
+        names.extend(["fly".to_owned(), "sim".to_owned()]);
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    pub(crate) fn default_target(&self) -> &str {
+        self.project.default_target.as_deref().or(self.user.default_target.as_deref()).unwrap_or("fly")
+    }
+}
+
+fn toml_of<T: serde::de::DeserializeOwned>(path: &str, text: &str) -> Result<T, Exit> {
+    toml::from_str(text).map_err(|e| Exit::usage(format!("`{path}` does not read: {}", e.to_string().trim()), None))
+}

@@ -1,0 +1,116 @@
+//! How the program ends: a documented code, and what is said to the person.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use groundcrew::store::StoreError;
+use groundcrew::{PluginError, Refusal, StartError, TargetError};
+
+/// An end that is not success.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    code: u8,
+    text: String,
+}
+
+impl Exit {
+    /// A step failed; what was to be said has been said.
+    pub(crate) fn silent(code: u8) -> Self {
+        Self { code, text: String::new() }
+    }
+
+    /// 1: the work failed.
+    pub(crate) fn failed(message: impl AsRef<str>) -> Self {
+        Self::with(1, message.as_ref(), None)
+    }
+
+    /// 2: what was typed makes no sense.
+    pub(crate) fn usage(message: impl AsRef<str>, hint: Option<&str>) -> Self {
+        Self::with(2, message.as_ref(), hint)
+    }
+
+    /// 4: refused before anything happened.
+    pub(crate) fn refused(message: impl AsRef<str>, hint: Option<&str>) -> Self {
+        Self::with(4, message.as_ref(), hint)
+    }
+
+    /// 5: the journal or the state directory.
+    pub(crate) fn journal(message: impl AsRef<str>) -> Self {
+        Self::with(5, message.as_ref(), None)
+    }
+
+    /// 70: ours.
+    pub(crate) fn bug(message: impl AsRef<str>) -> Self {
+        Self::with(70, message.as_ref(), Some("this is a bug in groundcrew; please report it"))
+    }
+
+    fn with(code: u8, message: &str, hint: Option<&str>) -> Self {
+        let mut text = format!("error: {message}");
+        if let Some(hint) = hint {
+            let _ = write!(text, "\n  hint: {hint}");
+        }
+        Self { code, text }
+    }
+
+    pub(crate) fn refusals(refusals: &[Refusal]) -> Self {
+        let mut text = String::from("error: the run is refused; nothing has happened");
+        for refusal in refusals {
+            let step = refusal.step.as_ref().map_or_else(String::new, |step| format!("step `{step}`: "));
+            let _ = write!(text, "\n  - {step}{}", refusal.message);
+            if let Some(hint) = &refusal.hint {
+                let _ = write!(text, "\n    hint: {hint}");
+            }
+        }
+        Self { code: 4, text }
+    }
+
+    pub(crate) fn report(self) -> ExitCode {
+        if !self.text.is_empty() {
+            eprintln!("{}", self.text);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<StoreError> for Exit {
+    fn from(e: StoreError) -> Self {
+        let message = e.to_string();
+        match e {
+            StoreError::NoSuchRun(_) => Self::usage(message, Some("`groundcrew runs list` shows the runs that are here")),
+            StoreError::Locked { run, .. } => Self::refused(
+                message,
+                Some(&format!("`groundcrew runs show {run}` shows what it does; if its process is gone, `groundcrew runs cancel {run}` closes it")),
+            ),
+            StoreError::Held(_) => Self::refused(message, Some("interrupt that process, or wait until it counts as gone (15 s)")),
+            StoreError::Fenced(_) | StoreError::Exists(_) | StoreError::Directory(_) | StoreError::Broken(_) => Self::journal(message),
+        }
+    }
+}
+
+impl From<StartError> for Exit {
+    fn from(e: StartError) -> Self {
+        match e {
+            StartError::Store(e) => e.into(),
+            StartError::Journal(_) | StartError::Damaged { .. } => Self::journal(format!("{e}; nothing has been sent")),
+            StartError::Capability(_) | StartError::Ended { .. } => Self::refused(e.to_string(), None),
+            StartError::Fault(_) => Self::bug(e.to_string()),
+        }
+    }
+}
+
+impl From<TargetError> for Exit {
+    fn from(e: TargetError) -> Self {
+        let hint = match &e {
+            TargetError::Address { .. } => None,
+            TargetError::Origin { origin, .. } => Some(format!("if you trust that place, add `trusted_origins = [\"{origin}\"]` to your own configuration (`groundcrew doctor` says where it is), not to the project's")),
+            TargetError::Credential { .. } => Some("set `FLY_API_TOKEN` (`fly tokens create org -x 8h` makes one), or name a `credential` in the target's configuration".to_owned()),
+        };
+        Self::refused(e.to_string(), hint.as_deref())
+    }
+}
+
+impl From<PluginError> for Exit {
+    fn from(e: PluginError) -> Self {
+        Self::refused(e.to_string(), e.hint.as_deref())
+    }
+}
