@@ -17,6 +17,8 @@ mod generate;
 mod leases;
 mod log;
 mod machine;
+mod making;
+mod platform;
 mod random;
 mod reads;
 pub mod state;

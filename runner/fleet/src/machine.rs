@@ -250,7 +250,7 @@ impl Machine {
     }
 }
 
-/// What a check shows before it first ran: as flyctl prints it, and assumed.
+/// What a check shows before it first ran. Assumed.
 fn never_run(name: &str, created: Time) -> api::CheckStatus {
     api::CheckStatus {
         name: name.to_owned(),

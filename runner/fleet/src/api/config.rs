@@ -9,7 +9,7 @@ use super::go_duration_millis;
 /// The group of a Machine that names none.
 const DEFAULT_GROUP: &str = "app";
 
-/// Between two runs of a check that names no interval. Fly's reference gives 15 s.
+/// Between two runs of a check that names no interval, in milliseconds. Assumed.
 const DEFAULT_INTERVAL: u64 = 15_000;
 
 /// How often `on-failure` starts a Machine again if `max_retries` is not given. Fly's restart
