@@ -35,9 +35,17 @@ fn main() -> Result<()> {
 
 fn build_plugins(verbose: bool) -> Result<()> {
     for plugin in plugins::build()? {
-        eprintln!("{} {} KiB: {}", plugin.name, plugin.bytes.div_ceil(1024), plugin.path.display());
+        eprintln!(
+            "{} {} KiB: {}",
+            plugin.name,
+            plugin.bytes.div_ceil(1024),
+            plugin.path.display()
+        );
         if verbose {
-            plugin.imports.iter().for_each(|import| eprintln!("  {import}"));
+            plugin
+                .imports
+                .iter()
+                .for_each(|import| eprintln!("  {import}"));
         }
     }
     Ok(())

@@ -34,13 +34,27 @@ pub(crate) fn build() -> Result<Vec<Built>> {
     let target = WasmTarget::obtain()?;
 
     let mut cargo = cargo();
-    cargo.args(["build", "--quiet", "--locked", "--profile", "plugin", "--target-dir"]).arg(&guests);
+    cargo
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--profile",
+            "plugin",
+            "--target-dir",
+        ])
+        .arg(&guests);
     for name in &workspace.plugins {
         cargo.args(["--package", name]);
     }
     target.configure(&mut cargo)?;
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(&workspace, &target)).current_dir(&workspace.root);
-    ensure!(cargo.status().context("cannot run cargo")?.success(), "the plugins do not compile");
+    cargo
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&workspace, &target))
+        .current_dir(&workspace.root);
+    ensure!(
+        cargo.status().context("cannot run cargo")?.success(),
+        "the plugins do not compile"
+    );
 
     let modules = guests.join(TARGET).join("plugin");
     let components = workspace.target.join("plugins");
@@ -66,7 +80,11 @@ pub(crate) fn imports_of(component: &[u8]) -> Result<Vec<String>> {
         match item {
             wit_parser::WorldItem::Interface { id, .. } => {
                 let functions = &resolve.interfaces[*id].functions;
-                imports.extend(functions.keys().map(|function| format!("{name}#{function}")));
+                imports.extend(
+                    functions
+                        .keys()
+                        .map(|function| format!("{name}#{function}")),
+                );
             }
             wit_parser::WorldItem::Function(_) => imports.push(name),
             wit_parser::WorldItem::Type { .. } => {}
@@ -102,9 +120,16 @@ fn rustflags(workspace: &Workspace, target: &WasmTarget) -> String {
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
     let mut replaced = vec![(workspace.root.clone(), "/groundcrew")];
     replaced.extend(home.map(|home| (home, "/cargo")));
-    replaced.extend(target.private_paths().into_iter().map(|path| (path, "/toolchain")));
-    let flags: Vec<String> =
-        replaced.iter().map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())).collect();
+    replaced.extend(
+        target
+            .private_paths()
+            .into_iter()
+            .map(|path| (path, "/toolchain")),
+    );
+    let flags: Vec<String> = replaced
+        .iter()
+        .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()))
+        .collect();
     flags.join("\u{1f}")
 }
 
@@ -118,27 +143,49 @@ struct Workspace {
 
 impl Workspace {
     fn read() -> Result<Self> {
-        let output = cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
-        ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+        let output = cargo()
+            .args(["metadata", "--no-deps", "--format-version", "1"])
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "cargo metadata failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let metadata: Value = serde_json::from_slice(&output.stdout)?;
-        let path = |key: &str| metadata[key].as_str().map(PathBuf::from).with_context(|| format!("no {key}"));
+        let path = |key: &str| {
+            metadata[key]
+                .as_str()
+                .map(PathBuf::from)
+                .with_context(|| format!("no {key}"))
+        };
         let root = path("workspace_root")?;
         let below = root.join("plugins");
         let packages = metadata["packages"].as_array().context("no packages")?;
         let mut plugins: Vec<String> = packages
             .iter()
-            .filter(|package| package["manifest_path"].as_str().is_some_and(|it| Path::new(it).starts_with(&below)))
+            .filter(|package| {
+                package["manifest_path"]
+                    .as_str()
+                    .is_some_and(|it| Path::new(it).starts_with(&below))
+            })
             .filter(|package| is_plugin(package))
             .filter_map(|package| Some(package["name"].as_str()?.to_owned()))
             .collect();
         plugins.sort();
-        Ok(Self { target: path("target_directory")?, root, plugins })
+        Ok(Self {
+            target: path("target_directory")?,
+            root,
+            plugins,
+        })
     }
 }
 
 fn is_plugin(package: &Value) -> bool {
     let targets = package["targets"].as_array().into_iter().flatten();
-    targets.filter_map(|target| target["crate_types"].as_array()).flatten().any(|kind| kind == "cdylib")
+    targets
+        .filter_map(|target| target["crate_types"].as_array())
+        .flatten()
+        .any(|kind| kind == "cdylib")
 }
 
 /// The cargo that runs us.

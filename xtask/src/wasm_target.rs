@@ -109,7 +109,9 @@ impl Source {
             Err(_) | Ok("") => Ok(Self::Either),
             Ok("rustup") => Ok(Self::Rustup),
             Ok("debian") => Ok(Self::Debian),
-            Ok(other) => bail!("GROUNDCREW_WASM_TOOLCHAIN is `{other}`; it can be `rustup` or `debian`"),
+            Ok(other) => {
+                bail!("GROUNDCREW_WASM_TOOLCHAIN is `{other}`; it can be `rustup` or `debian`")
+            }
         }
     }
 }
@@ -117,12 +119,21 @@ impl Source {
 /// The directory of the compiler that cargo uses.
 fn sysroot() -> Result<PathBuf> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
-    let output = Command::new(&rustc).args(["--print", "sysroot"]).output().context("cannot run rustc")?;
-    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+    let output = Command::new(&rustc)
+        .args(["--print", "sysroot"])
+        .output()
+        .context("cannot run rustc")?;
+    Ok(PathBuf::from(
+        String::from_utf8_lossy(&output.stdout).trim(),
+    ))
 }
 
 fn has_target(sysroot: &Path) -> bool {
-    sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir()
+    sysroot
+        .join("lib/rustlib")
+        .join(TARGET)
+        .join("lib")
+        .is_dir()
 }
 
 /// The linker of the active toolchain; Debian packages none for wasm.
@@ -132,12 +143,20 @@ fn linker() -> Result<PathBuf> {
         .with_context(|| format!("cannot read {}", rustlib.display()))?
         .filter_map(|entry| Some(entry.ok()?.path().join("bin/rust-lld")))
         .find(|path| path.is_file())
-        .with_context(|| format!("the active toolchain has no rust-lld in {}", rustlib.display()))
+        .with_context(|| {
+            format!(
+                "the active toolchain has no rust-lld in {}",
+                rustlib.display()
+            )
+        })
 }
 
 /// `rustup target add` within its time.
 fn add_with_rustup() -> Result<()> {
-    eprintln!("rustup target add {TARGET} (at most {} s)", RUSTUP_PATIENCE.as_secs());
+    eprintln!(
+        "rustup target add {TARGET} (at most {} s)",
+        RUSTUP_PATIENCE.as_secs()
+    );
     let mut rustup = Command::new("rustup")
         .args(["target", "add", TARGET])
         .stdin(Stdio::null())
@@ -146,12 +165,19 @@ fn add_with_rustup() -> Result<()> {
     let began = Instant::now();
     loop {
         if let Some(status) = rustup.try_wait()? {
-            return if status.success() { Ok(()) } else { bail!("rustup target add failed") };
+            return if status.success() {
+                Ok(())
+            } else {
+                bail!("rustup target add failed")
+            };
         }
         if began.elapsed() > RUSTUP_PATIENCE {
             rustup.kill()?;
             rustup.wait()?;
-            bail!("rustup target add did not finish within {} s", RUSTUP_PATIENCE.as_secs());
+            bail!(
+                "rustup target add did not finish within {} s",
+                RUSTUP_PATIENCE.as_secs()
+            );
         }
         thread::sleep(Duration::from_millis(100));
     }

@@ -40,15 +40,26 @@ pub struct Count {
 /// Count the organisation's Machines by app, process group, state and region.
 #[plugin(machines(list, reason = "counts the Machines of every app"))]
 pub async fn count_machines(input: Input, host: Host) -> Result<Count> {
-    let listing = host.organisation().group(input.groups).region(input.regions).list_partial().await?;
+    let listing = host
+        .organisation()
+        .group(input.groups)
+        .region(input.regions)
+        .list_partial()
+        .await?;
     if !listing.missing_regions.is_empty() {
-        host.warn(&format!("no answer from {}: the count is partial", listing.missing_regions.join(", ")));
+        host.warn(&format!(
+            "no answer from {}: the count is partial",
+            listing.missing_regions.join(", ")
+        ));
     }
     Ok(count(listing))
 }
 
 fn count(listing: Listing) -> Count {
-    let mut count = Count { partial: !listing.missing_regions.is_empty(), ..Count::default() };
+    let mut count = Count {
+        partial: !listing.missing_regions.is_empty(),
+        ..Count::default()
+    };
     count.missing_regions = listing.missing_regions;
     for machine in &listing.machines {
         count.total += 1;
@@ -74,28 +85,53 @@ mod tests {
     fn fleet() -> TestHost {
         TestHost::new()
             .machines((0..2500).map(|n| machine("web", &format!("w{n}"))))
-            .machine(Summary { region: "ams".to_owned(), group: "worker".to_owned(), ..machine("jobs", "j1") })
-            .machine(Summary { state: "stopped".to_owned(), ..machine("jobs", "j2") })
+            .machine(Summary {
+                region: "ams".to_owned(),
+                group: "worker".to_owned(),
+                ..machine("jobs", "j1")
+            })
+            .machine(Summary {
+                state: "stopped".to_owned(),
+                ..machine("jobs", "j2")
+            })
     }
 
     #[test]
     fn counts_everything_across_pages() {
-        let count = fleet().run(|host| count_machines(Input::default(), host)).result.unwrap();
+        let count = fleet()
+            .run(|host| count_machines(Input::default(), host))
+            .result
+            .unwrap();
         assert_eq!((count.total, count.partial), (2502, false));
         assert_eq!((count.by_app["web"], count.by_app["jobs"]), (2500, 2));
-        assert_eq!((count.by_group["worker"], count.by_region["ams"], count.by_state["stopped"]), (1, 1, 1));
+        assert_eq!(
+            (
+                count.by_group["worker"],
+                count.by_region["ams"],
+                count.by_state["stopped"]
+            ),
+            (1, 1, 1)
+        );
     }
 
     #[test]
     fn narrows_by_group_and_region() {
-        let input = Input { groups: vec!["worker".to_owned()], regions: vec!["ams".to_owned()] };
-        let count = fleet().run(|host| count_machines(input, host)).result.unwrap();
+        let input = Input {
+            groups: vec!["worker".to_owned()],
+            regions: vec!["ams".to_owned()],
+        };
+        let count = fleet()
+            .run(|host| count_machines(input, host))
+            .result
+            .unwrap();
         assert_eq!(count.total, 1);
     }
 
     #[test]
     fn says_that_a_count_is_partial() {
-        let tested = fleet().missing_region("ams").run(|host| count_machines(Input::default(), host));
+        let tested = fleet()
+            .missing_region("ams")
+            .run(|host| count_machines(Input::default(), host));
         let count = tested.result.unwrap();
         assert_eq!((count.total, count.partial), (2501, true));
         assert_eq!(count.missing_regions, ["ams"]);

@@ -99,8 +99,11 @@ impl MaxUnavailable {
 impl<'de> Deserialize<'de> for MaxUnavailable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| de::Error::custom(format!("`{text}` is not a number such as `10` or a share such as `25%`")))
+        Self::parse(&text).ok_or_else(|| {
+            de::Error::custom(format!(
+                "`{text}` is not a number such as `10` or a share such as `25%`"
+            ))
+        })
     }
 }
 

@@ -24,7 +24,12 @@ use selection::Selection;
     reason = "restarts the chosen Machines, each under its lease, and watches them come back"
 ))]
 pub async fn restart_by_group(input: Input, host: Host) -> Result<Report> {
-    let listed = host.machines(&input.app).group(input.group.clone()).region(input.regions.clone()).list().await?;
+    let listed = host
+        .machines(&input.app)
+        .group(input.group.clone())
+        .region(input.regions.clone())
+        .list()
+        .await?;
     let selection = Selection::of(listed, &input)?;
     host.expect(selection.chosen.len(), "machines");
     if selection.chosen.is_empty() {
@@ -58,10 +63,16 @@ async fn restart_all(host: &Host, input: &Input, selection: &Selection) -> Vec<A
         Err(error) if error.kind() == Kind::Cancelled => Flow::Stop,
         Err(_) => {
             failures += 1;
-            if failures > input.max_failures { Flow::Stop } else { Flow::Continue }
+            if failures > input.max_failures {
+                Flow::Stop
+            } else {
+                Flow::Continue
+            }
         }
     };
-    let swept = host.for_each_until(others, selection.at_once, work, judge).await;
+    let swept = host
+        .for_each_until(others, selection.at_once, work, judge)
+        .await;
     attempts.extend(swept.results);
     attempts
 }
@@ -74,7 +85,11 @@ async fn attempt(host: &Host, input: &Input, machine: &Machine) -> Attempt {
         Ok(()) => host.item(&machine.id).succeeded("restarted"),
         Err(error) => host.item(&machine.id).failed(error.message()),
     }
-    Attempt { machine: machine.clone(), duration_ms: duration.as_millis() as u64, result }
+    Attempt {
+        machine: machine.clone(),
+        duration_ms: duration.as_millis() as u64,
+        result,
+    }
 }
 
 /// Holds the lease of this one Machine while it is worked on, so that a deploy of somebody else
@@ -83,7 +98,10 @@ async fn restart_leased(host: &Host, input: &Input, machine: &Machine) -> Result
     let lease = machine.lease().await?;
     let result = restart(host, input, machine).await;
     if let Err(error) = lease.release().await {
-        host.warn(&format!("{}: the lease stays until it expires: {error}", machine.id));
+        host.warn(&format!(
+            "{}: the lease stays until it expires: {error}",
+            machine.id
+        ));
     }
     result
 }
@@ -93,14 +111,26 @@ async fn restart_leased(host: &Host, input: &Input, machine: &Machine) -> Result
 async fn restart(host: &Host, input: &Input, machine: &Machine) -> Result<()> {
     host.item(&machine.id).working("restarting");
     let stop_timeout = input.stop_timeout.map(Into::into);
-    let restarted = machine.restart().signal(input.signal.as_deref()).timeout(stop_timeout).await?;
+    let restarted = machine
+        .restart()
+        .signal(input.signal.as_deref())
+        .timeout(stop_timeout)
+        .await?;
     let before = restarted.baseline.as_deref();
     let patience = input.wait_timeout.duration();
 
-    machine.wait(State::Started).since(before).within(patience).await?;
+    machine
+        .wait(State::Started)
+        .since(before)
+        .within(patience)
+        .await?;
     if !input.skip_health_checks {
         host.item(&machine.id).working("waiting for its checks");
-        machine.wait_healthy().since(before).within(patience).await?;
+        machine
+            .wait_healthy()
+            .since(before)
+            .within(patience)
+            .await?;
     }
     Ok(())
 }

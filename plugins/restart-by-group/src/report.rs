@@ -76,16 +76,27 @@ pub(crate) fn conclude(selection: Selection, attempts: Vec<Attempt>) -> Result<R
     let mut machines: Vec<MachineReport> = attempts.into_iter().map(MachineReport::of).collect();
     let begun: BTreeSet<String> = machines.iter().map(|report| report.id.clone()).collect();
 
-    let waiting = selection.chosen.iter().filter(|machine| !begun.contains(&machine.id));
-    machines.extend(waiting.map(|it| MachineReport::idle(it, Outcome::NotAttempted, "its turn did not come")));
+    let waiting = selection
+        .chosen
+        .iter()
+        .filter(|machine| !begun.contains(&machine.id));
+    machines.extend(
+        waiting.map(|it| MachineReport::idle(it, Outcome::NotAttempted, "its turn did not come")),
+    );
     let hosts = selection.unreachable.iter();
-    machines.extend(hosts.map(|it| MachineReport::idle(it, Outcome::Unreachable, "its host is not reached")));
+    machines.extend(
+        hosts.map(|it| MachineReport::idle(it, Outcome::Unreachable, "its host is not reached")),
+    );
     let skipped = selection.skipped.iter();
     machines.extend(skipped.map(|(it, why)| MachineReport::idle(it, Outcome::Skipped, why)));
     machines.sort_by(|a, b| a.id.cmp(&b.id));
 
     let totals = Totals::of(&machines);
-    let report = Report { stopped_early: totals.not_attempted > 0, totals, machines };
+    let report = Report {
+        stopped_early: totals.not_attempted > 0,
+        totals,
+        machines,
+    };
     match report.failure() {
         None => Ok(report),
         Some(message) => Err(Error::new(kind, message).with_output(&report)),
@@ -96,8 +107,11 @@ pub(crate) fn conclude(selection: Selection, attempts: Vec<Attempt>) -> Result<R
 /// Something that may pass counts as such only if no Machine was restarted: a retry of the step
 /// begins anew, and would restart them all again.
 fn failure_kind(attempts: &[Attempt]) -> Kind {
-    let errors: Vec<Kind> =
-        attempts.iter().filter_map(|attempt| attempt.result.as_ref().err()).map(Error::kind).collect();
+    let errors: Vec<Kind> = attempts
+        .iter()
+        .filter_map(|attempt| attempt.result.as_ref().err())
+        .map(Error::kind)
+        .collect();
     let has = |kind| errors.contains(&kind);
     if has(Kind::Application) {
         Kind::Application
@@ -119,14 +133,25 @@ impl Report {
             (totals.unreachable, "on unreachable hosts"),
             (totals.not_attempted, "not attempted"),
         ];
-        let counts: Vec<String> =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        let counts: Vec<String> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
         if counts.is_empty() {
             return None;
         }
-        let first = self.machines.iter().find(|machine| machine.result == Outcome::Failed);
+        let first = self
+            .machines
+            .iter()
+            .find(|machine| machine.result == Outcome::Failed);
         let why = first.and_then(|it| Some(format!("; {}: {}", it.id, it.reason.as_ref()?)));
-        Some(format!("{} restarted, {}{}", totals.restarted, counts.join(", "), why.unwrap_or_default()))
+        Some(format!(
+            "{} restarted, {}{}",
+            totals.restarted,
+            counts.join(", "),
+            why.unwrap_or_default()
+        ))
     }
 }
 
@@ -153,7 +178,11 @@ impl MachineReport {
             Err(error) => (Outcome::Failed, Some(error.to_string())),
         };
         let duration_ms = attempt.duration_ms;
-        Self { duration_ms, reason, ..Self::idle(&attempt.machine, result, "") }
+        Self {
+            duration_ms,
+            reason,
+            ..Self::idle(&attempt.machine, result, "")
+        }
     }
 
     fn idle(machine: &Machine, result: Outcome, why: &str) -> Self {

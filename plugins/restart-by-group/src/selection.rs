@@ -29,11 +29,21 @@ impl Selection {
     /// nothing is restarted.
     pub(crate) fn of(listed: Vec<Machine>, input: &Input) -> Result<Self> {
         refuse_unknown(&listed, input)?;
-        let running = listed.iter().filter(|machine| left_alone(machine).is_none()).count();
+        let running = listed
+            .iter()
+            .filter(|machine| left_alone(machine).is_none())
+            .count();
         let parallel = input.parallel.max(1) as usize;
-        let at_once = input.max_unavailable.map_or(parallel, |most| most.of(running).min(parallel));
+        let at_once = input
+            .max_unavailable
+            .map_or(parallel, |most| most.of(running).min(parallel));
 
-        let mut selection = Self { chosen: Vec::new(), unreachable: Vec::new(), skipped: Vec::new(), at_once };
+        let mut selection = Self {
+            chosen: Vec::new(),
+            unreachable: Vec::new(),
+            skipped: Vec::new(),
+            at_once,
+        };
         let included: BTreeSet<&String> = input.include.iter().collect();
         let excluded: BTreeSet<&String> = input.exclude.iter().collect();
         for machine in listed {
@@ -59,13 +69,24 @@ impl Selection {
 
 fn refuse_unknown(listed: &[Machine], input: &Input) -> Result<()> {
     let known: BTreeSet<&String> = listed.iter().map(|machine| &machine.id).collect();
-    let unknown: Vec<&str> =
-        input.include.iter().filter(|id| !known.contains(id)).map(String::as_str).collect();
+    let unknown: Vec<&str> = input
+        .include
+        .iter()
+        .filter(|id| !known.contains(id))
+        .map(String::as_str)
+        .collect();
     if unknown.is_empty() {
         return Ok(());
     }
-    let scope = input.group.as_ref().map_or_else(String::new, |group| format!(", group `{group}`"));
-    Err(Error::invalid(format!("not among the Machines of app `{}`{scope}: {}", input.app, unknown.join(", "))))
+    let scope = input
+        .group
+        .as_ref()
+        .map_or_else(String::new, |group| format!(", group `{group}`"));
+    Err(Error::invalid(format!(
+        "not among the Machines of app `{}`{scope}: {}",
+        input.app,
+        unknown.join(", ")
+    )))
 }
 
 /// Why a Machine is none that this step restarts.

@@ -5,7 +5,10 @@ use quote::quote;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, ExprLit, Ident, ItemFn, Lit, LitStr, Meta, Result, Token, parenthesized, parse_macro_input};
+use syn::{
+    Attribute, Expr, ExprLit, Ident, ItemFn, Lit, LitStr, Meta, Result, Token, parenthesized,
+    parse_macro_input,
+};
 
 /// Makes a component's exports of an `async fn(Input, Host) -> Result<Output>`.
 ///
@@ -15,9 +18,12 @@ use syn::{Attribute, Expr, ExprLit, Ident, ItemFn, Lit, LitStr, Meta, Result, To
 /// function's documentation is the plugin's summary; name and version are its crate's.
 #[proc_macro_attribute]
 pub fn plugin(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let requests = parse_macro_input!(arguments with Punctuated::<Request, Token![,]>::parse_terminated);
+    let requests =
+        parse_macro_input!(arguments with Punctuated::<Request, Token![,]>::parse_terminated);
     let function = parse_macro_input!(item as ItemFn);
-    expand(&requests, &function).unwrap_or_else(|error| error.into_compile_error()).into()
+    expand(&requests, &function)
+        .unwrap_or_else(|error| error.into_compile_error())
+        .into()
 }
 
 /// One capability: `machines(list, restart, reason = "...")`.
@@ -51,24 +57,40 @@ impl Parse for Request {
         }
         let missing = || syn::Error::new(name.span(), "say why: `reason = \"...\"`");
         let reason = reason.ok_or_else(missing)?;
-        Ok(Self { name, verbs, reason })
+        Ok(Self {
+            name,
+            verbs,
+            reason,
+        })
     }
 }
 
-fn expand(requests: &Punctuated<Request, Token![,]>, function: &ItemFn) -> Result<proc_macro2::TokenStream> {
+fn expand(
+    requests: &Punctuated<Request, Token![,]>,
+    function: &ItemFn,
+) -> Result<proc_macro2::TokenStream> {
     if function.sig.asyncness.is_none() || function.sig.inputs.len() != 2 {
         let message = "a plugin is an `async fn(input: Input, host: Host) -> Result<Output>`";
         return Err(syn::Error::new(function.sig.span(), message));
     }
     let summary = summary(&function.attrs).ok_or_else(|| {
-        syn::Error::new(function.sig.span(), "the first line of the documentation is the plugin's summary")
+        syn::Error::new(
+            function.sig.span(),
+            "the first line of the documentation is the plugin's summary",
+        )
     })?;
     let name = &function.sig.ident;
-    let requests = requests.iter().map(|Request { name, verbs, reason }| {
-        let name = contract_name(name);
-        let verbs = verbs.iter().map(contract_name);
-        quote! { (#name, &[#(#verbs),*], #reason) }
-    });
+    let requests = requests.iter().map(
+        |Request {
+             name,
+             verbs,
+             reason,
+         }| {
+            let name = contract_name(name);
+            let verbs = verbs.iter().map(contract_name);
+            quote! { (#name, &[#(#verbs),*], #reason) }
+        },
+    );
     Ok(quote! {
         #function
 
@@ -102,13 +124,18 @@ fn expand(requests: &Punctuated<Request, Token![,]>, function: &ItemFn) -> Resul
 
 /// The first line of a doc comment.
 fn summary(attributes: &[Attribute]) -> Option<String> {
-    attributes.iter().find_map(|attribute| match &attribute.meta {
-        Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),
+    attributes
+        .iter()
+        .find_map(|attribute| match &attribute.meta {
+            Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
+                Expr::Lit(ExprLit {
+                    lit: Lit::Str(text),
+                    ..
+                }) => Some(text.value().trim().to_owned()),
+                _ => None,
+            },
             _ => None,
-        },
-        _ => None,
-    })
+        })
 }
 
 /// Rust's spelling to the contract's: `read_config` is `read-config`.

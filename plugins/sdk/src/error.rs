@@ -49,7 +49,11 @@ pub struct Error {
 impl Error {
     /// A failure with a sentence for a person.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), output: None }
+        Self {
+            kind,
+            message: message.into(),
+            output: None,
+        }
     }
 
     /// The input makes no sense.
@@ -122,14 +126,20 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let kind = match error.kind {
             // A conflict passes as well: whoever holds the lease will let go of it.
-            Kind::Conflict | Kind::RateLimited | Kind::Capacity | Kind::Timeout | Kind::Unavailable => {
-                ProblemKind::Transient
-            }
+            Kind::Conflict
+            | Kind::RateLimited
+            | Kind::Capacity
+            | Kind::Timeout
+            | Kind::Unavailable => ProblemKind::Transient,
             Kind::Application => ProblemKind::Application,
             Kind::Cancelled => ProblemKind::Cancelled,
             Kind::Invalid => ProblemKind::Invalid,
             Kind::Denied | Kind::NotFound | Kind::Other => ProblemKind::Other,
         };
-        Self { kind, message: error.message, output: error.output }
+        Self {
+            kind,
+            message: error.message,
+            output: error.output,
+        }
     }
 }

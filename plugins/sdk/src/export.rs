@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use crate::bindings::Guest;
-pub use crate::bindings::groundcrew::host::types::{CapabilityRequest, PluginInfo, Problem};
 use crate::bindings::groundcrew::host::log::Level;
+pub use crate::bindings::groundcrew::host::types::{CapabilityRequest, PluginInfo, Problem};
 use crate::door::log;
 use crate::{Error, Host, Kind, Result, queue};
 
@@ -43,8 +43,11 @@ pub fn run<I: DeserializeOwned, O: Serialize, F: AsyncFnOnce(I, Host) -> Result<
     plugin: F,
     input: &str,
 ) -> Result<String, Problem> {
-    panic::set_hook(Box::new(|panic| log::note(Level::Error, &panic.to_string())));
-    let input = serde_json::from_str(input).map_err(|error| Error::invalid(format!("input: {error}")))?;
+    panic::set_hook(Box::new(|panic| {
+        log::note(Level::Error, &panic.to_string())
+    }));
+    let input =
+        serde_json::from_str(input).map_err(|error| Error::invalid(format!("input: {error}")))?;
     let output = queue::block_on(plugin(input, Host::new()))?;
     serde_json::to_string(&output)
         .map_err(|error| Error::new(Kind::Other, format!("output: {error}")).into())
@@ -60,6 +63,11 @@ fn request((name, verbs, reason): &Request) -> CapabilityRequest {
 
 /// A schema with nothing outside itself.
 fn schema<T: JsonSchema>() -> String {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<T>().as_value().to_string()
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    settings
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .as_value()
+        .to_string()
 }

@@ -38,7 +38,9 @@ impl Host {
     ) -> Vec<R> {
         let numbered = items.into_iter().enumerate();
         let numbered_work = async |(number, item)| (number, work(item).await);
-        let swept = self.for_each_until(numbered, parallel, numbered_work, |_| Flow::Continue).await;
+        let swept = self
+            .for_each_until(numbered, parallel, numbered_work, |_| Flow::Continue)
+            .await;
         let mut results = swept.results;
         results.sort_unstable_by_key(|(number, _)| *number);
         results.into_iter().map(|(_, result)| result).collect()
@@ -59,15 +61,22 @@ impl Host {
         let mut in_flight = FuturesUnordered::new();
         loop {
             while flow == Flow::Continue && in_flight.len() < parallel.max(1) {
-                let Some(item) = waiting.pop_front() else { break };
+                let Some(item) = waiting.pop_front() else {
+                    break;
+                };
                 in_flight.push(work(item));
             }
-            let Some(result) = in_flight.next().await else { break };
+            let Some(result) = in_flight.next().await else {
+                break;
+            };
             if judge(&result) == Flow::Stop {
                 flow = Flow::Stop;
             }
             results.push(result);
         }
-        Swept { results, not_attempted: waiting.into() }
+        Swept {
+            results,
+            not_attempted: waiting.into(),
+        }
     }
 }

@@ -35,7 +35,10 @@ impl Host {
 
     /// Reads one Machine.
     pub async fn machine(&self, app: &str, id: &str) -> Result<Machine> {
-        Operation::new(machines::get(app, id), |op| Ok(Machine(machines::take_get(op)?))).await
+        Operation::new(machines::get(app, id), |op| {
+            Ok(Machine(machines::take_get(op)?))
+        })
+        .await
     }
 
     /// Sleeps for this much of the run's time, which is virtual in a rehearsal.
@@ -45,14 +48,21 @@ impl Host {
     }
 
     /// Gives a future only this long. What it had in flight is forgotten, not undone.
-    pub async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = Result<T>>) -> Result<T> {
+    pub async fn timeout<T>(
+        &self,
+        limit: Duration,
+        future: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let sleep = std::pin::pin!(self.sleep(limit));
         match select(std::pin::pin!(future), sleep).await {
             Either::Left((result, _)) => result,
             Either::Right((slept, _)) => {
                 slept?;
                 let seconds = limit.as_secs_f64();
-                Err(Error::new(Kind::Timeout, format!("not done within {seconds} s")))
+                Err(Error::new(
+                    Kind::Timeout,
+                    format!("not done within {seconds} s"),
+                ))
             }
         }
     }

@@ -1,8 +1,8 @@
 //! A Machine's lease.
 
+use crate::Result;
 use crate::door::machines as door;
 use crate::queue::Operation;
-use crate::Result;
 
 /// The lease of one Machine, held by this step. The host refreshes it and sends it with writes.
 ///
@@ -18,7 +18,11 @@ pub struct Lease {
 impl Lease {
     pub(crate) async fn take(app: &str, id: &str) -> Result<Self> {
         Operation::new(door::lease(app, id), |op| Ok(door::take_lease(op)?)).await?;
-        Ok(Self { app: app.to_owned(), id: id.to_owned(), held: true })
+        Ok(Self {
+            app: app.to_owned(),
+            id: id.to_owned(),
+            held: true,
+        })
     }
 
     /// Gives it back.
@@ -28,7 +32,9 @@ impl Lease {
 
     fn submit(&mut self) -> Operation<()> {
         self.held = false;
-        Operation::new(door::release(&self.app, &self.id), |op| Ok(door::take_release(op)?))
+        Operation::new(door::release(&self.app, &self.id), |op| {
+            Ok(door::take_release(op)?)
+        })
     }
 }
 

@@ -47,6 +47,8 @@ mod queue;
 mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod timespan;
 
 pub use error::{Error, Kind, Result};
@@ -56,8 +58,8 @@ pub use host::{Host, Item, Run};
 pub use lease::Lease;
 pub use listing::{Listing, Machines};
 pub use machine::{
-    Check, CheckStatus, Event, Healthy, HostStatus, Machine, Mount, Restart, Restarted, Stop, Summary, Wait,
-    WaitHealthy, Waited,
+    Check, CheckStatus, Event, Healthy, HostStatus, Machine, Mount, Restart, Restarted, Stop,
+    Summary, Wait, WaitHealthy, Waited,
 };
 pub use queue::Operation;
 pub use state::State;

@@ -27,19 +27,27 @@ pub struct Listing {
 
 impl Machines {
     pub(crate) fn new(scope: Scope) -> Self {
-        let filter = Filter { groups: Vec::new(), regions: Vec::new(), states: Vec::new() };
+        let filter = Filter {
+            groups: Vec::new(),
+            regions: Vec::new(),
+            states: Vec::new(),
+        };
         Self { scope, filter }
     }
 
     /// Keeps these process groups; with none given, all. Takes an `Option` or a list.
     pub fn group<S: Into<String>>(mut self, groups: impl IntoIterator<Item = S>) -> Self {
-        self.filter.groups.extend(groups.into_iter().map(Into::into));
+        self.filter
+            .groups
+            .extend(groups.into_iter().map(Into::into));
         self
     }
 
     /// Keeps these regions; with none given, all. Takes an `Option` or a list.
     pub fn region<S: Into<String>>(mut self, regions: impl IntoIterator<Item = S>) -> Self {
-        self.filter.regions.extend(regions.into_iter().map(Into::into));
+        self.filter
+            .regions
+            .extend(regions.into_iter().map(Into::into));
         self
     }
 
@@ -61,7 +69,10 @@ impl Machines {
             return Ok(listing.machines);
         }
         let regions = listing.missing_regions.join(", ");
-        Err(Error::new(Kind::Unavailable, format!("the listing is partial: no answer from {regions}")))
+        Err(Error::new(
+            Kind::Unavailable,
+            format!("the listing is partial: no answer from {regions}"),
+        ))
     }
 
     /// The Machines that match and are known, and the regions that did not answer.
@@ -79,7 +90,10 @@ fn take_pages(op: u64) -> Result<Listing> {
         let empty = page.machines.is_empty();
         machines.extend(page.machines.into_iter().map(Machine));
         if empty || machines.len() >= page.total as usize {
-            return Ok(Listing { machines, missing_regions: page.missing_regions });
+            return Ok(Listing {
+                machines,
+                missing_regions: page.missing_regions,
+            });
         }
     }
 }

@@ -70,13 +70,26 @@ impl Machine {
 
     /// Restarts it. Awaiting ends when the platform has accepted the restart.
     pub fn restart(&self) -> Restart<'_> {
-        let options = RestartOptions { signal: None, timeout_ms: None, force_stop: false };
-        Restart { machine: self, options }
+        let options = RestartOptions {
+            signal: None,
+            timeout_ms: None,
+            force_stop: false,
+        };
+        Restart {
+            machine: self,
+            options,
+        }
     }
 
     /// Stops it.
     pub fn stop(&self) -> Stop<'_> {
-        Stop { machine: self, options: StopOptions { signal: None, timeout_ms: None } }
+        Stop {
+            machine: self,
+            options: StopOptions {
+                signal: None,
+                timeout_ms: None,
+            },
+        }
     }
 
     /// Starts it. One that is started is left alone.
@@ -117,14 +130,24 @@ impl Machine {
             from_event: None,
             timeout_ms: PATIENCE_MS,
         };
-        Wait { machine: self, options }
+        Wait {
+            machine: self,
+            options,
+        }
     }
 
     /// Waits until it is started and every check on it has passed since, five minutes unless
     /// [`WaitHealthy::within`] says otherwise.
     pub fn wait_healthy(&self) -> WaitHealthy<'_> {
-        let options = HealthyOptions { from_event: None, critical_after_ms: 0, timeout_ms: PATIENCE_MS };
-        WaitHealthy { machine: self, options }
+        let options = HealthyOptions {
+            from_event: None,
+            critical_after_ms: 0,
+            timeout_ms: PATIENCE_MS,
+        };
+        WaitHealthy {
+            machine: self,
+            options,
+        }
     }
 }
 
@@ -172,7 +195,11 @@ impl IntoFuture for Restart<'_> {
 
     fn into_future(self) -> Self::IntoFuture {
         let id = door::restart(&self.machine.app, &self.machine.id, &self.options);
-        Operation::new(id, |op| Ok(Restarted { baseline: door::take_restart(op)?.baseline_event }))
+        Operation::new(id, |op| {
+            Ok(Restarted {
+                baseline: door::take_restart(op)?.baseline_event,
+            })
+        })
     }
 }
 
@@ -287,7 +314,11 @@ impl IntoFuture for WaitHealthy<'_> {
 
     fn into_future(self) -> Self::IntoFuture {
         let id = door::wait_healthy(&self.machine.app, &self.machine.id, &self.options);
-        Operation::new(id, |op| Ok(Healthy { checks: door::take_wait_healthy(op)?.checks }))
+        Operation::new(id, |op| {
+            Ok(Healthy {
+                checks: door::take_wait_healthy(op)?.checks,
+            })
+        })
     }
 }
 

@@ -43,13 +43,19 @@ impl<T> Operation<T> {
     /// Follows the operation `id`, whose result `take` fetches.
     pub(crate) fn new(id: u64, take: fn(u64) -> Result<T>) -> Self {
         QUEUE.with_borrow_mut(|queue| queue.insert(id, Submitted::Waiting(None)));
-        Self { id, take, taken: false }
+        Self {
+            id,
+            take,
+            taken: false,
+        }
     }
 }
 
 impl<T> std::fmt::Debug for Operation<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Operation").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Operation")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,7 +120,10 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> 
         }
         let delivered = operations::next(u32::MAX);
         if delivered.is_empty() {
-            return Err(Error::other("deadlock", "the plugin waits, and no operation is in flight"));
+            return Err(Error::other(
+                "deadlock",
+                "the plugin waits, and no operation is in flight",
+            ));
         }
         delivered.into_iter().for_each(deliver);
     }

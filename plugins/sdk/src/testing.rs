@@ -110,14 +110,18 @@ impl TestHost {
     /// Makes an operation, such as `machines.restart`, fail for a Machine.
     #[must_use]
     pub fn fail(mut self, operation: &str, machine: &str, failure: Failure) -> Self {
-        self.script.failures.insert((operation.to_owned(), machine.to_owned()), failure);
+        self.script
+            .failures
+            .insert((operation.to_owned(), machine.to_owned()), failure);
         self
     }
 
     /// Makes an operation take this long for a Machine.
     #[must_use]
     pub fn delay(mut self, operation: &str, machine: &str, delay: Duration) -> Self {
-        self.script.delays.insert((operation.to_owned(), machine.to_owned()), delay);
+        self.script
+            .delays
+            .insert((operation.to_owned(), machine.to_owned()), delay);
         self
     }
 

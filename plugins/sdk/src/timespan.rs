@@ -60,9 +60,13 @@ impl FromStr for Timespan {
         let mut total: u64 = 0;
         let mut units = UNITS.iter();
         while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(NotATimespan)?;
+            let digits = rest
+                .find(|c: char| !c.is_ascii_digit())
+                .ok_or(NotATimespan)?;
             let (number, tail) = rest.split_at(digits);
-            let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+            let letters = tail
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(letters);
             let number: u64 = number.parse().map_err(|_| NotATimespan)?;
             let (_, factor) = units.find(|(name, _)| *name == unit).ok_or(NotATimespan)?;
@@ -70,7 +74,11 @@ impl FromStr for Timespan {
             total = total.checked_add(milliseconds).ok_or(NotATimespan)?;
             rest = tail;
         }
-        if text.is_empty() { Err(NotATimespan) } else { Ok(Self(Duration::from_millis(total))) }
+        if text.is_empty() {
+            Err(NotATimespan)
+        } else {
+            Ok(Self(Duration::from_millis(total)))
+        }
     }
 }
 
@@ -93,7 +101,8 @@ impl fmt::Display for Timespan {
 impl<'de> Deserialize<'de> for Timespan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error| de::Error::custom(format!("`{text}` is {error}")))
+        text.parse()
+            .map_err(|error| de::Error::custom(format!("`{text}` is {error}")))
     }
 }
 
@@ -127,12 +136,26 @@ mod tests {
             assert_eq!(text.parse(), Ok(Timespan::seconds(seconds)), "{text}");
         }
         assert_eq!(Timespan::seconds(90).to_string(), "1m30s");
-        assert_eq!(Timespan(Duration::from_millis(61_500)).to_string(), "1m1s500ms");
+        assert_eq!(
+            Timespan(Duration::from_millis(61_500)).to_string(),
+            "1m1s500ms"
+        );
     }
 
     #[test]
     fn refuses_everything_else() {
-        for text in ["", "90", "s", "1d", "-1s", "1s1s", "1s1m", "1.5s", " 1s", "99999999999999999999s"] {
+        for text in [
+            "",
+            "90",
+            "s",
+            "1d",
+            "-1s",
+            "1s1s",
+            "1s1m",
+            "1.5s",
+            " 1s",
+            "99999999999999999999s",
+        ] {
             assert_eq!(text.parse::<Timespan>(), Err(NotATimespan), "{text}");
         }
     }

@@ -23,10 +23,16 @@ pub(crate) struct DebianToolchain {
 impl DebianToolchain {
     /// The newest toolchain that `cache` holds complete.
     pub(crate) fn cached(cache: &Path) -> Option<Self> {
-        let mut prefixes: Vec<PathBuf> =
-            fs::read_dir(cache).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let mut prefixes: Vec<PathBuf> = fs::read_dir(cache)
+            .ok()?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
         prefixes.sort();
-        prefixes.into_iter().rev().map(|prefix| Self { prefix }).find(|it| it.rustc().is_file())
+        prefixes
+            .into_iter()
+            .rev()
+            .map(|prefix| Self { prefix })
+            .find(|it| it.rustc().is_file())
     }
 
     /// Downloads and unpacks the packages, unless `cache` has this version already.
@@ -37,15 +43,19 @@ impl DebianToolchain {
             return Ok(Self { prefix });
         }
         let names = packages()?;
-        eprintln!("downloading {} from Debian (once, about 200 MB)", names.join(", "));
+        eprintln!(
+            "downloading {} from Debian (once, about 140 MB)",
+            names.join(", ")
+        );
         // Beside the final place, so that the rename is atomic; two at once do not meet.
         let work = cache.join(format!(".partial-{}", std::process::id()));
         fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
-        let unpacked = unpack(&work, &names)
-            .and_then(|root| Ok(fs::rename(&root, &prefix).or_else(|error| {
+        let unpacked = unpack(&work, &names).and_then(|root| {
+            Ok(fs::rename(&root, &prefix).or_else(|error| {
                 // Somebody else finished first.
                 if prefix.is_dir() { Ok(()) } else { Err(error) }
-            })?));
+            })?)
+        });
         fs::remove_dir_all(&work).ok();
         unpacked?;
         Ok(Self { prefix })
@@ -67,7 +77,10 @@ impl DebianToolchain {
         fs::read_dir(&lib)
             .with_context(|| format!("cannot read {}", lib.display()))?
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("-linux-gnu")))
+            .find(|path| {
+                path.file_name()
+                    .is_some_and(|name| name.to_string_lossy().contains("-linux-gnu"))
+            })
             .with_context(|| format!("no library directory in {}", lib.display()))
     }
 }
@@ -79,7 +92,10 @@ fn candidate() -> Result<String> {
     }
     eprintln!("apt does not know rustc-web: running apt-get update");
     // Needs root; without it the next look says so well enough.
-    Command::new("apt-get").args(["update", "-qq"]).status().ok();
+    Command::new("apt-get")
+        .args(["update", "-qq"])
+        .status()
+        .ok();
     known_candidate()?.context("apt has no package rustc-web")
 }
 
@@ -96,7 +112,11 @@ fn known_candidate() -> Result<Option<String>> {
 fn packages() -> Result<Vec<String>> {
     let standard_library = dependency("libstd-rust-web-dev", "libstd-rust-web-")?;
     let llvm = dependency(&standard_library, "libllvm")?;
-    Ok(PACKAGES.iter().map(|name| (*name).to_owned()).chain([standard_library, llvm]).collect())
+    Ok(PACKAGES
+        .iter()
+        .map(|name| (*name).to_owned())
+        .chain([standard_library, llvm])
+        .collect())
 }
 
 /// The dependency of `package` whose name starts with `prefix`.
@@ -111,29 +131,56 @@ fn dependency(package: &str, prefix: &str) -> Result<String> {
 
 /// Downloads and unpacks below `work`; returns the directory that is complete.
 fn unpack(work: &Path, names: &[String]) -> Result<PathBuf> {
-    let status = Command::new("apt-get").args(["download", "-qq", "-o", "APT::Sandbox::User=root"]).args(names).current_dir(work).status();
-    ensure!(status.context("cannot run apt-get")?.success(), "apt-get download failed");
+    let status = Command::new("apt-get")
+        .args(["download", "-qq", "-o", "APT::Sandbox::User=root"])
+        .args(names)
+        .current_dir(work)
+        .status();
+    ensure!(
+        status.context("cannot run apt-get")?.success(),
+        "apt-get download failed"
+    );
     let root = work.join("root");
     let mut found = 0;
     for entry in fs::read_dir(work)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
-            let status = Command::new("dpkg").arg("-x").arg(&path).arg(&root).status();
-            ensure!(status.context("cannot run dpkg")?.success(), "cannot unpack {}", path.display());
+            let status = Command::new("dpkg")
+                .arg("-x")
+                .arg(&path)
+                .arg(&root)
+                .status();
+            ensure!(
+                status.context("cannot run dpkg")?.success(),
+                "cannot unpack {}",
+                path.display()
+            );
             found += 1;
         }
     }
-    ensure!(found == names.len(), "apt-get downloaded {found} of {} packages", names.len());
-    ensure!(root.join("usr/bin/rustc").exists(), "the packages hold no rustc");
+    ensure!(
+        found == names.len(),
+        "apt-get downloaded {found} of {} packages",
+        names.len()
+    );
+    ensure!(
+        root.join("usr/bin/rustc").exists(),
+        "the packages hold no rustc"
+    );
     Ok(root)
 }
 
 /// Standard output of a command that has to succeed.
 fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("cannot run {name}"))?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {name}"))?;
     if !output.status.success() {
-        bail!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "{name} failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

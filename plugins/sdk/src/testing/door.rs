@@ -33,8 +33,8 @@ pub(crate) mod operations {
 
 pub(crate) mod machines {
     use crate::bindings::groundcrew::host::machines::{
-        Done, Event, Filter, Healthy, HealthyOptions, Machine, MachinePage, RestartOptions, Scope, StopOptions,
-        WaitOptions, Waited,
+        Done, Event, Filter, Healthy, HealthyOptions, Machine, MachinePage, RestartOptions, Scope,
+        StopOptions, WaitOptions, Waited,
     };
     use crate::bindings::groundcrew::host::operations::Failure;
     use crate::testing::script::with;
@@ -101,7 +101,9 @@ pub(crate) mod machines {
             let id = script.machine_of(op);
             script.take(op)?;
             let found = script.machines.iter().find(|machine| machine.id == id);
-            found.cloned().ok_or_else(|| Failure::NotFound(format!("there is no Machine {id}")))
+            found
+                .cloned()
+                .ok_or_else(|| Failure::NotFound(format!("there is no Machine {id}")))
         })
     }
 
@@ -112,7 +114,11 @@ pub(crate) mod machines {
     pub(crate) fn take_list(op: u64, offset: u32, max: u32) -> Result<MachinePage, Failure> {
         with(|script| {
             let (machines, total) = script.take_page(op, offset, max)?;
-            Ok(MachinePage { machines, total, missing_regions: script.missing_regions.clone() })
+            Ok(MachinePage {
+                machines,
+                total,
+                missing_regions: script.missing_regions.clone(),
+            })
         })
     }
 }

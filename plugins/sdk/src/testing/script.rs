@@ -53,7 +53,13 @@ pub(super) fn uninstall() -> Script {
 
 /// Works on the script of the test that runs on this thread.
 pub(super) fn with<R>(work: impl FnOnce(&mut Script) -> R) -> R {
-    SCRIPT.with_borrow_mut(|script| work(script.as_mut().expect("run the plugin with `TestHost::run`")))
+    SCRIPT.with_borrow_mut(|script| {
+        work(
+            script
+                .as_mut()
+                .expect("run the plugin with `TestHost::run`"),
+        )
+    })
 }
 
 /// Like [`with`], and does nothing when the test is over: futures may be dropped after it.
@@ -62,7 +68,12 @@ pub(super) fn try_with(work: impl FnOnce(&mut Script)) {
 }
 
 impl Script {
-    pub(super) fn submit(&mut self, operation: &'static str, machine: &str, options: String) -> u64 {
+    pub(super) fn submit(
+        &mut self,
+        operation: &'static str,
+        machine: &str,
+        options: String,
+    ) -> u64 {
         let key = (operation.to_owned(), machine.to_owned());
         let delay = self.delays.get(&key).copied().unwrap_or(LATENCY);
         let result = match self.failures.get(&key) {
@@ -73,7 +84,13 @@ impl Script {
     }
 
     pub(super) fn submit_sleep(&mut self, duration: Duration) -> u64 {
-        self.answer_after("operations.sleep", "", format!("{duration:?}"), duration, Ok(()))
+        self.answer_after(
+            "operations.sleep",
+            "",
+            format!("{duration:?}"),
+            duration,
+            Ok(()),
+        )
     }
 
     pub(super) fn submit_list(&mut self, scope: &Scope, filter: &Filter) -> u64 {
@@ -97,7 +114,12 @@ impl Script {
 
     /// Why the world refuses an operation without being told to by the test.
     fn refusal(&mut self, operation: &str, machine: &str) -> Option<Failure> {
-        let holder = self.machines.iter().find(|it| it.id == machine)?.lease_owner.clone();
+        let holder = self
+            .machines
+            .iter()
+            .find(|it| it.id == machine)?
+            .lease_owner
+            .clone();
         match operation {
             "machines.lease" => match holder {
                 Some(holder) => Some(Failure::Conflict(format!("{holder} holds the lease"))),
@@ -130,47 +152,94 @@ impl Script {
             && (self.now >= interrupt || (waits && end > interrupt))
         {
             end = end.min(interrupt.max(self.now));
-            result = Err(Failure::Cancelled("the run is being interrupted".to_owned()));
+            result = Err(Failure::Cancelled(
+                "the run is being interrupted".to_owned(),
+            ));
             if operation == "machines.lease" {
                 self.leases.remove(machine);
             }
         }
         let at = self.now;
-        self.submitted.push(Submission { operation, machine: machine.to_owned(), options, at });
+        self.submitted.push(Submission {
+            operation,
+            machine: machine.to_owned(),
+            options,
+            at,
+        });
         let id = self.submitted.len() as u64;
         self.in_flight.insert((end, id));
         self.max_in_flight = self.max_in_flight.max(self.in_flight.len());
-        self.answers.insert(id, Answer { result, listed: Vec::new(), delivered: false });
+        self.answers.insert(
+            id,
+            Answer {
+                result,
+                listed: Vec::new(),
+                delivered: false,
+            },
+        );
         id
     }
 
     /// Moves time to the next end, and delivers everything that ends then.
     pub(super) fn next(&mut self, max: u32) -> Vec<u64> {
-        let Some(&(end, _)) = self.in_flight.first() else { return Vec::new() };
+        let Some(&(end, _)) = self.in_flight.first() else {
+            return Vec::new();
+        };
         self.now = end;
         let most = if max == 0 { usize::MAX } else { max as usize };
-        let ended: Vec<_> =
-            self.in_flight.iter().take_while(|(time, _)| *time == end).take(most).copied().collect();
+        let ended: Vec<_> = self
+            .in_flight
+            .iter()
+            .take_while(|(time, _)| *time == end)
+            .take(most)
+            .copied()
+            .collect();
         for key in &ended {
             self.in_flight.remove(key);
-            self.answers.get_mut(&key.1).expect("every operation has an answer").delivered = true;
+            self.answers
+                .get_mut(&key.1)
+                .expect("every operation has an answer")
+                .delivered = true;
         }
         ended.into_iter().map(|(_, id)| id).collect()
     }
 
     pub(super) fn take(&mut self, id: u64) -> Result<(), Failure> {
-        let answer = self.answers.remove(&id).expect("an operation is taken once");
-        assert!(answer.delivered, "operation {id} was taken before `next` delivered it");
+        let answer = self
+            .answers
+            .remove(&id)
+            .expect("an operation is taken once");
+        assert!(
+            answer.delivered,
+            "operation {id} was taken before `next` delivered it"
+        );
         answer.result
     }
 
     /// A page of a listing, and its total.
-    pub(super) fn take_page(&mut self, id: u64, offset: u32, max: u32) -> Result<(Vec<Summary>, u32), Failure> {
-        let answer = self.answers.get(&id).expect("a listing is taken to its end once");
-        assert!(answer.delivered, "operation {id} was taken before `next` delivered it");
+    pub(super) fn take_page(
+        &mut self,
+        id: u64,
+        offset: u32,
+        max: u32,
+    ) -> Result<(Vec<Summary>, u32), Failure> {
+        let answer = self
+            .answers
+            .get(&id)
+            .expect("a listing is taken to its end once");
+        assert!(
+            answer.delivered,
+            "operation {id} was taken before `next` delivered it"
+        );
         answer.result.clone()?;
         let total = answer.listed.len();
-        let page: Vec<_> = answer.listed.iter().skip(offset as usize).take(max as usize).cloned().collect();
+        let page: Vec<_> = answer
+            .listed
+            .iter()
+            .skip(offset as usize)
+            .take(max as usize)
+            .cloned()
+            .collect();
         if offset as usize + page.len() >= total {
             self.answers.remove(&id);
         }
@@ -183,7 +252,9 @@ impl Script {
     }
 
     pub(super) fn machine_of(&self, id: u64) -> String {
-        self.submitted[usize::try_from(id).expect("ids are small") - 1].machine.clone()
+        self.submitted[usize::try_from(id).expect("ids are small") - 1]
+            .machine
+            .clone()
     }
 
     pub(super) fn now(&self) -> Duration {
