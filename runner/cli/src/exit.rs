@@ -64,6 +64,11 @@ impl Exit {
         Self { code: 4, text }
     }
 
+    /// What would be said, without its first word.
+    pub(crate) fn message(&self) -> String {
+        self.text.strip_prefix("error: ").unwrap_or(&self.text).to_owned()
+    }
+
     pub(crate) fn report(self) -> ExitCode {
         if !self.text.is_empty() {
             eprintln!("{}", self.text);

@@ -40,7 +40,7 @@ pub use engine::{Closed, Engine, EngineParts, LeaseClosed, PluginSource, StartEr
 pub use grant::{CapabilityGrant, Effective, Policy, TargetPolicy};
 pub use guest::Guest;
 pub use limits::Limits;
-pub use machines::{EFFECT_HEADER, Machines};
+pub use machines::{EFFECT_HEADER, Machines, list_machines, reachable};
 pub use observe::{Observer, Unobserved};
 pub use plugin::{Plugin, PluginError};
 pub use run::{RunHandle, RunReport};

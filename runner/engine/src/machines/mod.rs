@@ -170,6 +170,40 @@ fn with<T: Serialize>(name: &'static str) -> impl Fn((String, String, T)) -> Req
     move |(app, id, options)| Request::new(row(name)).on(app, id).with(arguments(&options))
 }
 
+/// The Machines of an app, for people who look: one listing, with the retries of any read.
+///
+/// # Errors
+/// As the plugin would see it.
+pub async fn list_machines(target: &crate::target::Target, app: &str) -> Result<Vec<Machine>, crate::bindings::Failure> {
+    let listing = look(target, Scope::App(app.to_owned())).await?;
+    Ok(listing.machines)
+}
+
+/// How many Machines the target's organisation has; none if it names no organisation.
+///
+/// # Errors
+/// Why the Machines API does not answer.
+pub async fn reachable(target: &crate::target::Target) -> Result<Option<usize>, crate::bindings::Failure> {
+    if target.organisation.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(look(target, Scope::Organisation).await?.machines.len()))
+}
+
+async fn look(target: &crate::target::Target, scope: Scope) -> Result<Listing, crate::bindings::Failure> {
+    use crate::bindings::Failure;
+    let unlinked = |e: String| Failure::other("client", e);
+    let clock: Arc<dyn crate::clock::Clock> = Arc::new(crate::clock::RealClock::new(jiff::Timestamp::UNIX_EPOCH, target.time_scale));
+    let setting = Setting { run: "look".into(), target: target.clone(), mode: Mode::Perform, clock, seed: 0 };
+    let executor = Machines.executor(&setting).map_err(unlinked)?;
+    let all = ListArguments { scope, filter: Filter::default() };
+    let request = Arc::new(Request::new(row("list")).with(arguments(&all)));
+    let id = crate::effect::EffectId { run: "look".into(), step: "list".into(), number: 1 };
+    let effect = crate::capability::Effect { id, request, baseline: None, cancel: tokio_util::sync::CancellationToken::new() };
+    let json = executor.perform(effect).await.result?;
+    serde_json::from_str(&json).map_err(|e| unlinked(e.to_string()))
+}
+
 /// Gives back the leases that a run which is gone still holds, as its journal tells: for each
 /// Machine, the lease is looked at first, and released only if it is that run's.
 pub(crate) async fn release_abandoned(

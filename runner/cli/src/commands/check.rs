@@ -1,0 +1,38 @@
+//! `groundcrew check`.
+
+use clap::Args as Arguments;
+use serde_json::json;
+
+use super::run::{checked, find};
+use crate::context::Shared;
+use crate::exit::Exit;
+
+/// Check runbooks
+#[derive(Debug, Arguments)]
+pub(crate) struct Args {
+    /// Runbooks, by name or path
+    #[arg(required = true)]
+    runbooks: Vec<String>,
+}
+
+pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
+    let mut wrong = false;
+    for name in &args.runbooks {
+        let found = find(shared, name)?;
+        if shared.json {
+            let result = groundcrew::runbook::check(&found.text);
+            let diagnostics = match &result {
+                Ok(runbook) => &runbook.warnings,
+                Err(diagnostics) => diagnostics,
+            };
+            println!("{}", json!({ "runbook": found.shown, "ok": result.is_ok(), "diagnostics": diagnostics }));
+            wrong |= result.is_err();
+        } else {
+            match checked(shared, &found) {
+                Ok(runbook) => eprintln!("ok: `{}` ({} steps, {} inputs)", found.shown, runbook.steps.len(), runbook.inputs.len()),
+                Err(_) => wrong = true,
+            }
+        }
+    }
+    if wrong { Err(Exit::silent(3)) } else { Ok(()) }
+}

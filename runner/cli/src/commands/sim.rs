@@ -1,0 +1,125 @@
+//! `groundcrew sim`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args as Arguments;
+use groundcrew_fleet::{Behaviour, Fate, FaultRule, Fleet, Generated, Settings, Time, api, generate};
+use groundcrew_simulator::{DEFAULT_READ_TOKEN, DEFAULT_TOKEN, Pace, SimulatorConfig};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::exit::Exit;
+
+/// Serve a simulated fleet as Fly's Machines API
+#[derive(Debug, Arguments)]
+pub(crate) struct Args {
+    /// How many Machines to make up
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    machines: u32,
+    /// Over how many apps
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    apps: u32,
+    /// Decides everything that is random
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Seconds of the fleet's time in one second
+    #[arg(long, default_value_t = 1.0)]
+    time_scale: f64,
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:4280")]
+    listen: SocketAddr,
+    /// Load a real fleet instead: the output of `fly machine list --json`
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// The name of the app that is loaded
+    #[arg(long, default_value = "app", requires = "from")]
+    app: String,
+    /// Restarts take FROM..TO milliseconds in all
+    #[arg(long, value_name = "FROM..TO")]
+    restart_ms: Option<String>,
+    /// What goes wrong: ROUTE[/MACHINE]@WHEN:KIND, such as `machines.restart@5%:unavailable`
+    #[arg(long = "fault", value_name = "RULE")]
+    faults: Vec<FaultRule>,
+    /// What becomes of one Machine: APP/N=FATE, N counting the app's started `web` Machines from 0;
+    /// FATE is never-starts, checks-fail, host-unreachable or host-dies-on-restart
+    #[arg(long = "fate", value_name = "APP/N=FATE")]
+    fates: Vec<String>,
+    /// Do not keep Fly's rate limits
+    #[arg(long)]
+    no_rate_limits: bool,
+}
+
+pub(crate) async fn run(args: Args) -> Result<(), Exit> {
+    if !args.time_scale.is_finite() || args.time_scale <= 0.0 {
+        return Err(Exit::usage("the time scale has to be a positive number", None));
+    }
+    let mut fleet = fleet(&args)?;
+    for fate in &args.fates {
+        set_fate(&mut fleet, fate)?;
+    }
+    let count: usize = fleet.apps().apps.iter().map(|app| fleet.machine_ids(&app.name).len()).sum();
+    let apps: Vec<String> = fleet.apps().apps.iter().map(|app| app.name.clone()).collect();
+    let organisation = fleet.settings().organisation.clone();
+    let config = SimulatorConfig { bind: args.listen, pace: Pace::Scaled(args.time_scale), rate_limits: !args.no_rate_limits, faults: args.faults, ..SimulatorConfig::new(fleet) };
+    let running = config.start().await.map_err(|e| Exit::failed(format!("the simulator cannot listen on {}: {}", args.listen, source(&e))))?;
+    eprintln!("{count} Machines of the apps {} in the organisation `{organisation}`, {} times as fast as the wall", apps.join(", "), args.time_scale);
+    eprintln!("tokens: {DEFAULT_TOKEN} (reads and writes), {DEFAULT_READ_TOKEN} (reads)");
+    println!("{}", running.base_url());
+    let trouble = |e: std::io::Error| Exit::bug(format!("signals cannot be listened for: {e}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(trouble)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(trouble)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    running.stop(Duration::from_millis(200)).await;
+    Ok(())
+}
+
+fn source(e: &dyn std::error::Error) -> String {
+    e.source().map_or_else(|| e.to_string(), ToString::to_string)
+}
+
+fn fleet(args: &Args) -> Result<Fleet, Exit> {
+    let behaviour = match &args.restart_ms {
+        None => Behaviour::seeded(),
+        Some(range) => {
+            let parsed = range.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+            let (from, to) = parsed.filter(|(a, b): &(u64, u64)| a <= b).ok_or_else(|| Exit::usage(format!("`{range}` is no range"), Some("write `2000..6000`")))?;
+            Behaviour::seeded().with_restart_total(from, to)
+        }
+    };
+    let settings = Settings { seed: args.seed, start: Time::from(jiff::Timestamp::now()), behaviour, ..Settings::default() };
+    let Some(path) = &args.from else {
+        return Ok(generate(settings, &Generated { machines: args.machines as usize, apps: args.apps as usize, ..Generated::default() }));
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| Exit::usage(format!("`{}` cannot be read: {e}", path.display()), None))?;
+    let machines: Vec<api::Machine> = serde_json::from_str(&text).map_err(|e| {
+        Exit::usage(format!("`{}` is not a list of Machines: {e}", path.display()), Some("it has to be what `fly machine list --json` prints"))
+    })?;
+    let mut fleet = Fleet::new(settings);
+    fleet.adopt(&args.app, machines);
+    Ok(fleet)
+}
+
+fn set_fate(fleet: &mut Fleet, text: &str) -> Result<(), Exit> {
+    let wrong = |why: &str| Exit::usage(format!("`{text}`: {why}"), Some("write `web/3=never-starts`"));
+    let (whom, fate) = text.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
+    let (app, number) = whom.rsplit_once('/').ok_or_else(|| wrong("there is no `/`"))?;
+    let number: usize = number.parse().map_err(|_| wrong("the Machine is not a number"))?;
+    let fate = match fate {
+        "never-starts" => Fate::NeverStarts,
+        "checks-fail" => Fate::ChecksFail,
+        "host-unreachable" => Fate::HostUnreachable,
+        "host-dies-on-restart" => Fate::HostDiesOnRestart,
+        _ => return Err(wrong("there is no such fate")),
+    };
+    let query = api::ListQuery { states: vec!["started".to_owned()], ..api::ListQuery::default() };
+    let machines = fleet.list(app, &query).map_err(|e| wrong(e.body.wording()))?;
+    let mut ids: Vec<String> = machines.iter().filter(|m| m.process_group() == "web" && m.config_view().standbys().is_empty()).map(|m| m.id.clone()).collect();
+    ids.sort();
+    let id = ids.get(number).ok_or_else(|| wrong("there are not that many Machines"))?;
+    fleet.set_fate(app, id, fate);
+    Ok(())
+}

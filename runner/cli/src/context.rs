@@ -1,0 +1,194 @@
+//! What every command shares: options, directories, the engine, the target, who we are.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use groundcrew::journal::Actor;
+use groundcrew::store::{SqliteStore, Store};
+use groundcrew::{Capability, CompiledCache, Engine, EngineParts, FLY_MACHINES_API, Limits, Machines, PluginSource, RealClock, Target};
+use jiff::Timestamp;
+
+use crate::config::{Config, TargetConfig};
+use crate::credentials::Source;
+use crate::exit::Exit;
+use crate::files::Directory;
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Shared {
+    /// Where journals are kept [default: $XDG_STATE_HOME/groundcrew]
+    #[arg(long, global = true, value_name = "DIR", env = "GROUNDCREW_STATE_DIR", hide_env_values = true)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// The project's directory, with its groundcrew.toml
+    #[arg(long, global = true, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    pub(crate) project: PathBuf,
+    /// The operator's limits, instead of the policy.toml of your own configuration
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) policy: Option<String>,
+    /// The token to use, before any other source
+    #[arg(long, global = true, value_name = "TOKEN", hide = true)]
+    pub(crate) access_token: Option<String>,
+    /// Print machine-readable JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true, value_parser = ["auto", "always", "never"])]
+    pub(crate) color: String,
+}
+
+fn base(variable: &str, fallback: &str) -> Option<PathBuf> {
+    let absolute = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute.or_else(|| std::env::home_dir().map(|home| home.join(fallback)))
+}
+
+impl Shared {
+    pub(crate) fn colour(&self) -> bool {
+        match self.color.as_str() {
+            "always" => true,
+            "never" => false,
+            _ => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+
+    pub(crate) fn state_dir(&self) -> Result<PathBuf, Exit> {
+        let found = self.state_dir.clone().or_else(|| base("XDG_STATE_HOME", ".local/state").map(|b| b.join("groundcrew")));
+        found.ok_or_else(|| Exit::journal("there is no home directory to keep journals in; name one with `--state-dir`"))
+    }
+
+    pub(crate) fn user_dir() -> Option<PathBuf> {
+        base("XDG_CONFIG_HOME", ".config").map(|b| b.join("groundcrew"))
+    }
+
+    pub(crate) fn cache_dir() -> Option<PathBuf> {
+        base("XDG_CACHE_HOME", ".cache").map(|b| b.join("groundcrew").join("compiled"))
+    }
+
+    pub(crate) fn project_dir(&self) -> Option<Directory> {
+        Directory::open(&self.project)
+    }
+
+    pub(crate) fn config(&self) -> Result<Config, Exit> {
+        let user = Self::user_dir().and_then(|path| Directory::open(&path));
+        Config::read(self.project_dir().as_ref(), user.as_ref(), self.policy.as_deref())
+    }
+
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Exit> {
+        Ok(Arc::new(SqliteStore::open(&self.state_dir()?)?))
+    }
+
+    /// The engine, with its journals in the state directory.
+    pub(crate) fn engine(&self, config: &Config) -> Result<Arc<Engine>, Exit> {
+        self.engine_on(config, self.store()?)
+    }
+
+    pub(crate) fn engine_on(&self, config: &Config, store: Arc<dyn Store>) -> Result<Arc<Engine>, Exit> {
+        let parts = EngineParts {
+            capabilities: vec![Arc::new(Machines) as Arc<dyn Capability>],
+            plugins: self.plugin_sources(config),
+            store,
+            wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),
+            limits: Limits::default(),
+            cache: cache(),
+        };
+        Ok(Arc::new(Engine::new(parts)?))
+    }
+
+    /// Configured directories first, then the bundled plugins.
+    fn plugin_sources(&self, config: &Config) -> Vec<Box<dyn PluginSource>> {
+        let mut paths: Vec<PathBuf> = config.project.plugins.paths.iter().map(|p| self.project.join(p)).collect();
+        if let Some(user) = Self::user_dir() {
+            paths.extend(config.user.plugins.paths.iter().map(|p| user.join(p)));
+        }
+        paths.extend(bundled_dirs("plugins"));
+        paths.iter().filter_map(|path| Directory::open(path)).map(|d| Box::new(d) as Box<dyn PluginSource>).collect()
+    }
+
+    /// A target by name, with its credential.
+    pub(crate) fn target(&self, config: &Config, name: Option<&str>) -> Result<Target, Exit> {
+        let name = name.unwrap_or_else(|| config.default_target());
+        let builtin = builtin(name);
+        let (found, trusted) = match (config.target(name), &builtin) {
+            (Some(found), _) => found,
+            (None, Some(builtin)) => (builtin, true),
+            (None, None) => {
+                let names = config.target_names();
+                let near = groundcrew::runbook::nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+                let known = format!("there are `{}`", names.join("`, `"));
+                return Err(Exit::usage(format!("there is no target `{name}`"), Some(&near.unwrap_or(known))));
+            }
+        };
+        let source = Source::parse(found.credential.as_deref().unwrap_or("fly://"), trusted, self.access_token.as_deref())?;
+        let api = found.machines_api.as_deref().unwrap_or(FLY_MACHINES_API);
+        let scale = found.time_scale.unwrap_or(1.0);
+        Ok(Target::new(name, found.organisation.as_deref(), api, scale, Some(&source), &config.user.trusted_origins)?)
+    }
+}
+
+/// Targets that need no configuration: Fly itself, and a simulator on its usual port.
+fn builtin(name: &str) -> Option<TargetConfig> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    match name {
+        "fly" => Some(TargetConfig { organisation: variable("FLY_ORG"), machines_api: variable("FLY_FLAPS_BASE_URL"), credential: None, time_scale: None }),
+        "sim" => Some(TargetConfig {
+            organisation: Some("groundcrew".to_owned()),
+            machines_api: Some("http://127.0.0.1:4280".to_owned()),
+            credential: Some("sim://".to_owned()),
+            time_scale: variable("GROUNDCREW_SIM_TIME_SCALE").and_then(|v| v.parse().ok()),
+        }),
+        _ => None,
+    }
+}
+
+/// Beside the executable, as a release unpacks; or one up, where a development build puts them.
+pub(crate) fn bundled_dirs(what: &str) -> Vec<PathBuf> {
+    let executable = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
+    let beside = executable.as_deref().and_then(Path::parent).map(Path::to_owned);
+    beside.into_iter().flat_map(|dir| [dir.join(what), dir.join("..").join(what)]).filter(|path| path.is_dir()).collect()
+}
+
+fn cache() -> Option<CompiledCache> {
+    let directory = Directory::private(&Shared::cache_dir()?).ok()?;
+    CompiledCache::new(directory.into_dir()).map_err(|e| tracing::warn!("compiled plugins are not kept: {e}")).ok()
+}
+
+/// Who runs this: the person, or under CI the job and who started it.
+pub(crate) fn actor() -> Actor {
+    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let user = match (variable("GITHUB_ACTOR"), variable("GITHUB_REPOSITORY"), variable("GITHUB_RUN_ID")) {
+        (Some(actor), Some(repository), Some(run)) => format!("{actor} (GitHub {repository} run {run})"),
+        _ => variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
+    };
+    Actor { user, host: rustix::system::uname().nodename().to_string_lossy().into_owned(), process: std::process::id(), boot: boot() }
+}
+
+/// The boot's own id and the moment at which a process started: together they name a process.
+pub(crate) fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    format!("{} {}", id.trim(), started(std::process::id()).unwrap_or_default())
+}
+
+/// Field 22 of `/proc/PID/stat`, counted after the name in parentheses. (proc(5))
+fn started(process: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
+}
+
+/// Whether the process that an actor names is surely gone: same host and boot, and no such
+/// process, or another one of that number.
+pub(crate) fn surely_gone(actor: &Actor) -> bool {
+    let here = actor.host == rustix::system::uname().nodename().to_string_lossy();
+    let Some((boot_id, start)) = actor.boot.split_once(' ') else { return false };
+    let same_boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").is_ok_and(|id| id.trim() == boot_id && !boot_id.is_empty());
+    here && same_boot && started(actor.process).as_deref() != Some(start)
+}
+
+/// A number that nobody can guess, from the system.
+pub(crate) fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds this from the system's generator.
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write_u128(jiff::Timestamp::now().as_nanosecond().unsigned_abs());
+    hasher.finish()
+}

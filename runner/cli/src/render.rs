@@ -1,0 +1,173 @@
+//! How results are shown to people, and as JSON.
+
+use std::fmt::Write;
+
+use groundcrew::RunReport;
+use groundcrew::journal::{Entry, Mode, Record, StepEnded, StepStatus};
+use serde_json::{Value, json};
+
+/// A word for a step's end: colour is never the only sign.
+pub(crate) fn mark(status: StepStatus) -> &'static str {
+    match status {
+        StepStatus::Succeeded => "ok:",
+        StepStatus::Failed => "failed:",
+        StepStatus::Skipped => "skipped:",
+        StepStatus::Cancelled => "cancelled:",
+    }
+}
+
+pub(crate) fn outcome_line(ended: &StepEnded) -> String {
+    match &ended.problem {
+        Some(problem) => format!("step `{}`: {}", ended.step, problem.message),
+        None => format!("step `{}`", ended.step),
+    }
+}
+
+/// A grant in one line.
+pub(crate) fn grant(capability: &str, grant: &Value) -> String {
+    let list = |value: &Value| -> String {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ")
+    };
+    let nested = |value: &Value| value.as_array().into_iter().flatten().map(list).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" and within ");
+    let mut text = format!("{capability} {} of apps {}", list(&grant["verbs"]), nested(&grant["apps"]));
+    let groups = nested(&grant["groups"]);
+    if !groups.is_empty() {
+        let _ = write!(text, ", groups {groups}");
+    }
+    if let Some(max) = grant["max_machines"].as_u64() {
+        let _ = write!(text, ", at most {max} Machines");
+    }
+    if let Some(share) = grant["max_share"].as_u64() {
+        let _ = write!(text, ", at most {share} % of a group");
+    }
+    text
+}
+
+/// The end of a run: outputs on standard output, the summary on standard error.
+pub(crate) fn report(report: &RunReport, mode: Mode, as_json: bool) {
+    if as_json {
+        let line = json!({
+            "run": *report.run,
+            "mode": mode,
+            "status": report.status.map(|s| s.word()),
+            "in_doubt": report.in_doubt,
+            "steps": report.steps,
+        });
+        println!("{line}");
+        return;
+    }
+    for step in &report.steps {
+        if let Some(output) = &step.output {
+            println!("{}", output_text(&step.step, output));
+        }
+    }
+    let rehearsal = if mode == Mode::Rehearsal { " (rehearsal: nothing was written to the target)" } else { "" };
+    match report.status {
+        Some(status) => eprintln!("run {}: {}{rehearsal}", report.run, status.word()),
+        None => eprintln!("run {}: not closed{rehearsal}", report.run),
+    }
+    for effect in &report.in_doubt {
+        eprintln!("  in doubt: {effect}; `groundcrew runs show {}` shows what is known", report.run);
+    }
+}
+
+/// A step's output: lists of objects as tables, everything else as `name: value`.
+pub(crate) fn output_text(step: &str, output: &Value) -> String {
+    let mut text = format!("{step}:");
+    let Some(fields) = output.as_object() else {
+        let _ = write!(text, " {output}");
+        return text;
+    };
+    for (name, value) in fields {
+        match value {
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                let _ = write!(text, "\n  {name} ({}):\n{}", items.len(), table(items, "    "));
+            }
+            Value::Object(inner) => {
+                let _ = write!(text, "\n  {name}:");
+                for (key, value) in inner {
+                    let _ = write!(text, "\n    {key}: {}", cell(value));
+                }
+            }
+            other => {
+                let _ = write!(text, "\n  {name}: {}", cell(other));
+            }
+        }
+    }
+    text
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// Columns as wide as they need to be.
+pub(crate) fn table(rows: &[Value], indent: &str) -> String {
+    let mut names: Vec<&String> = Vec::new();
+    for row in rows.iter().filter_map(Value::as_object) {
+        names.extend(row.keys().filter(|key| !names.contains(key)).collect::<Vec<_>>());
+    }
+    let cells: Vec<Vec<String>> = rows.iter().map(|row| names.iter().map(|name| row.get(name.as_str()).map_or_else(String::new, cell)).collect()).collect();
+    let widths: Vec<usize> =
+        names.iter().enumerate().map(|(i, name)| cells.iter().map(|row| row[i].chars().count()).chain([name.chars().count()]).max().unwrap_or(0)).collect();
+    let line = |row: Vec<&str>| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        format!("{indent}{}", cells.join("  ").trim_end())
+    };
+    let head = line(names.iter().map(|n| n.as_str()).collect());
+    std::iter::once(head).chain(cells.iter().map(|row| line(row.iter().map(String::as_str).collect()))).collect::<Vec<_>>().join("\n")
+}
+
+/// An entry as one line of JSON.
+pub(crate) fn entry_json(run: &str, record: &Record) -> Value {
+    let payload: Value = serde_json::from_str(&record.payload).unwrap_or(Value::Null);
+    json!({ "run": run, "sequence": record.sequence, "at": record.at.to_string(), "kind": record.kind.word(), "payload": payload })
+}
+
+/// An entry as one line for people.
+pub(crate) fn entry_line(record: &Record) -> String {
+    let at = record.at.strftime("%H:%M:%S%.3f");
+    let what = match record.entry() {
+        Err(e) => format!("does not read: {e}"),
+        Ok(Entry::RunOpened(h)) => format!("`{}` on `{}` by {}@{}", h.runbook, h.target["name"].as_str().unwrap_or_default(), h.actor.user, h.actor.host),
+        Ok(Entry::StepBegan(b)) => format!("{} ({}) {}", b.step, b.plugin, b.input),
+        Ok(Entry::Intended(i)) => {
+            let on = [&i.request.app, &i.request.subject].into_iter().flatten().cloned().collect::<Vec<_>>().join("/");
+            let decision = if i.decision == groundcrew::journal::Decision::Denied { " DENIED" } else { "" };
+            let host = if i.host { " by the host" } else { "" };
+            format!("{}/{} {} {on}{decision}{host}", i.step, i.effect, i.request.operation)
+        }
+        Ok(Entry::Settled(s)) => {
+            let said = match (&s.answer, &s.failure) {
+                (_, Some(failure)) => failure.to_string(),
+                (Some(answer), None) if answer.get().len() <= 80 => answer.get().to_owned(),
+                (Some(answer), None) => format!("{} bytes", answer.get().len()),
+                (None, None) => String::new(),
+            };
+            let doubt = if s.in_doubt { " IN DOUBT" } else { "" };
+            format!("{}/{}{doubt} {said}", s.step, s.effect)
+        }
+        Ok(Entry::Delivered(d)) => format!("{} {:?}", d.step, d.effects),
+        Ok(Entry::StepEnded(e)) => format!("{} {}", mark(e.status), outcome_line(&e)),
+        Ok(Entry::RunClosed(c)) => c.status.word().to_owned(),
+        Ok(Entry::Note(n)) => match n.note {
+            groundcrew::journal::NoteBody::Text { message, .. } => message,
+            groundcrew::journal::NoteBody::Expect { total, unit } => format!("{total} {unit}"),
+            groundcrew::journal::NoteBody::Item { name, at } => {
+                let (word, detail) = match at {
+                    groundcrew::ItemState::Working(d) => ("working", d),
+                    groundcrew::ItemState::Succeeded(d) => ("ok", d),
+                    groundcrew::ItemState::Failed(d) => ("failed", d),
+                    groundcrew::ItemState::Skipped(d) => ("skipped", d),
+                };
+                format!("{name} {word} {detail}")
+            }
+        },
+    };
+    format!("{:>6}  {at}  {:<10}  {what}", record.sequence, record.kind.word())
+}
