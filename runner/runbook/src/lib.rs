@@ -35,7 +35,7 @@ mod read;
 mod template;
 
 pub use check::check;
-pub use diagnostic::{Code, Diagnostic, Related, Severity, position, render};
+pub use diagnostic::{Code, Diagnostic, Related, Severity, nearest, position, render};
 pub use duration::{DurationError, MAX_DURATION, format_duration, parse_duration};
 pub use expression::{Expression, ExpressionError, Scope};
 pub use input::{InputError, InputSpec, InputType};
