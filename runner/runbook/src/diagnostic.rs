@@ -206,7 +206,14 @@ pub(crate) fn did_you_mean<'a>(
 }
 
 /// The candidate most like `word`, if any is like it at all: above 0.8 is a letter or two of
-/// difference in words of this length, found by trying the language's own keys.
+/// difference in words of this length, found by trying the language's own keys. For every "did you
+/// mean" of the project, so that all of them guess alike.
+///
+/// ```
+/// use groundcrew_runbook::nearest;
+/// assert_eq!(nearest("restrat", ["list", "restart"]), Some("restart"));
+/// assert_eq!(nearest("deploy", ["list", "restart"]), None);
+/// ```
 pub fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
