@@ -142,7 +142,7 @@ pub enum ProblemKind {
 /// Why a plugin failed: `types.problem`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
 #[component(record)]
-pub struct Problem {
+pub(crate) struct Problem {
     pub kind: ProblemKind,
     pub message: String,
     pub output: Option<String>,
