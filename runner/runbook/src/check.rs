@@ -17,6 +17,10 @@ const TARGET: [&str; 2] = ["name", "organisation"];
 const RUN: [&str; 3] = ["id", "runbook", "started_at"];
 const STEP: [&str; 4] = ["output", "status", "failed", "problem"];
 
+const MAY_READ: &str = "it may read what has ended before it: the steps it needs, \
+    the step it rescues and what that needs, and those before it in the same list; \
+    `finally` may read every `[[step]]`";
+
 /// Reads and checks a runbook. On failure every diagnostic is returned, warnings included; on
 /// success the warnings are in [`Runbook::warnings`].
 pub fn check(text: &str) -> Result<Runbook, Vec<Diagnostic>> {
@@ -90,7 +94,7 @@ fn check_ids(reader: &mut Reader<'_>, spans: &Spans) {
                     span.clone(),
                     format!("two steps have the id `{id}`"),
                 )
-                .related(earlier, "the other one"),
+                .related(earlier, "the first one"),
             );
         }
     }
@@ -127,7 +131,7 @@ fn check_needs(reader: &mut Reader<'_>, runbook: &Runbook, spans: &Spans) -> Rea
             Diagnostic::error(
                 Code::UnknownStep,
                 span.clone(),
-                format!("step `{step}` needs `{need}`, which is not a step"),
+                format!("step `{step}` needs `{need}`, and no `[[step]]` has that id"),
             )
             .hints(known.or(hint)),
         );
@@ -313,14 +317,28 @@ fn check_reference(
             if !ids.contains(id) {
                 return Some(unknown("steps", id, "unknown step", &ids, site));
             }
+            if site.step == *id {
+                let message = format!("step `{id}` reads itself, and it has not ended yet");
+                return error(Code::MissingNeed, message);
+            }
             let Some(problem) = visible.get(&site.step).and_then(|steps| steps.get(*id)) else {
-                return error(Code::MissingNeed, format!("step `{}` reads step `{id}` without needing it", site.step)).map(|diagnostic| {
-                    if runbook.steps.iter().any(|step| step.id == *id) && runbook.steps.iter().any(|step| step.id == site.step) && site.step != *id {
-                        diagnostic.hint(format!("add `{id}` to its `needs`"))
-                    } else {
-                        diagnostic.hint("it may read what has ended before it: the steps it needs, the step it rescues, and those before it in the same list")
-                    }
-                });
+                let is_step = |id: &str| runbook.steps.iter().any(|step| step.id == id);
+                let reader = &site.step;
+                return if is_step(id) && is_step(reader) {
+                    error(
+                        Code::MissingNeed,
+                        format!("step `{reader}` reads step `{id}` without needing it"),
+                    )
+                    .map(|diagnostic| diagnostic.hint(format!("add `{id}` to its `needs`")))
+                } else {
+                    error(
+                        Code::MissingNeed,
+                        format!(
+                            "step `{reader}` reads step `{id}`, which may not have ended by then"
+                        ),
+                    )
+                    .map(|diagnostic| diagnostic.hint(MAY_READ))
+                };
             };
             match rest.first() {
                 Some(field) if !STEP.contains(field) => Some(unknown(
@@ -333,7 +351,12 @@ fn check_reference(
                 Some(&"problem") if !problem => error(
                     Code::ForbiddenName,
                     format!("`steps.{id}.problem` can only be read in `rescue` and `finally`"),
-                ),
+                )
+                .map(|diagnostic| {
+                    diagnostic.hint(format!(
+                        "to ask whether it failed, read `steps.{id}.failed`"
+                    ))
+                }),
                 Some(_) | None => None,
             }
         }

@@ -214,10 +214,7 @@ pub(crate) fn did_you_mean<'a>(
 /// assert_eq!(nearest("restrat", ["list", "restart"]), Some("restart"));
 /// assert_eq!(nearest("deploy", ["list", "restart"]), None);
 /// ```
-pub fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))

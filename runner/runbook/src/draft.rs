@@ -8,16 +8,16 @@ use regex::Regex;
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnostic::{Code, Diagnostic, did_you_mean, list_of};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean, list_of, nearest};
 use crate::input::{InputSpec, InputType};
 use crate::limits::{MAX_ATTEMPTS, MAX_ID, MAX_INPUTS};
-use crate::model::{Grant, OnFailure, Retry, Runbook, Step, parse_share};
+use crate::model::{Grant, MaxMachines, OnFailure, Retry, Runbook, Step, parse_share};
 use crate::parse_duration;
 use crate::read::{Node, Place, Reader, entries};
-use crate::template::TemplateValue;
+use crate::template::{Template, TemplateValue};
 
-const TOP: [&str; 6] = ["name", "summary", "lock", "inputs", "step", "finally"];
-const INPUT: [&str; 8] = [
+pub(crate) const TOP: [&str; 6] = ["name", "summary", "lock", "inputs", "step", "finally"];
+pub(crate) const INPUT: [&str; 8] = [
     "type",
     "default",
     "pattern",
@@ -27,7 +27,7 @@ const INPUT: [&str; 8] = [
     "items",
     "description",
 ];
-const STEP: [&str; 11] = [
+pub(crate) const STEP: [&str; 11] = [
     "id",
     "plugin",
     "with",
@@ -40,7 +40,7 @@ const STEP: [&str; 11] = [
     "repeatable",
     "rescue",
 ];
-const SEQUENTIAL: [&str; 9] = [
+pub(crate) const SEQUENTIAL: [&str; 9] = [
     "id",
     "plugin",
     "with",
@@ -51,6 +51,11 @@ const SEQUENTIAL: [&str; 9] = [
     "on_failure",
     "repeatable",
 ];
+/// The one capability whose keys this crate knows: all others are lists of names to it.
+const MACHINES: &str = "machines";
+/// The keys of a grant of `machines`. Other capabilities may have more.
+pub(crate) const GRANT: [&str; 5] = ["verbs", "apps", "groups", "max_machines", "max_share"];
+pub(crate) const RETRY: [&str; 3] = ["max_attempts", "backoff", "max_backoff"];
 
 /// Where the ids and needs of the steps stand in the file.
 #[derive(Debug, Default)]
@@ -109,7 +114,8 @@ pub(crate) fn runbook(reader: &mut Reader<'_>, table: &DeTable<'_>, spans: &mut 
         .get("finally")
         .map(|node| self::steps(reader, node, "finally", &SEQUENTIAL, spans))
         .unwrap_or_default();
-    if !table.contains_key("step") {
+    let written = table.get("step").map(|node| node.get_ref().as_array());
+    if written.is_none_or(|list| list.is_some_and(|list| list.is_empty())) {
         reader.report(
             Diagnostic::error(Code::MissingKey, start, "the runbook has no steps")
                 .hint("add a `[[step]]` with an `id` and a `plugin`"),
@@ -221,13 +227,19 @@ fn input(
     }
     if let Some(node) = table.get("pattern") {
         let text = reader.text(node, "pattern")?;
-        match Regex::new(&format!("^(?:{text})$")) {
+        // By itself first: `a)|(b` is a pattern only between our brackets.
+        match Regex::new(&text).and_then(|_| Regex::new(&format!("^(?:{text})$"))) {
             Ok(pattern) => spec.pattern = Some(pattern),
-            Err(_) => reader.report(Diagnostic::error(
-                Code::InvalidValue,
-                node.span(),
-                "`pattern` is not a regular expression",
-            )),
+            Err(error) => {
+                let told = error.to_string();
+                let reason = told.lines().last().unwrap_or_default();
+                let reason = reason.trim_start_matches("error: ");
+                reader.report(Diagnostic::error(
+                    Code::InvalidValue,
+                    node.span(),
+                    format!("`pattern` is not a regular expression: {reason}"),
+                ));
+            }
         }
     }
     spec.min = table
@@ -349,8 +361,21 @@ fn step(
             Some(id)
         })
         .unwrap_or_default();
-    let of = format!("step `{id}`");
-    reader.known_keys(table, &of, keys);
+    let of = match id.as_str() {
+        "" => "the step".to_owned(),
+        id => format!("step `{id}`"),
+    };
+    reader.known_keys(table, &of, &STEP);
+    for (key, _) in entries(table) {
+        let name = key.get_ref().as_ref();
+        if STEP.contains(&name) && !keys.contains(&name) {
+            let message = format!("{of} cannot have `{name}`");
+            reader.report(
+                Diagnostic::error(Code::UnknownKey, key.span(), message)
+                    .hint("steps of `rescue` and `finally` run one after another: they need nothing and are not rescued"),
+            );
+        }
+    }
     let admission = Place::Admission;
     let plugin = reader
         .required(table, span, &of, "plugin")
@@ -377,7 +402,8 @@ fn step(
     if let Some(node) = table.get("grant") {
         for (name, node) in reader.table(node, "grant").map(entries).unwrap_or_default() {
             if let Some(table) = reader.table(node, name.get_ref()) {
-                grants.insert(name.get_ref().to_string(), grant(reader, table, &id));
+                let grant = grant(reader, name.get_ref(), table, &id);
+                grants.insert(name.get_ref().to_string(), grant);
             }
         }
     }
@@ -432,66 +458,81 @@ fn step(
     })
 }
 
-fn grant(reader: &mut Reader<'_>, table: &DeTable<'_>, step: &str) -> Grant {
+fn grant(reader: &mut Reader<'_>, capability: &str, table: &DeTable<'_>, step: &str) -> Grant {
     let place = Place::Admission("grant");
     let mut grant = Grant::default();
     for (key, node) in entries(table) {
+        let path = format!("grant.{capability}.{}", key.get_ref());
         match key.get_ref().as_ref() {
-            "verbs" => grant.verbs = reader.templates(node, "verbs", step, place),
-            "apps" => grant.apps = reader.templates(node, "apps", step, place),
-            "groups" => grant.groups = reader.templates(node, "groups", step, place),
-            "max_machines" => {
-                grant.max_machines = match node.get_ref() {
-                    DeValue::String(_) => reader.value(node, "max_machines", step, place),
-                    _ => reader
-                        .integer(node, "max_machines")
-                        .and_then(|max| {
-                            if max < 0 {
-                                reader.report(Diagnostic::error(
-                                    Code::InvalidValue,
-                                    node.span(),
-                                    "`max_machines` cannot be negative",
-                                ));
-                            }
-                            u64::try_from(max).ok()
-                        })
-                        .map(|max| TemplateValue::Literal(Value::from(max))),
-                };
-            }
-            "max_share" => {
-                grant.max_share = reader.template(node, "max_share", step, place);
-                if let Some(text) = grant
-                    .max_share
-                    .as_ref()
-                    .and_then(|template| template.literal())
-                    && parse_share(text).is_none()
-                {
+            "verbs" => grant.verbs = reader.templates(node, &path, step, place),
+            "apps" => grant.apps = reader.templates(node, &path, step, place),
+            "groups" => grant.groups = reader.templates(node, &path, step, place),
+            "max_machines" => grant.max_machines = max_machines(reader, node, &path, step),
+            "max_share" => grant.max_share = max_share(reader, node, &path, step),
+            other => {
+                // What is far from every known key may be a list that the engine knows.
+                if let Some(near) = nearest(other, GRANT).filter(|_| capability == MACHINES) {
                     reader.report(
                         Diagnostic::error(
-                            Code::InvalidValue,
-                            node.span(),
-                            format!("`{text}` is not a share"),
+                            Code::UnknownKey,
+                            key.span(),
+                            format!("unknown key `{other}` in the grant of `{capability}`"),
                         )
-                        .hint("write whole per cent, as in `25%`"),
+                        .hint(format!("did you mean `{near}`?")),
                     );
+                    continue;
                 }
+                let list = reader.templates(node, &path, step, place);
+                grant.extra.insert(other.to_owned(), list);
             }
-            other => drop(
-                grant
-                    .extra
-                    .insert(other.to_owned(), reader.templates(node, other, step, place)),
-            ),
         }
     }
     grant
 }
 
+fn max_machines(
+    reader: &mut Reader<'_>,
+    node: &Node<'_>,
+    key: &str,
+    step: &str,
+) -> Option<MaxMachines> {
+    if node.get_ref().is_str() {
+        let template = reader.template(node, key, step, Place::Admission("grant"))?;
+        if template.literal().is_some() {
+            reader.wrong_type(node, key, "an integer or one `${…}` that gives an integer");
+        }
+        return Some(MaxMachines::Expression(template));
+    }
+    let max = reader.integer(node, key)?;
+    if max < 0 {
+        reader.report(Diagnostic::error(
+            Code::InvalidValue,
+            node.span(),
+            format!("`{key}` cannot be negative"),
+        ));
+    }
+    u64::try_from(max).ok().map(MaxMachines::Literal)
+}
+
+fn max_share(reader: &mut Reader<'_>, node: &Node<'_>, key: &str, step: &str) -> Option<Template> {
+    let template = reader.template(node, key, step, Place::Admission("grant"))?;
+    if let Some(text) = template.literal()
+        && parse_share(text).is_none()
+    {
+        reader.report(
+            Diagnostic::error(
+                Code::InvalidValue,
+                node.span(),
+                format!("`{text}` is not a share of the Machines"),
+            )
+            .hint("write a whole number of per cent from `0%` to `100%`, as in `25%`"),
+        );
+    }
+    Some(template)
+}
+
 fn retry(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Retry {
-    reader.known_keys(
-        table,
-        "`retry`",
-        &["max_attempts", "backoff", "max_backoff"],
-    );
+    reader.known_keys(table, "`retry`", &RETRY);
     let mut retry = Retry::default();
     if let Some(node) = table.get("max_attempts") {
         match reader.integer(node, "max_attempts").map(u64::try_from) {
@@ -499,7 +540,7 @@ fn retry(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Retry {
             Some(_) => reader.report(Diagnostic::error(
                 Code::InvalidValue,
                 node.span(),
-                format!("`max_attempts` must be 1 to {MAX_ATTEMPTS}"),
+                format!("`max_attempts` must be from 1 to {MAX_ATTEMPTS}"),
             )),
             None => {}
         }

@@ -401,7 +401,14 @@ fn char_offset(text: &str, chars: usize) -> usize {
 fn tidy(message: &str) -> String {
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
     let message = message.split(" expecting {").next().unwrap_or(message);
-    short(&message.replace("'<EOF>'", "the end").replace('\'', "`"))
+    let message = message
+        .replace("mismatched input '<EOF>'", "it ends too early")
+        .replace("'<EOF>'", "the end")
+        .replace("mismatched input", "unexpected")
+        .replace("extraneous input", "unexpected")
+        .replace("no viable alternative at input", "it makes no sense at")
+        .replace("token recognition error at:", "unexpected");
+    short(&message.replace('\'', "`"))
 }
 
 /// One line of at most 200 characters, starting in lower case.

@@ -32,6 +32,7 @@ mod input;
 pub mod limits;
 mod model;
 mod read;
+mod schema;
 mod template;
 
 pub use check::check;
@@ -39,5 +40,8 @@ pub use diagnostic::{Code, Diagnostic, Related, Severity, nearest, position, ren
 pub use duration::{DurationError, MAX_DURATION, format_duration, parse_duration};
 pub use expression::{Expression, ExpressionError, Scope};
 pub use input::{InputError, InputSpec, InputType};
-pub use model::{DEFAULT_TIMEOUT, EvaluatedGrant, Grant, OnFailure, Retry, Runbook, Step};
+pub use model::{
+    DEFAULT_TIMEOUT, EvaluatedGrant, Grant, MaxMachines, OnFailure, Retry, Runbook, Step,
+};
+pub use schema::schema;
 pub use template::{Condition, Template, TemplateValue};

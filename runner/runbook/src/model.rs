@@ -102,11 +102,36 @@ pub struct Grant {
     /// Process groups; empty says nothing about them.
     pub groups: Vec<Template>,
     /// Machines that may be written at most.
-    pub max_machines: Option<TemplateValue>,
+    pub max_machines: Option<MaxMachines>,
     /// Share of the Machines that may be written at most, such as `25%`.
     pub max_share: Option<Template>,
     /// Lists of capabilities that this crate does not know.
     pub extra: BTreeMap<String, Vec<Template>>,
+}
+
+/// A number of Machines, or the expression that gives it.
+#[derive(Debug, Clone)]
+pub enum MaxMachines {
+    /// The number.
+    Literal(u64),
+    /// What gives it.
+    Expression(Template),
+}
+
+impl MaxMachines {
+    /// The number.
+    pub fn evaluate(&self, scope: &Scope) -> Result<u64, ExpressionError> {
+        match self {
+            Self::Literal(max) => Ok(*max),
+            Self::Expression(template) => {
+                let value = template.evaluate(scope)?;
+                value.as_u64().ok_or_else(|| {
+                    let reason = format!("{value} is not a number of Machines");
+                    template.error(template.source(), reason)
+                })
+            }
+        }
+    }
 }
 
 /// A grant with its values.
@@ -133,7 +158,10 @@ impl Step {
             return Ok(DEFAULT_TIMEOUT);
         };
         let value = template.evaluate(scope)?;
-        let text = value.as_str().unwrap_or_default();
+        let Some(text) = value.as_str() else {
+            let reason = format!("{value} is not a duration such as `90s`");
+            return Err(template.error(template.source(), reason));
+        };
         parse_duration(text).map_err(|error| template.error(template.source(), error.to_string()))
     }
 
@@ -152,14 +180,7 @@ impl Step {
 impl Grant {
     /// Its values. `steps` of the scope is never read.
     pub fn evaluate(&self, scope: &Scope) -> Result<EvaluatedGrant, ExpressionError> {
-        let max_machines = self.max_machines.as_ref().map(|value| {
-            let number = value.evaluate(scope)?;
-            number.as_u64().ok_or_else(|| ExpressionError {
-                place: "grant, key `max_machines`".to_owned(),
-                expression: number.to_string(),
-                reason: "it is not a whole number of Machines".to_owned(),
-            })
-        });
+        let max_machines = self.max_machines.as_ref().map(|max| max.evaluate(scope));
         let max_share = self.max_share.as_ref().map(|template| {
             let value = template.evaluate(scope)?;
             value.as_str().and_then(parse_share).ok_or_else(|| {
@@ -186,10 +207,9 @@ impl Grant {
 
 /// `25%` as 25.
 pub(crate) fn parse_share(text: &str) -> Option<u8> {
-    text.strip_suffix('%')?
-        .parse()
-        .ok()
-        .filter(|share| *share <= 100)
+    let digits = text.strip_suffix('%')?;
+    let whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|share| whole && *share <= 100)
 }
 
 fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, ExpressionError> {

@@ -251,9 +251,10 @@ impl Reader<'_> {
         if node.get_ref().is_str() && matches!(place, Place::Admission("grant")) {
             return self.template(node, key, step, place).into_iter().collect();
         }
-        self.array(node, key)
-            .iter()
-            .filter_map(|item| self.template(item, key, step, place))
+        let item_key = |at: usize| format!("{key}[{at}]");
+        let items = self.array(node, key).iter().enumerate();
+        items
+            .filter_map(|(at, item)| self.template(item, &item_key(at), step, place))
             .collect()
     }
 
@@ -298,7 +299,8 @@ impl Reader<'_> {
             DeValue::Array(items) => TemplateValue::List(
                 items
                     .iter()
-                    .filter_map(|item| self.value(item, key, step, place))
+                    .enumerate()
+                    .filter_map(|(at, item)| self.value(item, &format!("{key}[{at}]"), step, place))
                     .collect(),
             ),
             DeValue::Table(table) => TemplateValue::Table(

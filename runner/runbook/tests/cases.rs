@@ -8,10 +8,8 @@ use groundcrew_runbook::{Runbook, Scope, Template, check, render};
 use proptest::prelude::*;
 use serde_json::json;
 
-fn files(kind: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("cases")
-        .join(kind);
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -36,11 +34,65 @@ fn golden(path: &Path, actual: &str) {
 
 #[test]
 fn valid_runbooks_are_accepted() {
-    for path in files("valid") {
+    for path in files("cases/valid") {
         let runbook = check(&fs::read_to_string(&path).unwrap())
             .unwrap_or_else(|errors| panic!("{}: {errors:#?}", path.display()));
         golden(&path, &summary(&runbook));
     }
+}
+
+#[test]
+fn our_own_runbooks_have_no_warnings() {
+    let files = files("../../runbooks");
+    assert!(!files.is_empty());
+    for path in files {
+        let runbook = check(&fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|errors| panic!("{}: {errors:#?}", path.display()));
+        assert_eq!(runbook.warnings, [], "{}", path.display());
+        let name = path.file_stem().and_then(|stem| stem.to_str());
+        assert_eq!(Some(runbook.name.as_str()), name, "it is found by its name");
+    }
+}
+
+/// Values that only turn out wrong when they are evaluated name step, key and expression.
+#[test]
+fn errors_of_evaluation_name_their_place() {
+    let evaluate = |key: &str, input: serde_json::Value| {
+        let grant = if key == "timeout" {
+            ""
+        } else {
+            "[step.grant.machines]\n"
+        };
+        let text = format!(
+            "name = 'r'\nsummary = 's'\n[inputs.x]\ntype = 'string'\n[[step]]\nid = 'a'\nplugin = 'p'\n{grant}{key} = '${{inputs.x}}'\n"
+        );
+        let step = check(&text).unwrap().steps.remove(0);
+        let scope = Scope {
+            inputs: json!({ "x": input }),
+            ..Scope::default()
+        };
+        let timeout = step.timeout(&scope).err();
+        timeout
+            .or_else(|| step.evaluate_grants(&scope).err())
+            .expect("it is wrong")
+            .to_string()
+    };
+    assert_eq!(
+        evaluate("max_machines", json!("many")),
+        r#"step `a`, key `grant.machines.max_machines`: cannot evaluate `${inputs.x}`: "many" is not a number of Machines"#
+    );
+    assert_eq!(
+        evaluate("max_share", json!(25)),
+        "step `a`, key `grant.machines.max_share`: cannot evaluate `${inputs.x}`: 25 is not a share such as `25%`"
+    );
+    assert_eq!(
+        evaluate("apps", json!("")),
+        r#"step `a`, key `grant.machines.apps`: cannot evaluate `${inputs.x}`: a grant holds names, and "" is none"#
+    );
+    assert_eq!(
+        evaluate("timeout", json!(90)),
+        "step `a`, key `timeout`: cannot evaluate `${inputs.x}`: 90 is not a duration such as `90s`"
+    );
 }
 
 /// The checked form, as far as a reader can take it in.
@@ -97,7 +149,7 @@ fn summary(runbook: &Runbook) -> String {
 
 #[test]
 fn invalid_runbooks_are_refused() {
-    for path in files("invalid") {
+    for path in files("cases/invalid") {
         let text = fs::read_to_string(&path).unwrap();
         let errors = check(&text).expect_err("it is invalid");
         let name = path.file_name().unwrap().to_str().unwrap();

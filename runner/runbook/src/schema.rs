@@ -1,0 +1,266 @@
+//! The language as a JSON Schema, for editors: completion, descriptions, red lines while typing.
+//!
+//! Written by hand, because the reader is: there is no type to derive it from. It knows keys and
+//! shapes; names, expressions and what a default has to satisfy stay with [`check`](crate::check).
+//! What it refuses, `check` or admission refuses too. A test holds its keys against the reader's.
+
+use serde_json::{Map, Value, json};
+
+use crate::input::InputType;
+use crate::limits::{MAX_ATTEMPTS, MAX_ID, MAX_INPUTS, MAX_STEPS};
+
+/// The JSON Schema (draft 2020-12) of a runbook's TOML.
+///
+/// ```
+/// let schema = groundcrew_runbook::schema();
+/// assert_eq!(schema["required"], serde_json::json!(["name", "summary", "step"]));
+/// ```
+pub fn schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Groundcrew runbook",
+        "description": "Steps that use plugins, and what each of them may do.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["name", "summary", "step"],
+        "properties": {
+            "name": described(id(), "What the runbook is called; by convention the name of its file."),
+            "summary": described(text(), "What it does, in one sentence."),
+            "lock": {
+                "description": "What no other run may hold at the same time, such as `app/${inputs.app}`. Absent: what its steps may write. Empty: nothing.",
+                "type": "array",
+                "items": text(),
+            },
+            "inputs": {
+                "description": "What the runbook asks for, by name; expressions read it as `${inputs.NAME}`.",
+                "type": "object",
+                "maxProperties": MAX_INPUTS,
+                "propertyNames": id(),
+                "additionalProperties": { "$ref": "#/$defs/input" },
+            },
+            "step": {
+                "description": "The steps. They run at the same time unless `needs` says otherwise.",
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_STEPS,
+                "items": { "$ref": "#/$defs/step" },
+            },
+            "finally": sequence("Steps that run at the end, one after another, however the others ended."),
+        },
+        "$defs": {
+            "input": input(),
+            "step": step(),
+            "sequential": closed(sequential(), &["id", "plugin"]),
+            "grant": grant(),
+            "machines": closed(machines(), &[]),
+            "retry": retry(),
+        },
+    })
+}
+
+fn input() -> Value {
+    let types = json!({ "enum": InputType::NAMES });
+    let bound =
+        |description: &str| json!({ "description": description, "type": ["integer", "string"] });
+    let properties = json!({
+        "type": described(types.clone(), "The type of its value."),
+        "items": {
+            "description": "The type of a list's items; `string` if absent.",
+            "enum": InputType::NAMES.iter().filter(|name| **name != "list").collect::<Vec<_>>(),
+        },
+        "description": described(text(), "What it means, for the person who gives it."),
+        "default": {
+            "description": "Its value when none is given. Without a default it must be given.",
+            "type": ["string", "integer", "boolean", "array"],
+        },
+        "pattern": described(text(), "A regular expression that the whole of a string must match."),
+        "min": bound("The least value; the least length of a string or list; a duration for durations."),
+        "max": bound("The greatest value; the greatest length of a string or list; a duration for durations."),
+        "values": {
+            "description": "What an enum may be.",
+            "type": "array",
+            "items": text(),
+        },
+    });
+    let mut input = closed(properties, &["type"]);
+    input["if"] = json!({ "properties": { "type": { "const": "enum" } } });
+    input["then"] = json!({ "required": ["values"] });
+    input
+}
+
+fn step() -> Value {
+    let mut properties = sequential();
+    properties["needs"] = json!({
+        "description": "Ids of the steps that must have ended before; their outputs can be read.",
+        "type": "array",
+        "items": text(),
+    });
+    properties["rescue"] =
+        sequence("Steps that run, one after another, if this one failed. They read its `problem`.");
+    closed(properties, &["id", "plugin"])
+}
+
+/// The keys of every step; `rescue` and `finally` have no others.
+fn sequential() -> Value {
+    json!({
+        "id": described(id(), "Unique in the runbook; expressions read the step as `${steps.ID.output}`."),
+        "plugin": described(text(), "The plugin that does it."),
+        "with": {
+            "description": "The plugin's input. Strings may hold `${…}`; one that is nothing else takes the value's type.",
+            "type": "object",
+        },
+        "when": described(text(), "An expression, without `${…}` around it. The step is skipped unless it gives `true`."),
+        "grant": {
+            "description": "What the step may do, by capability. Whatever is not listed is denied.",
+            "$ref": "#/$defs/grant",
+        },
+        "timeout": described(duration(true), "How long an attempt may take, such as `20m`; an hour if absent."),
+        "retry": {
+            "description": "Retries of failures that may pass by themselves.",
+            "$ref": "#/$defs/retry",
+        },
+        "on_failure": {
+            "description": "`stop` (if absent): no further step begins. `continue`: steps that need it run as if it had succeeded.",
+            "enum": ["stop", "continue"],
+        },
+        "repeatable": {
+            "description": "Whether an operation may be done again when it cannot be found out whether it was done.",
+            "type": "boolean",
+        },
+    })
+}
+
+fn grant() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "machines": {
+                "description": "Machines that may be read and written.",
+                "$ref": "#/$defs/machines",
+            },
+        },
+        // Other capabilities have lists of their own, which only the engine knows.
+        "additionalProperties": {
+            "type": "object",
+            "properties": machines(),
+            "additionalProperties": names(),
+        },
+    })
+}
+
+fn machines() -> Value {
+    json!({
+        "verbs": described(names(), "What may be done, such as `list` or `restart`."),
+        "apps": described(names(), "Apps, as names or patterns."),
+        "groups": described(names(), "Process groups, as names or patterns."),
+        "max_machines": {
+            "description": "How many Machines may be written at most.",
+            "anyOf": [{ "type": "integer", "minimum": 0 }, expression()],
+        },
+        "max_share": {
+            "description": "How large a share of the Machines may be written at most, such as `25%`.",
+            "anyOf": [
+                { "type": "string", "pattern": r"^0*(100|[0-9]{1,2})%$" },
+                expression(),
+            ],
+        },
+    })
+}
+
+fn retry() -> Value {
+    let properties = json!({
+        "max_attempts": {
+            "description": "Attempts in all, the first included; 1 is no retry.",
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_ATTEMPTS,
+        },
+        "backoff": described(duration(false), "The pause before the second attempt; it doubles with each. `1s` if absent."),
+        "max_backoff": described(duration(false), "The longest pause; `1m` if absent."),
+    });
+    closed(properties, &[])
+}
+
+fn sequence(description: &str) -> Value {
+    json!({
+        "description": description,
+        "type": "array",
+        "maxItems": MAX_STEPS,
+        "items": { "$ref": "#/$defs/sequential" },
+    })
+}
+
+/// A table with these keys and no others.
+fn closed(properties: Value, required: &[&str]) -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": required,
+        "properties": properties,
+    })
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn id() -> Value {
+    json!({ "type": "string", "pattern": "^[a-z][a-z0-9_-]*$", "maxLength": MAX_ID })
+}
+
+fn expression() -> Value {
+    json!({ "type": "string", "pattern": r"\$\{" })
+}
+
+fn duration(expressions: bool) -> Value {
+    let literal = json!({ "type": "string", "pattern": "^([0-9]+(d|h|ms|m|s))+$" });
+    if expressions {
+        json!({ "anyOf": [literal, expression()] })
+    } else {
+        literal
+    }
+}
+
+/// A list of texts, or one `${…}` that gives a list.
+fn names() -> Value {
+    json!({ "type": ["array", "string"], "items": text() })
+}
+
+fn described(mut schema: Value, description: &str) -> Value {
+    let mut described = Map::new();
+    described.insert("description".to_owned(), Value::from(description));
+    if let Some(keywords) = schema.as_object_mut() {
+        described.append(keywords);
+    }
+    Value::Object(described)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::draft;
+
+    #[test]
+    fn its_keys_are_those_of_the_reader() {
+        let schema = schema();
+        for (place, known) in [
+            ("", draft::TOP.as_slice()),
+            ("/$defs/input", draft::INPUT.as_slice()),
+            ("/$defs/step", draft::STEP.as_slice()),
+            ("/$defs/sequential", draft::SEQUENTIAL.as_slice()),
+            ("/$defs/machines", draft::GRANT.as_slice()),
+            ("/$defs/retry", draft::RETRY.as_slice()),
+        ] {
+            let table = schema.pointer(place).unwrap();
+            let properties = table["properties"].as_object().unwrap();
+            let keys: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
+            assert_eq!(keys, known.iter().copied().collect(), "{place}");
+            assert_eq!(table["additionalProperties"], false, "{place}");
+            for (key, property) in properties {
+                assert!(property["description"].is_string(), "{place} {key}");
+            }
+        }
+    }
+}
