@@ -44,6 +44,7 @@ mod lease;
 mod listing;
 mod machine;
 mod queue;
+mod requests;
 mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
@@ -57,10 +58,8 @@ pub use groundcrew_plugin_macros::plugin;
 pub use host::{Host, Item, Run};
 pub use lease::Lease;
 pub use listing::{Listing, Machines};
-pub use machine::{
-    Check, CheckStatus, Event, Healthy, HostStatus, Machine, Mount, Restart, Restarted, Stop,
-    Summary, Wait, WaitHealthy, Waited,
-};
+pub use machine::{Check, CheckStatus, Event, HostStatus, Machine, Mount, Summary, Waited};
 pub use queue::Operation;
+pub use requests::{Healthy, Restart, Restarted, Stop, Wait, WaitHealthy};
 pub use state::State;
 pub use timespan::Timespan;
