@@ -15,6 +15,8 @@ use crate::journal::NoteBody;
 
 pub(crate) const OPERATIONS: &str = "groundcrew:host/operations@0.1.0";
 const LOG: &str = "groundcrew:host/log@0.1.0";
+/// Types only: components import it without a function.
+const TYPES: &str = "groundcrew:host/types@0.1.0";
 const RUN_INFO: &str = "groundcrew:host/run-info@0.1.0";
 
 static SLEEP: Row = Row {
@@ -95,11 +97,12 @@ impl Executor for Sleeper {
 
 /// What [`link`] links.
 pub(crate) fn interfaces() -> Vec<String> {
-    vec![LOG.to_owned(), RUN_INFO.to_owned()]
+    vec![LOG.to_owned(), RUN_INFO.to_owned(), TYPES.to_owned()]
 }
 
 /// Links `log` and `run-info`.
 pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.instance(TYPES)?;
     let mut log = Linking::new(linker, LOG)?;
     log.function("note", |guest, (level, message): (Level, String)| {
         let message = guest.cut(message);

@@ -210,7 +210,7 @@ impl Running {
     async fn all(&mut self, steps: Vec<AdmittedStep>, finally: Vec<AdmittedStep>) -> Result<(), JournalError> {
         self.pipeline(steps).await?;
         for step in finally {
-            let ran = step::run(self.engine.clone(), self.shared.clone(), Arc::new(step), self.scope.clone()).await?;
+            let ran = step::run(self.engine.clone(), self.shared.clone(), Arc::new(step), self.scope.clone(), self.shared.busy()).await?;
             self.take(ran, OnFailure::Continue);
         }
         Ok(())
@@ -242,12 +242,7 @@ impl Running {
             waiting = later;
             for step in ready {
                 let hold = self.shared.busy();
-                let work = step::run(self.engine.clone(), self.shared.clone(), step, self.scope.clone());
-                running.spawn(async move {
-                    let result = work.await;
-                    drop(hold);
-                    result
-                });
+                running.spawn(step::run(self.engine.clone(), self.shared.clone(), step, self.scope.clone(), hold));
             }
             drop(busy);
             let Some(next) = running.join_next().await else { break };

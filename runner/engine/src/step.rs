@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::admit::AdmittedStep;
 use crate::bindings::{Level, Problem, ProblemKind, RunInfo};
-use crate::clock::BoxFuture;
+use crate::clock::{BoxFuture, Busy};
 use crate::engine::Engine;
 use crate::gate::{Gate, RunShared};
 use crate::guest::Guest;
@@ -18,11 +18,12 @@ use crate::journal::{Draft, JournalError, NoteBody, StepBegan, StepEnded, StepPr
 use crate::plugin::{Stopped, problem};
 use crate::run::{Ran, outcome};
 
-/// Runs a step to its end, with its retries and its rescue.
-pub(crate) fn run(engine: Arc<Engine>, shared: Arc<RunShared>, step: Arc<AdmittedStep>, scope: Scope) -> BoxFuture<'static, Result<Ran, JournalError>> {
+/// Runs a step to its end, with its retries and its rescue. The one `busy` that it holds is what
+/// its guest and its sleeps lay down: a second one would hold a virtual clock for ever.
+pub(crate) fn run(engine: Arc<Engine>, shared: Arc<RunShared>, step: Arc<AdmittedStep>, scope: Scope, busy: Option<Busy>) -> BoxFuture<'static, Result<Ran, JournalError>> {
     Box::pin(async move {
         let id = step.id().to_owned();
-        let _busy = shared.busy();
+        let _busy = busy;
         let mut ran = Ran { id: id.clone(), ended: Vec::new(), in_doubt: Vec::new() };
         if let Some(ended) = skipped(&step, &scope) {
             shared.journal.append(vec![Draft::step_ended(&ended)]);
