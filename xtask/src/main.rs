@@ -1,9 +1,14 @@
 //! Builds, tests, demonstrates and measures Groundcrew.
 
+mod demo;
 mod plugins;
+mod test;
 mod wasm_target;
 
-use anyhow::Result;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
 /// Builds, tests, demonstrates and measures Groundcrew.
@@ -18,6 +23,10 @@ struct Arguments {
 enum Task {
     /// Build the plugins, then everything that embeds them.
     Build,
+    /// Build everything, then take the tour: rehearsal, run with failures, journal.
+    Demo,
+    /// Run every test.
+    Test,
     /// Build only the plugins, into `<target>/plugins`.
     Plugins {
         /// Also print what each one imports.
@@ -28,13 +37,42 @@ enum Task {
 
 fn main() -> Result<()> {
     match Arguments::parse().task {
-        Task::Build => build_plugins(false),
-        Task::Plugins { verbose } => build_plugins(verbose),
+        Task::Build => build().map(drop),
+        Task::Demo => demo::run(&build()?),
+        Task::Test => test::run(),
+        Task::Plugins { verbose } => build_plugins(verbose).map(drop),
     }
 }
 
-fn build_plugins(verbose: bool) -> Result<()> {
-    for plugin in plugins::build()? {
+/// Builds the plugins and the binary; gives the binary's path.
+fn build() -> Result<PathBuf> {
+    build_plugins(false)?;
+    cargo(&["build", "--package", "groundcrew-cli"])?;
+    binary()
+}
+
+/// Where a development build puts the binary.
+fn binary() -> Result<PathBuf> {
+    let here = std::env::current_exe().context("this program's own path")?;
+    Ok(here.with_file_name("groundcrew"))
+}
+
+/// Runs cargo on the workspace; its output is the person's.
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(arguments)
+        .status()
+        .context("cargo cannot be run")?;
+    if !status.success() {
+        bail!("`cargo {}` failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+fn build_plugins(verbose: bool) -> Result<Vec<plugins::Built>> {
+    let built = plugins::build()?;
+    for plugin in &built {
         eprintln!(
             "{} {} KiB: {}",
             plugin.name,
@@ -48,5 +86,5 @@ fn build_plugins(verbose: bool) -> Result<()> {
                 .for_each(|import| eprintln!("  {import}"));
         }
     }
-    Ok(())
+    Ok(built)
 }

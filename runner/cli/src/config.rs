@@ -67,37 +67,66 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn read(project: Option<&Directory>, user: Option<&Directory>, policy: Option<&str>) -> Result<Self, Exit> {
+    pub(crate) fn read(
+        project: Option<&Directory>,
+        user: Option<&Directory>,
+        policy: Option<&str>,
+    ) -> Result<Self, Exit> {
         let file = |directory: Option<&Directory>, name: &str| match directory {
-            Some(directory) => directory.read(name).map(|text| text.map(|text| (directory.shown(name), text))),
+            Some(directory) => directory
+                .read(name)
+                .map(|text| text.map(|text| (directory.shown(name), text))),
             None => Ok(None),
         };
-        let parse = |found: Option<(String, String)>| found.map_or_else(|| Ok(File::default()), |(path, text)| toml_of(&path, &text));
+        let parse = |found: Option<(String, String)>| {
+            found.map_or_else(|| Ok(File::default()), |(path, text)| toml_of(&path, &text))
+        };
         let project_file: File = parse(file(project, PROJECT_FILE)?)?;
         if !project_file.trusted_origins.is_empty() {
             return Err(Exit::refused(
-                format!("`{PROJECT_FILE}` sets `trusted_origins`, which only your own configuration may"),
+                format!(
+                    "`{PROJECT_FILE}` sets `trusted_origins`, which only your own configuration may"
+                ),
                 Some("a project's directory is not trusted with credentials"),
             ));
         }
         let user_file = parse(file(user, USER_FILE)?)?;
         let policy = match policy {
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|e| Exit::usage(format!("the policy `{path}` cannot be read: {e}"), None))?;
+                let text = std::fs::read_to_string(path).map_err(|e| {
+                    Exit::usage(format!("the policy `{path}` cannot be read: {e}"), None)
+                })?;
                 toml_of(path, &text)?
             }
-            None => file(user, POLICY_FILE)?.map_or_else(|| Ok(Policy::default()), |(path, text)| toml_of(&path, &text))?,
+            None => file(user, POLICY_FILE)?.map_or_else(
+                || Ok(Policy::default()),
+                |(path, text)| toml_of(&path, &text),
+            )?,
         };
-        Ok(Self { project: project_file, user: user_file, policy })
+        Ok(Self {
+            project: project_file,
+            user: user_file,
+            policy,
+        })
     }
 
     /// A target by name, and whether the user's own file has it. The user's wins.
     pub(crate) fn target(&self, name: &str) -> Option<(&TargetConfig, bool)> {
-        self.user.target.get(name).map(|t| (t, true)).or_else(|| self.project.target.get(name).map(|t| (t, false)))
+        self.user
+            .target
+            .get(name)
+            .map(|t| (t, true))
+            .or_else(|| self.project.target.get(name).map(|t| (t, false)))
     }
 
     pub(crate) fn target_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.user.target.keys().chain(self.project.target.keys()).cloned().collect();
+        let mut names: Vec<String> = self
+            .user
+            .target
+            .keys()
+            .chain(self.project.target.keys())
+            .cloned()
+            .collect();
         names.extend(["fly".to_owned(), "sim".to_owned()]);
         names.sort();
         names.dedup();
@@ -105,10 +134,19 @@ impl Config {
     }
 
     pub(crate) fn default_target(&self) -> &str {
-        self.project.default_target.as_deref().or(self.user.default_target.as_deref()).unwrap_or("fly")
+        self.project
+            .default_target
+            .as_deref()
+            .or(self.user.default_target.as_deref())
+            .unwrap_or("fly")
     }
 }
 
 fn toml_of<T: serde::de::DeserializeOwned>(path: &str, text: &str) -> Result<T, Exit> {
-    toml::from_str(text).map_err(|e| Exit::usage(format!("`{path}` does not read: {}", e.to_string().trim()), None))
+    toml::from_str(text).map_err(|e| {
+        Exit::usage(
+            format!("`{path}` does not read: {}", e.to_string().trim()),
+            None,
+        )
+    })
 }

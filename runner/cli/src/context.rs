@@ -7,7 +7,10 @@ use std::sync::Arc;
 use clap::Args;
 use groundcrew::journal::Actor;
 use groundcrew::store::{SqliteStore, Store};
-use groundcrew::{Capability, CompiledCache, Engine, EngineParts, FLY_MACHINES_API, Limits, Machines, PluginSource, RealClock, Target};
+use groundcrew::{
+    Capability, CompiledCache, Engine, EngineParts, FLY_MACHINES_API, Limits, Machines,
+    PluginSource, RealClock, Target,
+};
 use jiff::Timestamp;
 
 use crate::config::{Config, TargetConfig};
@@ -19,10 +22,22 @@ use crate::files::Directory;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Shared {
     /// Where journals are kept [default: $XDG_STATE_HOME/groundcrew]
-    #[arg(long, global = true, value_name = "DIR", env = "GROUNDCREW_STATE_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "GROUNDCREW_STATE_DIR",
+        hide_env_values = true
+    )]
     pub(crate) state_dir: Option<PathBuf>,
     /// The project's directory, with its groundcrew.toml
-    #[arg(long, global = true, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = ".",
+        hide_default_value = true
+    )]
     pub(crate) project: PathBuf,
     /// The operator's limits, instead of the policy.toml of your own configuration
     #[arg(long, global = true, value_name = "FILE")]
@@ -39,7 +54,9 @@ pub(crate) struct Shared {
 }
 
 fn base(variable: &str, fallback: &str) -> Option<PathBuf> {
-    let absolute = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     absolute.or_else(|| std::env::home_dir().map(|home| home.join(fallback)))
 }
 
@@ -53,8 +70,15 @@ impl Shared {
     }
 
     pub(crate) fn state_dir(&self) -> Result<PathBuf, Exit> {
-        let found = self.state_dir.clone().or_else(|| base("XDG_STATE_HOME", ".local/state").map(|b| b.join("groundcrew")));
-        found.ok_or_else(|| Exit::journal("there is no home directory to keep journals in; name one with `--state-dir`"))
+        let found = self
+            .state_dir
+            .clone()
+            .or_else(|| base("XDG_STATE_HOME", ".local/state").map(|b| b.join("groundcrew")));
+        found.ok_or_else(|| {
+            Exit::journal(
+                "there is no home directory to keep journals in; name one with `--state-dir`",
+            )
+        })
     }
 
     pub(crate) fn user_dir() -> Option<PathBuf> {
@@ -71,7 +95,11 @@ impl Shared {
 
     pub(crate) fn config(&self) -> Result<Config, Exit> {
         let user = Self::user_dir().and_then(|path| Directory::open(&path));
-        Config::read(self.project_dir().as_ref(), user.as_ref(), self.policy.as_deref())
+        Config::read(
+            self.project_dir().as_ref(),
+            user.as_ref(),
+            self.policy.as_deref(),
+        )
     }
 
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Exit> {
@@ -83,7 +111,11 @@ impl Shared {
         self.engine_on(config, self.store()?)
     }
 
-    pub(crate) fn engine_on(&self, config: &Config, store: Arc<dyn Store>) -> Result<Arc<Engine>, Exit> {
+    pub(crate) fn engine_on(
+        &self,
+        config: &Config,
+        store: Arc<dyn Store>,
+    ) -> Result<Arc<Engine>, Exit> {
         let parts = EngineParts {
             capabilities: vec![Arc::new(Machines) as Arc<dyn Capability>],
             plugins: self.plugin_sources(config),
@@ -97,12 +129,22 @@ impl Shared {
 
     /// Configured directories first, then the bundled plugins.
     fn plugin_sources(&self, config: &Config) -> Vec<Box<dyn PluginSource>> {
-        let mut paths: Vec<PathBuf> = config.project.plugins.paths.iter().map(|p| self.project.join(p)).collect();
+        let mut paths: Vec<PathBuf> = config
+            .project
+            .plugins
+            .paths
+            .iter()
+            .map(|p| self.project.join(p))
+            .collect();
         if let Some(user) = Self::user_dir() {
             paths.extend(config.user.plugins.paths.iter().map(|p| user.join(p)));
         }
         paths.extend(bundled_dirs("plugins"));
-        paths.iter().filter_map(|path| Directory::open(path)).map(|d| Box::new(d) as Box<dyn PluginSource>).collect()
+        paths
+            .iter()
+            .filter_map(|path| Directory::open(path))
+            .map(|d| Box::new(d) as Box<dyn PluginSource>)
+            .collect()
     }
 
     /// A target by name, with its credential.
@@ -114,15 +156,30 @@ impl Shared {
             (None, Some(builtin)) => (builtin, true),
             (None, None) => {
                 let names = config.target_names();
-                let near = groundcrew::runbook::nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+                let near = groundcrew::runbook::nearest(name, names.iter().map(String::as_str))
+                    .map(|near| format!("did you mean `{near}`?"));
                 let known = format!("there are `{}`", names.join("`, `"));
-                return Err(Exit::usage(format!("there is no target `{name}`"), Some(&near.unwrap_or(known))));
+                return Err(Exit::usage(
+                    format!("there is no target `{name}`"),
+                    Some(&near.unwrap_or(known)),
+                ));
             }
         };
-        let source = Source::parse(found.credential.as_deref().unwrap_or("fly://"), trusted, self.access_token.as_deref())?;
+        let source = Source::parse(
+            found.credential.as_deref().unwrap_or("fly://"),
+            trusted,
+            self.access_token.as_deref(),
+        )?;
         let api = found.machines_api.as_deref().unwrap_or(FLY_MACHINES_API);
         let scale = found.time_scale.unwrap_or(1.0);
-        Ok(Target::new(name, found.organisation.as_deref(), api, scale, Some(&source), &config.user.trusted_origins)?)
+        Ok(Target::new(
+            name,
+            found.organisation.as_deref(),
+            api,
+            scale,
+            Some(&source),
+            &config.user.trusted_origins,
+        )?)
     }
 }
 
@@ -130,7 +187,12 @@ impl Shared {
 fn builtin(name: &str) -> Option<TargetConfig> {
     let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     match name {
-        "fly" => Some(TargetConfig { organisation: variable("FLY_ORG"), machines_api: variable("FLY_FLAPS_BASE_URL"), credential: None, time_scale: None }),
+        "fly" => Some(TargetConfig {
+            organisation: variable("FLY_ORG"),
+            machines_api: variable("FLY_FLAPS_BASE_URL"),
+            credential: None,
+            time_scale: None,
+        }),
         "sim" => Some(TargetConfig {
             organisation: Some("groundcrew".to_owned()),
             machines_api: Some("http://127.0.0.1:4280".to_owned()),
@@ -143,44 +205,82 @@ fn builtin(name: &str) -> Option<TargetConfig> {
 
 /// Beside the executable, as a release unpacks; or one up, where a development build puts them.
 pub(crate) fn bundled_dirs(what: &str) -> Vec<PathBuf> {
-    let executable = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
-    let beside = executable.as_deref().and_then(Path::parent).map(Path::to_owned);
-    beside.into_iter().flat_map(|dir| [dir.join(what), dir.join("..").join(what)]).filter(|path| path.is_dir()).collect()
+    let executable = std::env::current_exe()
+        .ok()
+        .and_then(|path| path.canonicalize().ok());
+    let beside = executable
+        .as_deref()
+        .and_then(Path::parent)
+        .map(Path::to_owned);
+    beside
+        .into_iter()
+        .flat_map(|dir| [dir.join(what), dir.join("..").join(what)])
+        .filter(|path| path.is_dir())
+        .collect()
 }
 
 fn cache() -> Option<CompiledCache> {
     let directory = Directory::private(&Shared::cache_dir()?).ok()?;
-    CompiledCache::new(directory.into_dir()).map_err(|e| tracing::warn!("compiled plugins are not kept: {e}")).ok()
+    CompiledCache::new(directory.into_dir())
+        .map_err(|e| tracing::warn!("compiled plugins are not kept: {e}"))
+        .ok()
 }
 
 /// Who runs this: the person, or under CI the job and who started it.
 pub(crate) fn actor() -> Actor {
     let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-    let user = match (variable("GITHUB_ACTOR"), variable("GITHUB_REPOSITORY"), variable("GITHUB_RUN_ID")) {
-        (Some(actor), Some(repository), Some(run)) => format!("{actor} (GitHub {repository} run {run})"),
-        _ => variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
+    let user = match (
+        variable("GITHUB_ACTOR"),
+        variable("GITHUB_REPOSITORY"),
+        variable("GITHUB_RUN_ID"),
+    ) {
+        (Some(actor), Some(repository), Some(run)) => {
+            format!("{actor} (GitHub {repository} run {run})")
+        }
+        _ => variable("USER")
+            .or_else(|| variable("LOGNAME"))
+            .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
     };
-    Actor { user, host: rustix::system::uname().nodename().to_string_lossy().into_owned(), process: std::process::id(), boot: boot() }
+    Actor {
+        user,
+        host: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        process: std::process::id(),
+        boot: boot(),
+    }
 }
 
 /// The boot's own id and the moment at which a process started: together they name a process.
 pub(crate) fn boot() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    format!("{} {}", id.trim(), started(std::process::id()).unwrap_or_default())
+    format!(
+        "{} {}",
+        id.trim(),
+        started(std::process::id()).unwrap_or_default()
+    )
 }
 
 /// Field 22 of `/proc/PID/stat`, counted after the name in parentheses. (proc(5))
 fn started(process: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(19)
+        .map(str::to_owned)
 }
 
 /// Whether the process that an actor names is surely gone: same host and boot, and no such
 /// process, or another one of that number.
 pub(crate) fn surely_gone(actor: &Actor) -> bool {
     let here = actor.host == rustix::system::uname().nodename().to_string_lossy();
-    let Some((boot_id, start)) = actor.boot.split_once(' ') else { return false };
-    let same_boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").is_ok_and(|id| id.trim() == boot_id && !boot_id.is_empty());
+    let Some((boot_id, start)) = actor.boot.split_once(' ') else {
+        return false;
+    };
+    let same_boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .is_ok_and(|id| id.trim() == boot_id && !boot_id.is_empty());
     here && same_boot && started(actor.process).as_deref() != Some(start)
 }
 

@@ -11,7 +11,9 @@ use crate::exit::Exit;
 pub(crate) enum Source {
     /// As flyctl: `--access-token`, `FLY_ACCESS_TOKEN`, `FLY_API_TOKEN`, its `config.yml`.
     /// (flyctl:internal/config/config.go)
-    Fly { flag: Option<String> },
+    Fly {
+        flag: Option<String>,
+    },
     Environment(String),
     File(PathBuf),
     /// A program and its arguments, without a shell.
@@ -26,15 +28,29 @@ impl Source {
     pub(crate) fn parse(reference: &str, trusted: bool, flag: Option<&str>) -> Result<Self, Exit> {
         let (scheme, rest) = reference.split_once("://").unwrap_or((reference, ""));
         Ok(match scheme {
-            "fly" => Self::Fly { flag: flag.map(str::to_owned) },
+            "fly" => Self::Fly {
+                flag: flag.map(str::to_owned),
+            },
             "env" if !rest.is_empty() => Self::Environment(rest.to_owned()),
             "file" if !rest.is_empty() => Self::File(rest.into()),
             "cmd" if !trusted => {
-                return Err(Exit::refused(format!("the project's configuration wants to run `{rest}` for a token; only your own configuration may"), None));
+                return Err(Exit::refused(
+                    format!(
+                        "the project's configuration wants to run `{rest}` for a token; only your own configuration may"
+                    ),
+                    None,
+                ));
             }
-            "cmd" if !rest.trim().is_empty() => Self::Command(rest.split_whitespace().map(str::to_owned).collect()),
+            "cmd" if !rest.trim().is_empty() => {
+                Self::Command(rest.split_whitespace().map(str::to_owned).collect())
+            }
             "sim" => Self::Simulator,
-            _ => return Err(Exit::usage(format!("`{reference}` is not a reference to a credential"), Some("write `fly://`, `env://NAME`, `file://PATH` or `cmd://PROGRAM`"))),
+            _ => {
+                return Err(Exit::usage(
+                    format!("`{reference}` is not a reference to a credential"),
+                    Some("write `fly://`, `env://NAME`, `file://PATH` or `cmd://PROGRAM`"),
+                ));
+            }
         })
     }
 }
@@ -53,16 +69,21 @@ impl CredentialSource for Source {
     fn resolve(&self) -> Result<Secret, String> {
         match self {
             Self::Fly { flag } => fly(flag.as_deref()),
-            Self::Environment(name) => variable(name).ok_or_else(|| format!("the environment variable `{name}` is not set")),
+            Self::Environment(name) => variable(name)
+                .ok_or_else(|| format!("the environment variable `{name}` is not set")),
             Self::File(path) => private_file(path),
             Self::Command(words) => output_of(words),
-            Self::Simulator => Ok(variable("FLY_API_TOKEN").unwrap_or_else(|| Secret::new(groundcrew_simulator::DEFAULT_TOKEN))),
+            Self::Simulator => Ok(variable("FLY_API_TOKEN")
+                .unwrap_or_else(|| Secret::new(groundcrew_simulator::DEFAULT_TOKEN))),
         }
     }
 }
 
 fn variable(name: &str) -> Option<Secret> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty()).map(|value| Secret::new(&value))
+    std::env::var(name)
+        .ok()
+        .filter(|value| !value.trim().is_empty())
+        .map(|value| Secret::new(&value))
 }
 
 fn fly(flag: Option<&str>) -> Result<Secret, String> {
@@ -72,7 +93,9 @@ fn fly(flag: Option<&str>) -> Result<Secret, String> {
     if let Some(token) = variable("FLY_ACCESS_TOKEN").or_else(|| variable("FLY_API_TOKEN")) {
         return Ok(token);
     }
-    let directory = std::env::var_os("FLY_CONFIG_DIR").map(PathBuf::from).or_else(|| std::env::home_dir().map(|home| home.join(".fly")));
+    let directory = std::env::var_os("FLY_CONFIG_DIR")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".fly")));
     directory
         .and_then(|directory| std::fs::read_to_string(directory.join("config.yml")).ok())
         .and_then(|text| access_token(&text))
@@ -81,7 +104,10 @@ fn fly(flag: Option<&str>) -> Result<Secret, String> {
 
 /// The one line of flyctl's file that we want: a top-level scalar. No YAML parser for that.
 fn access_token(yaml: &str) -> Option<Secret> {
-    let value = yaml.lines().find_map(|line| line.strip_prefix("access_token:"))?.trim();
+    let value = yaml
+        .lines()
+        .find_map(|line| line.strip_prefix("access_token:"))?
+        .trim();
     let value = value.trim_matches('"').trim_matches('\'').trim();
     (!value.is_empty() && value != "null").then(|| Secret::new(value))
 }
@@ -91,18 +117,33 @@ fn private_file(path: &Path) -> Result<Secret, String> {
     let say = |what: String| format!("the token file `{}` {what}", path.display());
     let found = std::fs::metadata(path).map_err(|e| say(format!("cannot be read: {e}")))?;
     if found.mode() & 0o077 != 0 {
-        return Err(say(format!("can be read by others (mode {:o}); `chmod 600` it", found.mode() & 0o777)));
+        return Err(say(format!(
+            "can be read by others (mode {:o}); `chmod 600` it",
+            found.mode() & 0o777
+        )));
     }
-    std::fs::read_to_string(path).map(|text| Secret::new(&text)).map_err(|e| say(format!("cannot be read: {e}")))
+    std::fs::read_to_string(path)
+        .map(|text| Secret::new(&text))
+        .map_err(|e| say(format!("cannot be read: {e}")))
 }
 
 fn output_of(words: &[String]) -> Result<Secret, String> {
-    let (program, arguments) = words.split_first().ok_or("the command for the token is empty")?;
-    let output = std::process::Command::new(program).args(arguments).output().map_err(|e| format!("`{program}` cannot be run for the token: {e}"))?;
+    let (program, arguments) = words
+        .split_first()
+        .ok_or("the command for the token is empty")?;
+    let output = std::process::Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|e| format!("`{program}` cannot be run for the token: {e}"))?;
     if !output.status.success() {
-        return Err(format!("`{program}`, run for the token, ended with {}", output.status));
+        return Err(format!(
+            "`{program}`, run for the token, ended with {}",
+            output.status
+        ));
     }
-    String::from_utf8(output.stdout).map(|text| Secret::new(&text)).map_err(|_| format!("`{program}` printed what is no text"))
+    String::from_utf8(output.stdout)
+        .map(|text| Secret::new(&text))
+        .map_err(|_| format!("`{program}` printed what is no text"))
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ pub(crate) struct Exit {
 impl Exit {
     /// A step failed; what was to be said has been said.
     pub(crate) fn silent(code: u8) -> Self {
-        Self { code, text: String::new() }
+        Self {
+            code,
+            text: String::new(),
+        }
     }
 
     /// 1: the work failed.
@@ -41,7 +44,11 @@ impl Exit {
 
     /// 70: ours.
     pub(crate) fn bug(message: impl AsRef<str>) -> Self {
-        Self::with(70, message.as_ref(), Some("this is a bug in groundcrew; please report it"))
+        Self::with(
+            70,
+            message.as_ref(),
+            Some("this is a bug in groundcrew; please report it"),
+        )
     }
 
     fn with(code: u8, message: &str, hint: Option<&str>) -> Self {
@@ -55,7 +62,10 @@ impl Exit {
     pub(crate) fn refusals(refusals: &[Refusal]) -> Self {
         let mut text = String::from("error: the run is refused; nothing has happened");
         for refusal in refusals {
-            let step = refusal.step.as_ref().map_or_else(String::new, |step| format!("step `{step}`: "));
+            let step = refusal
+                .step
+                .as_ref()
+                .map_or_else(String::new, |step| format!("step `{step}`: "));
             let _ = write!(text, "\n  - {step}{}", refusal.message);
             if let Some(hint) = &refusal.hint {
                 let _ = write!(text, "\n    hint: {hint}");
@@ -66,7 +76,10 @@ impl Exit {
 
     /// What would be said, without its first word.
     pub(crate) fn message(&self) -> String {
-        self.text.strip_prefix("error: ").unwrap_or(&self.text).to_owned()
+        self.text
+            .strip_prefix("error: ")
+            .unwrap_or(&self.text)
+            .to_owned()
     }
 
     pub(crate) fn report(self) -> ExitCode {
@@ -81,13 +94,24 @@ impl From<StoreError> for Exit {
     fn from(e: StoreError) -> Self {
         let message = e.to_string();
         match e {
-            StoreError::NoSuchRun(_) => Self::usage(message, Some("`groundcrew runs list` shows the runs that are here")),
+            StoreError::NoSuchRun(_) => Self::usage(
+                message,
+                Some("`groundcrew runs list` shows the runs that are here"),
+            ),
             StoreError::Locked { run, .. } => Self::refused(
                 message,
-                Some(&format!("`groundcrew runs show {run}` shows what it does; if its process is gone, `groundcrew runs cancel {run}` closes it")),
+                Some(&format!(
+                    "`groundcrew runs show {run}` shows what it does; if its process is gone, `groundcrew runs cancel {run}` closes it"
+                )),
             ),
-            StoreError::Held(_) => Self::refused(message, Some("interrupt that process, or wait until it counts as gone (15 s)")),
-            StoreError::Fenced(_) | StoreError::Exists(_) | StoreError::Directory(_) | StoreError::Broken(_) => Self::journal(message),
+            StoreError::Held(_) => Self::refused(
+                message,
+                Some("interrupt that process, or wait until it counts as gone (15 s)"),
+            ),
+            StoreError::Fenced(_)
+            | StoreError::Exists(_)
+            | StoreError::Directory(_)
+            | StoreError::Broken(_) => Self::journal(message),
         }
     }
 }
@@ -96,8 +120,12 @@ impl From<StartError> for Exit {
     fn from(e: StartError) -> Self {
         match e {
             StartError::Store(e) => e.into(),
-            StartError::Journal(_) | StartError::Damaged { .. } => Self::journal(format!("{e}; nothing has been sent")),
-            StartError::Capability(_) | StartError::Ended { .. } => Self::refused(e.to_string(), None),
+            StartError::Journal(_) | StartError::Damaged { .. } => {
+                Self::journal(format!("{e}; nothing has been sent"))
+            }
+            StartError::Capability(_) | StartError::Ended { .. } => {
+                Self::refused(e.to_string(), None)
+            }
             StartError::Fault(_) => Self::bug(e.to_string()),
         }
     }

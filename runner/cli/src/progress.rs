@@ -60,12 +60,25 @@ impl Progress {
         let bar = (look == Look::Bar).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let template = "{prefix} {bar:32} {pos}/{len} {elapsed} {wide_msg}";
-            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.set_prefix(if mode == Mode::Rehearsal { "rehearsing" } else { "running" });
+            bar.set_style(
+                ProgressStyle::with_template(template)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            bar.set_prefix(if mode == Mode::Rehearsal {
+                "rehearsing"
+            } else {
+                "running"
+            });
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self { look, inner: Mutex::new(Steps { bar, steps: BTreeMap::new() }) }
+        Self {
+            look,
+            inner: Mutex::new(Steps {
+                bar,
+                steps: BTreeMap::new(),
+            }),
+        }
     }
 
     pub(crate) fn finish(&self) {
@@ -140,7 +153,11 @@ impl Progress {
         let total: u32 = steps.steps.values().map(|s| s.total).sum();
         let done: u32 = steps.steps.values().map(|s| s.done).sum();
         let failed: u32 = steps.steps.values().map(|s| s.failed).sum();
-        let working: Vec<&String> = steps.steps.values().flat_map(|s| s.working.keys()).collect();
+        let working: Vec<&String> = steps
+            .steps
+            .values()
+            .flat_map(|s| s.working.keys())
+            .collect();
         bar.set_length(u64::from(total));
         bar.set_position(u64::from(done));
         let mut message = format!("{} in flight", working.len());
@@ -163,7 +180,10 @@ impl Progress {
             Level::Warning => "warning",
             Level::Debug | Level::Info => return,
         };
-        let escaped = message.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        let escaped = message
+            .replace('%', "%25")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A");
         println!("::{word} title=groundcrew::{escaped}");
     }
 
@@ -185,18 +205,31 @@ impl Observer for Progress {
         match record.entry() {
             Ok(Entry::Note(note)) => self.note(&mut steps, note),
             Ok(Entry::RunOpened(header)) => {
-                let what = if header.mode == Mode::Rehearsal { "rehearsing" } else { "running" };
+                let what = if header.mode == Mode::Rehearsal {
+                    "rehearsing"
+                } else {
+                    "running"
+                };
                 let target = header.target["name"].as_str().unwrap_or_default();
-                self.say(&steps, &format!("{what} `{}` on `{target}`: run {run}", header.runbook));
+                self.say(
+                    &steps,
+                    &format!("{what} `{}` on `{target}`: run {run}", header.runbook),
+                );
             }
             Ok(Entry::StepBegan(began)) => self.group(&format!("::group::step {}", began.step)),
             Ok(Entry::StepEnded(ended)) => {
                 self.group("::endgroup::");
                 if ended.status != StepStatus::Succeeded || self.look != Look::Bar {
-                    self.say(&steps, &format!("{} {}", mark(ended.status), outcome_line(&ended)));
+                    self.say(
+                        &steps,
+                        &format!("{} {}", mark(ended.status), outcome_line(&ended)),
+                    );
                 }
             }
-            Ok(Entry::Intended(_) | Entry::Settled(_) | Entry::Delivered(_) | Entry::RunClosed(_)) | Err(_) => {}
+            Ok(
+                Entry::Intended(_) | Entry::Settled(_) | Entry::Delivered(_) | Entry::RunClosed(_),
+            )
+            | Err(_) => {}
         }
     }
 }

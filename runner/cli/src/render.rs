@@ -26,10 +26,30 @@ pub(crate) fn outcome_line(ended: &StepEnded) -> String {
 /// A grant in one line.
 pub(crate) fn grant(capability: &str, grant: &Value) -> String {
     let list = |value: &Value| -> String {
-        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ")
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(|s| format!("`{s}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
-    let nested = |value: &Value| value.as_array().into_iter().flatten().map(list).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" and within ");
-    let mut text = format!("{capability} {} of apps {}", list(&grant["verbs"]), nested(&grant["apps"]));
+    let nested = |value: &Value| {
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(list)
+            .filter(|l| !l.is_empty())
+            .collect::<Vec<_>>()
+            .join(" and within ")
+    };
+    let mut text = format!(
+        "{capability} {} of apps {}",
+        list(&grant["verbs"]),
+        nested(&grant["apps"])
+    );
     let groups = nested(&grant["groups"]);
     if !groups.is_empty() {
         let _ = write!(text, ", groups {groups}");
@@ -61,13 +81,20 @@ pub(crate) fn report(report: &RunReport, mode: Mode, as_json: bool) {
             println!("{}", output_text(&step.step, output));
         }
     }
-    let rehearsal = if mode == Mode::Rehearsal { " (rehearsal: nothing was written to the target)" } else { "" };
+    let rehearsal = if mode == Mode::Rehearsal {
+        " (rehearsal: nothing was written to the target)"
+    } else {
+        ""
+    };
     match report.status {
         Some(status) => eprintln!("run {}: {}{rehearsal}", report.run, status.word()),
         None => eprintln!("run {}: not closed{rehearsal}", report.run),
     }
     for effect in &report.in_doubt {
-        eprintln!("  in doubt: {effect}; `groundcrew runs show {}` shows what is known", report.run);
+        eprintln!(
+            "  in doubt: {effect}; `groundcrew runs show {}` shows what is known",
+            report.run
+        );
     }
 }
 
@@ -81,7 +108,12 @@ pub(crate) fn output_text(step: &str, output: &Value) -> String {
     for (name, value) in fields {
         match value {
             Value::Array(items) if items.iter().any(Value::is_object) => {
-                let _ = write!(text, "\n  {name} ({}):\n{}", items.len(), table(items, "    "));
+                let _ = write!(
+                    text,
+                    "\n  {name} ({}):\n{}",
+                    items.len(),
+                    table(items, "    ")
+                );
             }
             Value::Object(inner) => {
                 let _ = write!(text, "\n  {name}:");
@@ -110,17 +142,50 @@ fn cell(value: &Value) -> String {
 pub(crate) fn table(rows: &[Value], indent: &str) -> String {
     let mut names: Vec<&String> = Vec::new();
     for row in rows.iter().filter_map(Value::as_object) {
-        names.extend(row.keys().filter(|key| !names.contains(key)).collect::<Vec<_>>());
+        names.extend(
+            row.keys()
+                .filter(|key| !names.contains(key))
+                .collect::<Vec<_>>(),
+        );
     }
-    let cells: Vec<Vec<String>> = rows.iter().map(|row| names.iter().map(|name| row.get(name.as_str()).map_or_else(String::new, cell)).collect()).collect();
-    let widths: Vec<usize> =
-        names.iter().enumerate().map(|(i, name)| cells.iter().map(|row| row[i].chars().count()).chain([name.chars().count()]).max().unwrap_or(0)).collect();
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            names
+                .iter()
+                .map(|name| row.get(name.as_str()).map_or_else(String::new, cell))
+                .collect()
+        })
+        .collect();
+    let widths: Vec<usize> = names
+        .iter()
+        .enumerate()
+        .map(|(i, name)| {
+            cells
+                .iter()
+                .map(|row| row[i].chars().count())
+                .chain([name.chars().count()])
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
     let line = |row: Vec<&str>| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(text, width)| format!("{text:<width$}"))
+            .collect();
         format!("{indent}{}", cells.join("  ").trim_end())
     };
     let head = line(names.iter().map(|n| n.as_str()).collect());
-    std::iter::once(head).chain(cells.iter().map(|row| line(row.iter().map(String::as_str).collect()))).collect::<Vec<_>>().join("\n")
+    std::iter::once(head)
+        .chain(
+            cells
+                .iter()
+                .map(|row| line(row.iter().map(String::as_str).collect())),
+        )
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// An entry as one line of JSON.
@@ -134,13 +199,31 @@ pub(crate) fn entry_line(record: &Record) -> String {
     let at = record.at.strftime("%H:%M:%S%.3f");
     let what = match record.entry() {
         Err(e) => format!("does not read: {e}"),
-        Ok(Entry::RunOpened(h)) => format!("`{}` on `{}` by {}@{}", h.runbook, h.target["name"].as_str().unwrap_or_default(), h.actor.user, h.actor.host),
+        Ok(Entry::RunOpened(h)) => format!(
+            "`{}` on `{}` by {}@{}",
+            h.runbook,
+            h.target["name"].as_str().unwrap_or_default(),
+            h.actor.user,
+            h.actor.host
+        ),
         Ok(Entry::StepBegan(b)) => format!("{} ({}) {}", b.step, b.plugin, b.input),
         Ok(Entry::Intended(i)) => {
-            let on = [&i.request.app, &i.request.subject].into_iter().flatten().cloned().collect::<Vec<_>>().join("/");
-            let decision = if i.decision == groundcrew::journal::Decision::Denied { " DENIED" } else { "" };
+            let on = [&i.request.app, &i.request.subject]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("/");
+            let decision = if i.decision == groundcrew::journal::Decision::Denied {
+                " DENIED"
+            } else {
+                ""
+            };
             let host = if i.host { " by the host" } else { "" };
-            format!("{}/{} {} {on}{decision}{host}", i.step, i.effect, i.request.operation)
+            format!(
+                "{}/{} {} {on}{decision}{host}",
+                i.step, i.effect, i.request.operation
+            )
         }
         Ok(Entry::Settled(s)) => {
             let said = match (&s.answer, &s.failure) {
@@ -169,5 +252,9 @@ pub(crate) fn entry_line(record: &Record) -> String {
             }
         },
     };
-    format!("{:>6}  {at}  {:<10}  {what}", record.sequence, record.kind.word())
+    format!(
+        "{:>6}  {at}  {:<10}  {what}",
+        record.sequence,
+        record.kind.word()
+    )
 }

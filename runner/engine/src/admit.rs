@@ -79,7 +79,11 @@ impl Admitted {
 
     /// What each step may do, by step and capability.
     pub fn grants(&self) -> impl Iterator<Item = (&str, &str, &Effective)> {
-        self.steps.iter().chain(&self.finally).flat_map(|step| step.grants.iter().map(|(name, grant)| (step.id(), *name, grant)))
+        self.steps.iter().chain(&self.finally).flat_map(|step| {
+            step.grants
+                .iter()
+                .map(|(name, grant)| (step.id(), *name, grant))
+        })
     }
 }
 
@@ -111,38 +115,78 @@ struct Admission<'a> {
 pub(crate) async fn admit(engine: &Engine, request: RunRequest) -> Result<Admitted, Vec<Refusal>> {
     let now = engine.wall.now();
     let random = u128::from(request.seed) << 16 | u128::from(request.seed.rotate_left(17) & 0xffff);
-    let run: Arc<str> = ulid::Ulid::from_parts(millis(now), random).to_string().to_lowercase().into();
+    let run: Arc<str> = ulid::Ulid::from_parts(millis(now), random)
+        .to_string()
+        .to_lowercase()
+        .into();
     let scope = Scope {
         inputs: request.inputs.clone(),
         target: json!({ "name": request.target.name, "organisation": request.target.organisation }),
         run: json!({ "id": *run, "runbook": request.runbook.name, "started_at": now.to_string() }),
         steps: BTreeMap::new(),
     };
-    let mut admission = Admission { engine, request: &request, scope, plugins: BTreeMap::new(), refusals: Vec::new(), warnings: Vec::new(), default_locks: Vec::new() };
+    let mut admission = Admission {
+        engine,
+        request: &request,
+        scope,
+        plugins: BTreeMap::new(),
+        refusals: Vec::new(),
+        warnings: Vec::new(),
+        default_locks: Vec::new(),
+    };
     let steps = admission.steps(&request.runbook.steps).await;
     let finally = admission.steps(&request.runbook.finally).await;
     let locks = admission.locks();
-    let Admission { scope, plugins, refusals, warnings, .. } = admission;
+    let Admission {
+        scope,
+        plugins,
+        refusals,
+        warnings,
+        ..
+    } = admission;
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let plugins = plugins.into_values().map(|p| PluginUsed { name: p.info.name, version: p.info.version, digest: p.digest }).collect();
+    let plugins = plugins
+        .into_values()
+        .map(|p| PluginUsed {
+            name: p.info.name,
+            version: p.info.version,
+            digest: p.digest,
+        })
+        .collect();
     let policy_digest = (request.policy != Policy::default())
         .then(|| serde_json::to_vec(&request.policy).ok())
         .flatten()
         .map(|bytes| hex(&Sha256::digest(bytes)));
-    Ok(Admitted { run, scope, steps, finally, locks, plugins, policy_digest, warnings, request })
+    Ok(Admitted {
+        run,
+        scope,
+        steps,
+        finally,
+        locks,
+        plugins,
+        policy_digest,
+        warnings,
+        request,
+    })
 }
 
 impl Admission<'_> {
     fn refuse(&mut self, step: &str, message: String, hint: Option<String>) {
-        self.refusals.push(Refusal { step: Some(step.to_owned()), message, hint });
+        self.refusals.push(Refusal {
+            step: Some(step.to_owned()),
+            message,
+            hint,
+        });
     }
 
     async fn steps(&mut self, steps: &[Step]) -> Vec<AdmittedStep> {
         let mut admitted = Vec::new();
         for step in steps {
-            let Some(mut one) = self.step(step).await else { continue };
+            let Some(mut one) = self.step(step).await else {
+                continue;
+            };
             for rescue in &step.rescue {
                 one.rescue.extend(self.step(rescue).await);
             }
@@ -170,7 +214,13 @@ impl Admission<'_> {
         let plugin = plugin?;
         let grants = self.grants(step, &plugin, &grants);
         self.input(step, &plugin);
-        Some(AdmittedStep { step: step.clone(), plugin, grants, timeout, rescue: Vec::new() })
+        Some(AdmittedStep {
+            step: step.clone(),
+            plugin,
+            grants,
+            timeout,
+            rescue: Vec::new(),
+        })
     }
 
     async fn plugin(&mut self, step: &Step) -> Option<Plugin> {
@@ -201,32 +251,61 @@ impl Admission<'_> {
         }
     }
 
-    fn grants(&mut self, step: &Step, plugin: &Plugin, grants: &BTreeMap<String, EvaluatedGrant>) -> BTreeMap<&'static str, Effective> {
+    fn grants(
+        &mut self,
+        step: &Step,
+        plugin: &Plugin,
+        grants: &BTreeMap<String, EvaluatedGrant>,
+    ) -> BTreeMap<&'static str, Effective> {
         let mut effective = BTreeMap::new();
         for (name, grant) in grants {
             let capabilities = self.engine.capabilities.clone();
             let Some(capability) = capabilities.iter().find(|c| c.name() == name) else {
                 let known: Vec<String> = capabilities.iter().map(|c| c.name().to_owned()).collect();
-                self.refuse(&step.id, format!("there is no capability `{name}` to grant"), Some(format!("this host has {}", quoted(&known))));
+                self.refuse(
+                    &step.id,
+                    format!("there is no capability `{name}` to grant"),
+                    Some(format!("this host has {}", quoted(&known))),
+                );
                 continue;
             };
             let rows = capability.operations();
-            for verb in grant.verbs.iter().filter(|verb| !rows.iter().any(|row| row.verb == **verb)) {
-                self.refuse(&step.id, format!("`{name}` has no verb `{verb}`"), Some(format!("its verbs are {}", quoted(&verbs(rows)))));
+            for verb in grant
+                .verbs
+                .iter()
+                .filter(|verb| !rows.iter().any(|row| row.verb == **verb))
+            {
+                self.refuse(
+                    &step.id,
+                    format!("`{name}` has no verb `{verb}`"),
+                    Some(format!("its verbs are {}", quoted(&verbs(rows)))),
+                );
             }
             if !grant.extra.is_empty() && name == "machines" {
                 let keys: Vec<String> = grant.extra.keys().cloned().collect();
-                self.refuse(&step.id, format!("a grant of `machines` has no {}", quoted(&keys)), None);
+                self.refuse(
+                    &step.id,
+                    format!("a grant of `machines` has no {}", quoted(&keys)),
+                    None,
+                );
             }
             let granted = CapabilityGrant {
                 verbs: Some(grant.verbs.clone()),
                 apps: Some(grant.apps.clone()),
                 groups: (!grant.groups.is_empty()).then(|| grant.groups.clone()),
-                max_machines: grant.max_machines.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
+                max_machines: grant
+                    .max_machines
+                    .map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
                 max_share: grant.max_share,
             };
             let requested = plugin.requested(name);
-            match Effective::meet(name, &granted, &requested, &self.request.policy, &self.request.target.name) {
+            match Effective::meet(
+                name,
+                &granted,
+                &requested,
+                &self.request.policy,
+                &self.request.target.name,
+            ) {
                 Ok(met) => {
                     self.note_gaps(step, plugin, capability.as_ref(), &met);
                     if met.verbs().iter().any(|verb| writes(rows, verb)) {
@@ -241,9 +320,18 @@ impl Admission<'_> {
     }
 
     /// Says what a plugin asks for and will not get: it will be denied when it tries.
-    fn note_gaps(&mut self, step: &Step, plugin: &Plugin, capability: &dyn Capability, met: &Effective) {
+    fn note_gaps(
+        &mut self,
+        step: &Step,
+        plugin: &Plugin,
+        capability: &dyn Capability,
+        met: &Effective,
+    ) {
         let requested = plugin.requested(capability.name());
-        let missing: Vec<String> = requested.into_iter().filter(|verb| !met.verbs().contains(verb)).collect();
+        let missing: Vec<String> = requested
+            .into_iter()
+            .filter(|verb| !met.verbs().contains(verb))
+            .collect();
         if !missing.is_empty() {
             self.warnings.push(format!(
                 "step `{}`: plugin `{}` asks for {} of `{}`, which it is not granted",
@@ -259,7 +347,11 @@ impl Admission<'_> {
         let target = &self.request.target.name;
         for app in grant.apps.iter().flatten() {
             match &grant.groups {
-                Some(groups) => self.default_locks.extend(groups.iter().map(|group| format!("{target}/app/{app}/{group}"))),
+                Some(groups) => self.default_locks.extend(
+                    groups
+                        .iter()
+                        .map(|group| format!("{target}/app/{app}/{group}")),
+                ),
                 None => self.default_locks.push(format!("{target}/app/{app}/*")),
             }
         }
@@ -272,9 +364,19 @@ impl Admission<'_> {
                 let mut locks = Vec::new();
                 for template in templates {
                     match template.evaluate(&self.scope) {
-                        Ok(Value::String(name)) => locks.push(format!("{}/{name}", self.request.target.name)),
-                        Ok(other) => self.refusals.push(Refusal { step: None, message: format!("a lock is a name, not {other}"), hint: None }),
-                        Err(e) => self.refusals.push(Refusal { step: None, message: e.to_string(), hint: None }),
+                        Ok(Value::String(name)) => {
+                            locks.push(format!("{}/{name}", self.request.target.name))
+                        }
+                        Ok(other) => self.refusals.push(Refusal {
+                            step: None,
+                            message: format!("a lock is a name, not {other}"),
+                            hint: None,
+                        }),
+                        Err(e) => self.refusals.push(Refusal {
+                            step: None,
+                            message: e.to_string(),
+                            hint: None,
+                        }),
                     }
                 }
                 locks
@@ -293,8 +395,18 @@ impl Admission<'_> {
         match step.with.evaluate(&self.scope) {
             Ok(input) => {
                 for fault in plugin.input_faults(&input) {
-                    let message = format!("the input does not fit plugin `{}`: {fault}", plugin.info.name);
-                    self.refuse(&step.id, message, Some(format!("`groundcrew plugin show {}` prints what it takes", plugin.info.name)));
+                    let message = format!(
+                        "the input does not fit plugin `{}`: {fault}",
+                        plugin.info.name
+                    );
+                    self.refuse(
+                        &step.id,
+                        message,
+                        Some(format!(
+                            "`groundcrew plugin show {}` prints what it takes",
+                            plugin.info.name
+                        )),
+                    );
                 }
             }
             Err(e) => self.refuse(&step.id, e.to_string(), None),
@@ -303,12 +415,17 @@ impl Admission<'_> {
 }
 
 fn verbs(rows: &[Row]) -> Vec<String> {
-    let mut verbs: Vec<String> = rows.iter().filter(|row| !row.verb.is_empty()).map(|row| row.verb.to_owned()).collect();
+    let mut verbs: Vec<String> = rows
+        .iter()
+        .filter(|row| !row.verb.is_empty())
+        .map(|row| row.verb.to_owned())
+        .collect();
     verbs.sort();
     verbs.dedup();
     verbs
 }
 
 fn writes(rows: &[Row], verb: &str) -> bool {
-    rows.iter().any(|row| row.verb == verb && row.kind == Kind::Write && !row.housekeeping)
+    rows.iter()
+        .any(|row| row.verb == verb && row.kind == Kind::Write && !row.housekeeping)
 }

@@ -3,8 +3,14 @@
 //! The types of `wit/` are written out here with wasmtime's derives instead of generated, so that
 //! the same types carry serde and are what the journal holds. A test instantiates a component
 //! built from `wit/` against them: a type that differs does not link.
-#![expect(unsafe_code, reason = "wasmtime's derives, and mapping compiled code that we wrote ourselves")]
-#![expect(missing_docs, reason = "the fields are documented where they are decided, in wit/")]
+#![expect(
+    unsafe_code,
+    reason = "wasmtime's derives, and mapping compiled code that we wrote ourselves"
+)]
+#![expect(
+    missing_docs,
+    reason = "the fields are documented where they are decided, in wit/"
+)]
 
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{Component, ComponentType, Lift, Lower};
@@ -13,7 +19,10 @@ use wasmtime::component::{Component, ComponentType, Lift, Lower};
 ///
 /// Sound only because the bytes come from the private cache directory, which nobody but this user
 /// can write to (checked by the caller), and were written there by this program.
-pub(crate) fn load_compiled(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+pub(crate) fn load_compiled(
+    engine: &wasmtime::Engine,
+    bytes: &[u8],
+) -> wasmtime::Result<Component> {
     // SAFETY: see above; wasmtime itself refuses code of another version or configuration.
     unsafe { Component::deserialize(engine, bytes) }
 }
@@ -70,7 +79,10 @@ pub enum Failure {
 impl Failure {
     /// A failure that no named case describes.
     pub fn other(code: &str, message: impl Into<String>) -> Self {
-        Self::Other(OtherFailure { code: code.to_owned(), message: message.into() })
+        Self::Other(OtherFailure {
+            code: code.to_owned(),
+            message: message.into(),
+        })
     }
 
     /// The case's name in the contract, and its text.
@@ -206,7 +218,9 @@ pub mod machines {
         Organisation,
     }
 
-    #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[derive(
+        Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
     #[component(record)]
     pub struct Filter {
         pub groups: Vec<String>,
@@ -214,7 +228,9 @@ pub mod machines {
         pub states: Vec<String>,
     }
 
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[derive(
+        Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
     #[component(enum)]
     #[repr(u8)]
     #[serde(rename_all = "kebab-case")]
@@ -239,7 +255,9 @@ pub mod machines {
         pub updated_at: u64,
     }
 
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[derive(
+        Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
     #[component(enum)]
     #[repr(u8)]
     #[serde(rename_all = "kebab-case")]
@@ -320,14 +338,18 @@ pub mod machines {
         pub restart_count: u32,
     }
 
-    #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[derive(
+        Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
     #[component(record)]
     pub struct Done {
         #[component(name = "baseline-event")]
         pub baseline_event: Option<String>,
     }
 
-    #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[derive(
+        Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
     #[component(record)]
     pub struct StopOptions {
         pub signal: Option<String>,
@@ -335,7 +357,9 @@ pub mod machines {
         pub timeout_ms: Option<u64>,
     }
 
-    #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[derive(
+        Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
     #[component(record)]
     pub struct RestartOptions {
         pub signal: Option<String>,

@@ -26,12 +26,17 @@ impl CompiledCache {
     /// # Errors
     /// If it is not ours, or others can write to it.
     pub fn new(directory: Dir) -> Result<Self, CacheError> {
-        let found = directory.dir_metadata().map_err(|e| CacheError(format!("cannot be read: {e}")))?;
+        let found = directory
+            .dir_metadata()
+            .map_err(|e| CacheError(format!("cannot be read: {e}")))?;
         if found.uid() != rustix::process::geteuid().as_raw() {
             return Err(CacheError("belongs to another user".to_owned()));
         }
         if found.mode() & 0o022 != 0 {
-            return Err(CacheError(format!("can be written to by others (mode {:o})", found.mode() & 0o777)));
+            return Err(CacheError(format!(
+                "can be written to by others (mode {:o})",
+                found.mode() & 0o777
+            )));
         }
         Ok(Self { directory })
     }
@@ -39,7 +44,9 @@ impl CompiledCache {
     pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
         let mut file = self.directory.open(format!("{key}.cwasm")).ok()?;
         let found = file.metadata().ok()?;
-        let ours = found.is_file() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0;
+        let ours = found.is_file()
+            && found.uid() == rustix::process::geteuid().as_raw()
+            && found.mode() & 0o022 == 0;
         let mut code = Vec::new();
         (ours && file.read_to_end(&mut code).is_ok()).then_some(code)
     }
@@ -50,8 +57,14 @@ impl CompiledCache {
         let aside = format!("{key}.{}.new", std::process::id());
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
-        let written = self.directory.open_with(&aside, &options).and_then(|mut file| std::io::Write::write_all(&mut file, code));
-        if let Err(e) = written.and_then(|()| self.directory.rename(&aside, &self.directory, format!("{key}.cwasm"))) {
+        let written = self
+            .directory
+            .open_with(&aside, &options)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, code));
+        if let Err(e) = written.and_then(|()| {
+            self.directory
+                .rename(&aside, &self.directory, format!("{key}.cwasm"))
+        }) {
             tracing::debug!("the compiled plugin is not kept: {e}");
         }
     }

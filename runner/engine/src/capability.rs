@@ -124,7 +124,9 @@ pub struct Linking<'a> {
 
 impl<'a> Linking<'a> {
     pub(crate) fn new(linker: &'a mut Linker<Guest>, interface: &str) -> wasmtime::Result<Self> {
-        Ok(Self { instance: linker.instance(interface)? })
+        Ok(Self {
+            instance: linker.instance(interface)?,
+        })
     }
 
     /// Links `name`, which submits what `request` makes of its arguments and returns an operation
@@ -132,7 +134,11 @@ impl<'a> Linking<'a> {
     ///
     /// # Errors
     /// If one of the two is linked already.
-    pub fn operation<P, T>(&mut self, name: &str, request: impl Fn(P) -> Request + Send + Sync + 'static) -> wasmtime::Result<()>
+    pub fn operation<P, T>(
+        &mut self,
+        name: &str,
+        request: impl Fn(P) -> Request + Send + Sync + 'static,
+    ) -> wasmtime::Result<()>
     where
         P: ComponentNamedList + Lift + 'static,
         T: ComponentType + Lower + DeserializeOwned + Send + Sync + 'static,
@@ -149,23 +155,38 @@ impl<'a> Linking<'a> {
     ///
     /// # Errors
     /// If it is linked already.
-    pub fn submission<P>(&mut self, name: &str, request: impl Fn(P) -> Request + Send + Sync + 'static) -> wasmtime::Result<()>
+    pub fn submission<P>(
+        &mut self,
+        name: &str,
+        request: impl Fn(P) -> Request + Send + Sync + 'static,
+    ) -> wasmtime::Result<()>
     where
         P: ComponentNamedList + Lift + 'static,
     {
-        self.function(name, move |guest, arguments: P| Ok((guest.submit(request(arguments))?,)))
+        self.function(name, move |guest, arguments: P| {
+            Ok((guest.submit(request(arguments))?,))
+        })
     }
 
     /// Links a function that has no effect on the world.
     ///
     /// # Errors
     /// If it is linked already.
-    pub fn function<P, R>(&mut self, name: &str, body: impl Fn(&mut Guest, P) -> wasmtime::Result<R> + Send + Sync + 'static) -> wasmtime::Result<()>
+    pub fn function<P, R>(
+        &mut self,
+        name: &str,
+        body: impl Fn(&mut Guest, P) -> wasmtime::Result<R> + Send + Sync + 'static,
+    ) -> wasmtime::Result<()>
     where
         P: ComponentNamedList + Lift + 'static,
         R: ComponentNamedList + Lower + 'static,
     {
-        self.instance.func_wrap(name, move |mut store: wasmtime::StoreContextMut<'_, Guest>, arguments: P| body(store.data_mut(), arguments))
+        self.instance.func_wrap(
+            name,
+            move |mut store: wasmtime::StoreContextMut<'_, Guest>, arguments: P| {
+                body(store.data_mut(), arguments)
+            },
+        )
     }
 
     pub(crate) fn instance(&mut self) -> &mut LinkerInstance<'a, Guest> {

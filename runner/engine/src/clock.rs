@@ -64,8 +64,16 @@ impl RealClock {
     /// A clock that starts at `started` now and runs `scale` times as fast as the wall.
     /// Scales that are not positive numbers count as 1.
     pub fn new(started: Timestamp, scale: f64) -> Self {
-        let scale = if scale.is_finite() && scale > 0.0 { scale } else { 1.0 };
-        Self { started, origin: Instant::now(), scale }
+        let scale = if scale.is_finite() && scale > 0.0 {
+            scale
+        } else {
+            1.0
+        };
+        Self {
+            started,
+            origin: Instant::now(),
+            scale,
+        }
     }
 }
 
@@ -107,7 +115,10 @@ struct Inner {
 
 #[derive(Debug)]
 enum Slot {
-    Waiting { key: (Timestamp, u8, u64), waker: Option<Waker> },
+    Waiting {
+        key: (Timestamp, u8, u64),
+        waker: Option<Waker>,
+    },
     Woken,
 }
 
@@ -129,8 +140,16 @@ const GUEST: u8 = 1;
 impl VirtualClock {
     /// A clock that stands at `start`.
     pub fn new(start: Timestamp) -> Self {
-        let inner = Inner { now: start, busy: 0, queue: BTreeMap::new(), slots: HashMap::new(), next: 0 };
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        let inner = Inner {
+            now: start,
+            busy: 0,
+            queue: BTreeMap::new(),
+            slots: HashMap::new(),
+            next: 0,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -149,7 +168,14 @@ impl VirtualClock {
         let mut inner = self.lock();
         let now = inner.now;
         let slot = inner.enqueue(now, EFFECT);
-        Ticket { sleep: VirtualSleep { clock: self.clone(), slot, gave_up_busy: false, done: false } }
+        Ticket {
+            sleep: VirtualSleep {
+                clock: self.clone(),
+                slot,
+                gave_up_busy: false,
+                done: false,
+            },
+        }
     }
 
     /// Waits, without being busy, until `wake` is called on the answer's handle and everything
@@ -159,8 +185,19 @@ impl VirtualClock {
         let slot = inner.enqueue(Timestamp::MAX, GUEST);
         inner.idle();
         drop(inner);
-        let sleep = VirtualSleep { clock: self.clone(), slot, gave_up_busy: true, done: false };
-        (Parked { clock: self.clone(), slot }, sleep)
+        let sleep = VirtualSleep {
+            clock: self.clone(),
+            slot,
+            gave_up_busy: true,
+            done: false,
+        };
+        (
+            Parked {
+                clock: self.clone(),
+                slot,
+            },
+            sleep,
+        )
     }
 }
 
@@ -179,7 +216,13 @@ impl Clock for VirtualClock {
                 inner.idle();
                 slot
             };
-            VirtualSleep { clock, slot, gave_up_busy: true, done: false }.await;
+            VirtualSleep {
+                clock,
+                slot,
+                gave_up_busy: true,
+                done: false,
+            }
+            .await;
         })
     }
 
@@ -193,7 +236,8 @@ impl Inner {
         self.next += 1;
         let key = (due, class, self.next);
         self.queue.insert(key, self.next);
-        self.slots.insert(self.next, Slot::Waiting { key, waker: None });
+        self.slots
+            .insert(self.next, Slot::Waiting { key, waker: None });
         self.next
     }
 
@@ -207,14 +251,19 @@ impl Inner {
         if self.busy > 0 {
             return;
         }
-        let Some((&(due, _, _), &slot)) = self.queue.first_key_value() else { return };
+        let Some((&(due, _, _), &slot)) = self.queue.first_key_value() else {
+            return;
+        };
         if due == Timestamp::MAX {
             return; // only parked guests are left, and nobody who could wake them by time
         }
         self.queue.pop_first();
         self.now = self.now.max(due);
         self.busy += 1;
-        if let Some(Slot::Waiting { waker: Some(waker), .. }) = self.slots.insert(slot, Slot::Woken) {
+        if let Some(Slot::Waiting {
+            waker: Some(waker), ..
+        }) = self.slots.insert(slot, Slot::Woken)
+        {
             waker.wake();
         }
     }
@@ -330,7 +379,12 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let hold = clock.busy();
         let mut tasks = Vec::new();
-        for (name, seconds) in [("slow", 3600), ("quick", 1), ("middle", 60), ("also quick", 1)] {
+        for (name, seconds) in [
+            ("slow", 3600),
+            ("quick", 1),
+            ("middle", 60),
+            ("also quick", 1),
+        ] {
             let (clock, order, ticket) = (clock.clone(), order.clone(), clock.ticket());
             tasks.push(tokio::spawn(async move {
                 let _busy = ticket.turn().await;

@@ -51,7 +51,9 @@ impl Capability for Operations {
     }
 
     fn link(&self, linking: &mut Linking<'_>) -> wasmtime::Result<()> {
-        linking.operation::<(u64,), ()>("sleep", |(milliseconds,)| Request::new(&SLEEP).with(milliseconds.into()))?;
+        linking.operation::<(u64,), ()>("sleep", |(milliseconds,)| {
+            Request::new(&SLEEP).with(milliseconds.into())
+        })?;
         linking.function("forget", |guest, (number,): (u64,)| {
             guest.forget(number);
             Ok(())
@@ -62,16 +64,23 @@ impl Capability for Operations {
         })?;
         linking.function("now", |guest, ()| Ok((guest.now(),)))?;
         linking.function("random", |guest, ()| Ok((guest.random(),)))?;
-        linking.instance().func_wrap_async("next", |mut store, (max,): (u32,)| {
-            Box::new(async move {
-                let numbers = store.data_mut().next(if max == 0 { u32::MAX } else { max }).await?;
-                Ok((numbers,))
+        linking
+            .instance()
+            .func_wrap_async("next", |mut store, (max,): (u32,)| {
+                Box::new(async move {
+                    let numbers = store
+                        .data_mut()
+                        .next(if max == 0 { u32::MAX } else { max })
+                        .await?;
+                    Ok((numbers,))
+                })
             })
-        })
     }
 
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
-        Ok(Arc::new(Sleeper { clock: setting.clock.clone() }))
+        Ok(Arc::new(Sleeper {
+            clock: setting.clock.clone(),
+        }))
     }
 }
 

@@ -47,12 +47,16 @@ pub struct Row {
 impl Row {
     /// The operation's part of the name.
     pub fn operation(&self) -> &'static str {
-        self.name.split_once('.').map_or(self.name, |(_, operation)| operation)
+        self.name
+            .split_once('.')
+            .map_or(self.name, |(_, operation)| operation)
     }
 
     /// The capability's part of the name.
     pub fn capability(&self) -> &'static str {
-        self.name.split_once('.').map_or(self.name, |(capability, _)| capability)
+        self.name
+            .split_once('.')
+            .map_or(self.name, |(capability, _)| capability)
     }
 }
 
@@ -80,7 +84,12 @@ fn row_name<S: serde::Serializer>(row: &&'static Row, to: S) -> Result<S::Ok, S:
 impl Request {
     /// A request for an operation, with nothing else.
     pub fn new(row: &'static Row) -> Self {
-        Self { row, app: None, subject: None, arguments: serde_json::Value::Null }
+        Self {
+            row,
+            app: None,
+            subject: None,
+            arguments: serde_json::Value::Null,
+        }
     }
 
     /// The same, on one thing in an app.
@@ -107,7 +116,8 @@ impl Request {
     /// # Errors
     /// `invalid`, if they are not of that type.
     pub fn arguments<T: serde::de::DeserializeOwned>(&self) -> Result<T, Failure> {
-        T::deserialize(&self.arguments).map_err(|e| Failure::Invalid(format!("arguments of `{}`: {e}", self.row.name)))
+        T::deserialize(&self.arguments)
+            .map_err(|e| Failure::Invalid(format!("arguments of `{}`: {e}", self.row.name)))
     }
 }
 
@@ -154,19 +164,31 @@ impl Outcome {
     /// A success.
     pub fn ok<T: Serialize>(value: &T) -> Self {
         match serde_json::to_string(value) {
-            Ok(json) => Self { result: Ok(json.into()), in_doubt: false },
-            Err(e) => Self::failed(Failure::other("answer", format!("the host could not write its answer down: {e}"))),
+            Ok(json) => Self {
+                result: Ok(json.into()),
+                in_doubt: false,
+            },
+            Err(e) => Self::failed(Failure::other(
+                "answer",
+                format!("the host could not write its answer down: {e}"),
+            )),
         }
     }
 
     /// A failure of which it is known whether anything happened.
     pub fn failed(failure: Failure) -> Self {
-        Self { result: Err(failure), in_doubt: false }
+        Self {
+            result: Err(failure),
+            in_doubt: false,
+        }
     }
 
     /// A failure after which the write may or may not have happened.
     pub fn in_doubt(failure: Failure) -> Self {
-        Self { result: Err(failure), in_doubt: true }
+        Self {
+            result: Err(failure),
+            in_doubt: true,
+        }
     }
 }
 

@@ -11,7 +11,10 @@ use crate::cache::CompiledCache;
 use crate::capability::Capability;
 use crate::clock::{Clock, after};
 use crate::effect::Row;
-use crate::journal::{Draft, Illegal, JournalError, Record, RunClosed, RunState, RunStatus, StepEnded, StepProblem, StepStatus, Writer};
+use crate::journal::{
+    Draft, Illegal, JournalError, Record, RunClosed, RunState, RunStatus, StepEnded, StepProblem,
+    StepStatus, Writer,
+};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::plugin::{Plugin, PluginError, Sandbox};
@@ -122,8 +125,16 @@ impl Engine {
     /// # Errors
     /// If the capabilities cannot be linked together: an embedder's mistake.
     pub fn new(parts: EngineParts) -> Result<Self, StartError> {
-        let sandbox = Sandbox::new(&parts.capabilities, parts.limits, parts.cache).map_err(|e| StartError::Fault(format!("the host's interfaces do not link: {e:#}")))?;
-        Ok(Self { sandbox, capabilities: parts.capabilities, store: parts.store, wall: parts.wall, limits: parts.limits, plugins: parts.plugins })
+        let sandbox = Sandbox::new(&parts.capabilities, parts.limits, parts.cache)
+            .map_err(|e| StartError::Fault(format!("the host's interfaces do not link: {e:#}")))?;
+        Ok(Self {
+            sandbox,
+            capabilities: parts.capabilities,
+            store: parts.store,
+            wall: parts.wall,
+            limits: parts.limits,
+            plugins: parts.plugins,
+        })
     }
 
     /// Loads a plugin by name.
@@ -135,17 +146,34 @@ impl Engine {
             match source.component(name) {
                 Ok(Some(bytes)) => return self.sandbox.load(name, &bytes).await,
                 Ok(None) => {}
-                Err(reason) => return Err(PluginError { name: name.to_owned(), reason: format!("cannot be read: {reason}"), hint: None }),
+                Err(reason) => {
+                    return Err(PluginError {
+                        name: name.to_owned(),
+                        reason: format!("cannot be read: {reason}"),
+                        hint: None,
+                    });
+                }
             }
         }
-        let hint = groundcrew_runbook::nearest(name, self.plugin_names().iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
-        let hint = hint.or_else(|| Some("`groundcrew plugin list` shows those that are here".to_owned()));
-        Err(PluginError { name: name.to_owned(), reason: "is not here".to_owned(), hint })
+        let hint =
+            groundcrew_runbook::nearest(name, self.plugin_names().iter().map(String::as_str))
+                .map(|near| format!("did you mean `{near}`?"));
+        let hint =
+            hint.or_else(|| Some("`groundcrew plugin list` shows those that are here".to_owned()));
+        Err(PluginError {
+            name: name.to_owned(),
+            reason: "is not here".to_owned(),
+            hint,
+        })
     }
 
     /// The names of all plugins.
     pub fn plugin_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.plugins.iter().flat_map(|source| source.names()).collect();
+        let mut names: Vec<String> = self
+            .plugins
+            .iter()
+            .flat_map(|source| source.names())
+            .collect();
         names.sort();
         names.dedup();
         names
@@ -153,7 +181,9 @@ impl Engine {
 
     /// The operations table: every row of every capability.
     pub fn operations(&self) -> impl Iterator<Item = &'static Row> {
-        self.capabilities.iter().flat_map(|capability| capability.operations())
+        self.capabilities
+            .iter()
+            .flat_map(|capability| capability.operations())
     }
 
     /// Where journals are kept.
@@ -173,7 +203,11 @@ impl Engine {
     ///
     /// # Errors
     /// If a lock is held or the store fails. Nothing has touched the target.
-    pub async fn start(self: &Arc<Self>, admitted: Admitted, observer: Arc<dyn Observer>) -> Result<RunHandle, StartError> {
+    pub async fn start(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        observer: Arc<dyn Observer>,
+    ) -> Result<RunHandle, StartError> {
         run::start(self.clone(), admitted, observer).await
     }
 
@@ -183,7 +217,10 @@ impl Engine {
     /// If there is no such run, or its journal is damaged.
     pub fn journal(&self, run: &str) -> Result<(Vec<Record>, RunState), StartError> {
         let records = self.store.read(run, 0, usize::MAX)?;
-        let state = RunState::fold(&records).map_err(|illegal| StartError::Damaged { run: run.to_owned(), illegal })?;
+        let state = RunState::fold(&records).map_err(|illegal| StartError::Damaged {
+            run: run.to_owned(),
+            illegal,
+        })?;
         Ok((records, state))
     }
 
@@ -193,32 +230,75 @@ impl Engine {
     ///
     /// # Errors
     /// If the run is alive, has ended, or the store fails.
-    pub async fn cancel_run(&self, run: &str, target: &Target, sure: bool, observer: Arc<dyn Observer>) -> Result<Closed, StartError> {
+    pub async fn cancel_run(
+        &self,
+        run: &str,
+        target: &Target,
+        sure: bool,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Closed, StartError> {
         let now = self.wall.now();
         let summary: RunSummary = self.store.run(run, now)?;
         if let crate::store::Standing::Closed(status) = summary.standing {
-            return Err(StartError::Ended { run: run.to_owned(), status: status.word() });
+            return Err(StartError::Ended {
+                run: run.to_owned(),
+                status: status.word(),
+            });
         }
         let claim = self.store.claim(run, now, after(now, CLAIM * 4), sure)?;
         let (records, state) = self.journal(run)?;
         let held = held_leases(&state);
         let leases = match state.mode() {
-            Some(crate::journal::Mode::Perform) => crate::machines::release_abandoned(target, run, &held).await.map_err(StartError::Capability)?,
+            Some(crate::journal::Mode::Perform) => {
+                crate::machines::release_abandoned(target, run, &held)
+                    .await
+                    .map_err(StartError::Capability)?
+            }
             Some(crate::journal::Mode::Rehearsal) | None => Vec::new(),
         };
         let in_doubt = in_doubt(&state);
-        let writer = Writer::start(self.store.clone(), claim.clone(), records.len() as u64, self.wall.clone(), observer);
+        let writer = Writer::start(
+            self.store.clone(),
+            claim.clone(),
+            records.len() as u64,
+            self.wall.clone(),
+            observer,
+        );
         let mut drafts: Vec<Draft> = Vec::new();
-        for key in state.steps.iter().filter(|(_, step)| step.ended.is_none()).map(|(key, _)| key) {
-            let problem = StepProblem { kind: crate::bindings::ProblemKind::Cancelled, code: None, message: "the run's process was gone".to_owned() };
-            drafts.push(Draft::step_ended(&StepEnded { step: key.clone(), status: StepStatus::Cancelled, output: None, problem: Some(problem) }));
+        for key in state
+            .steps
+            .iter()
+            .filter(|(_, step)| step.ended.is_none())
+            .map(|(key, _)| key)
+        {
+            let problem = StepProblem {
+                kind: crate::bindings::ProblemKind::Cancelled,
+                code: None,
+                message: "the run's process was gone".to_owned(),
+            };
+            drafts.push(Draft::step_ended(&StepEnded {
+                step: key.clone(),
+                status: StepStatus::Cancelled,
+                output: None,
+                problem: Some(problem),
+            }));
         }
         if state.header.is_some() {
-            drafts.push(Draft::run_closed(&RunClosed { status: RunStatus::Cancelled, in_doubt: in_doubt.clone() }));
+            drafts.push(Draft::run_closed(&RunClosed {
+                status: RunStatus::Cancelled,
+                in_doubt: in_doubt.clone(),
+            }));
             writer.commit(drafts).await?;
         }
         self.store.release(&claim)?;
-        let leases = leases.into_iter().map(|(app, machine, outcome)| LeaseClosed { app, machine, outcome }).collect();
+        let leases = leases
+            .into_iter()
+            .map(|(app, machine, outcome)| LeaseClosed {
+                app,
+                machine,
+                outcome,
+            })
+            .collect();
         Ok(Closed { leases, in_doubt })
     }
 }
@@ -228,8 +308,13 @@ fn held_leases(state: &RunState) -> Vec<(String, String)> {
     let mut held = std::collections::BTreeSet::new();
     for (_, effect) in state.effects() {
         let request = &effect.intended.request;
-        let (Some(app), Some(id)) = (&request.app, &request.subject) else { continue };
-        let answered = effect.settled.as_ref().map(|settled| settled.answer.is_some());
+        let (Some(app), Some(id)) = (&request.app, &request.subject) else {
+            continue;
+        };
+        let answered = effect
+            .settled
+            .as_ref()
+            .map(|settled| settled.answer.is_some());
         match (request.operation.as_str(), answered) {
             ("machines.lease", None | Some(true)) => {
                 held.insert((app.clone(), id.clone()));
@@ -246,19 +331,35 @@ fn held_leases(state: &RunState) -> Vec<(String, String)> {
 /// Writes that were intended and never settled, or settled as in doubt.
 fn in_doubt(state: &RunState) -> Vec<String> {
     let unsure = state.effects().filter(|(_, effect)| {
-        let write = effect.intended.decision == crate::journal::Decision::Allowed && !is_read(&effect.intended.request.operation);
-        write && effect.settled.as_ref().is_none_or(|settled| settled.in_doubt)
+        let write = effect.intended.decision == crate::journal::Decision::Allowed
+            && !is_read(&effect.intended.request.operation);
+        write
+            && effect
+                .settled
+                .as_ref()
+                .is_none_or(|settled| settled.in_doubt)
     });
     unsure
         .map(|(step, effect)| {
             let request = &effect.intended.request;
-            let on = [&request.app, &request.subject].into_iter().flatten().cloned().collect::<Vec<_>>().join("/");
-            format!("{step}/{} {} {on}", effect.intended.effect, request.operation)
+            let on = [&request.app, &request.subject]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("/");
+            format!(
+                "{step}/{} {} {on}",
+                effect.intended.effect, request.operation
+            )
         })
         .collect()
 }
 
 /// By the table; what is not in it (an embedder's) counts as a write. Leases end by themselves.
 fn is_read(operation: &str) -> bool {
-    operation.starts_with("operations.") || crate::machines::ROWS.iter().any(|row| row.name == operation && (row.kind == crate::effect::Kind::Read || row.housekeeping))
+    operation.starts_with("operations.")
+        || crate::machines::ROWS.iter().any(|row| {
+            row.name == operation && (row.kind == crate::effect::Kind::Read || row.housekeeping)
+        })
 }

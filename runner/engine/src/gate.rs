@@ -35,7 +35,9 @@ pub(crate) struct RunShared {
 impl RunShared {
     /// Holds a virtual clock in place; nothing otherwise.
     pub(crate) fn busy(&self) -> Option<Busy> {
-        self.clock.as_virtual().map(crate::clock::VirtualClock::busy)
+        self.clock
+            .as_virtual()
+            .map(crate::clock::VirtualClock::busy)
     }
 }
 
@@ -64,9 +66,20 @@ struct State {
 }
 
 impl Gate {
-    pub(crate) fn new(run: Arc<RunShared>, step: Arc<str>, grants: BTreeMap<&'static str, Effective>) -> Arc<Self> {
+    pub(crate) fn new(
+        run: Arc<RunShared>,
+        step: Arc<str>,
+        grants: BTreeMap<&'static str, Effective>,
+    ) -> Arc<Self> {
         let ending = run.interrupt.child_token();
-        Arc::new(Self { run, step, grants, state: Mutex::default(), arrived: Notify::new(), ending })
+        Arc::new(Self {
+            run,
+            step,
+            grants,
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            ending,
+        })
     }
 
     pub(crate) fn step(&self) -> &str {
@@ -83,7 +96,10 @@ impl Gate {
 
     /// Takes everything that the plugin submitted since it last blocked. Intents that need
     /// nothing to be read first are committed together; then the effects are under way.
-    pub(crate) async fn submit(self: &Arc<Self>, batch: Vec<(u64, Request)>) -> Result<(), JournalError> {
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        batch: Vec<(u64, Request)>,
+    ) -> Result<(), JournalError> {
         let mut drafts = Vec::with_capacity(batch.len());
         let (mut go, mut denied, mut ask) = (Vec::new(), Vec::new(), Vec::new());
         let mut durable = false;
@@ -92,7 +108,14 @@ impl Gate {
             match self.granted(&effect.request) {
                 Err(failure) => {
                     let outcome = Outcome::failed(failure);
-                    drafts.push(Draft::intended(&self.step, number, Decision::Denied, false, &effect.request, None));
+                    drafts.push(Draft::intended(
+                        &self.step,
+                        number,
+                        Decision::Denied,
+                        false,
+                        &effect.request,
+                        None,
+                    ));
                     drafts.push(Draft::settled(&self.step, number, &outcome));
                     denied.push((number, outcome));
                 }
@@ -100,13 +123,27 @@ impl Gate {
                 Ok(()) => match self.within_limits(&effect.request, None) {
                     Err(failure) => {
                         let outcome = Outcome::failed(failure);
-                        drafts.push(Draft::intended(&self.step, number, Decision::Denied, false, &effect.request, None));
+                        drafts.push(Draft::intended(
+                            &self.step,
+                            number,
+                            Decision::Denied,
+                            false,
+                            &effect.request,
+                            None,
+                        ));
                         drafts.push(Draft::settled(&self.step, number, &outcome));
                         denied.push((number, outcome));
                     }
                     Ok(()) => {
                         durable |= effect.request.row.kind == Kind::Write;
-                        drafts.push(Draft::intended(&self.step, number, Decision::Allowed, false, &effect.request, None));
+                        drafts.push(Draft::intended(
+                            &self.step,
+                            number,
+                            Decision::Allowed,
+                            false,
+                            &effect.request,
+                            None,
+                        ));
                         go.push(effect);
                     }
                 },
@@ -127,7 +164,10 @@ impl Gate {
 
     /// Blocks until something is settled, journals what is about to be delivered, and returns it
     /// with the plugin's new `now`. Empty when nothing is under way.
-    pub(crate) async fn next(&self, max: usize) -> Result<(Vec<(u64, Outcome)>, u64), JournalError> {
+    pub(crate) async fn next(
+        &self,
+        max: usize,
+    ) -> Result<(Vec<(u64, Outcome)>, u64), JournalError> {
         loop {
             let parked = {
                 let mut state = self.state();
@@ -163,7 +203,9 @@ impl Gate {
             if !batch.is_empty() {
                 let effects = batch.iter().map(|(number, _)| *number).collect();
                 // Not waited for: no later intent can become durable before this.
-                self.run.journal.append(vec![Draft::delivered(&self.step, effects, now)]);
+                self.run
+                    .journal
+                    .append(vec![Draft::delivered(&self.step, effects, now)]);
                 return Ok((batch, now));
             }
             if idle {
@@ -197,7 +239,14 @@ impl Gate {
                 let number = self.state().last + 1;
                 let mut effect = self.effect(number, left.request);
                 effect.cancel = CancellationToken::new();
-                drafts.push(Draft::intended(&self.step, number, Decision::Allowed, true, &effect.request, None));
+                drafts.push(Draft::intended(
+                    &self.step,
+                    number,
+                    Decision::Allowed,
+                    true,
+                    &effect.request,
+                    None,
+                ));
                 effects.push(effect);
             }
         }
@@ -213,13 +262,26 @@ impl Gate {
 
     fn effect(&self, number: u64, request: Request) -> Effect {
         let waits = request.row.waits;
-        let cancel = if waits { self.ending.child_token() } else { CancellationToken::new() };
+        let cancel = if waits {
+            self.ending.child_token()
+        } else {
+            CancellationToken::new()
+        };
         let mut state = self.state();
         state.last = state.last.max(number);
         state.running.insert(number, cancel.clone());
         drop(state);
-        let id = EffectId { run: self.run.id.clone(), step: self.step.clone(), number };
-        Effect { id, request: Arc::new(request), baseline: None, cancel }
+        let id = EffectId {
+            run: self.run.id.clone(),
+            step: self.step.clone(),
+            number,
+        };
+        Effect {
+            id,
+            request: Arc::new(request),
+            baseline: None,
+            cancel,
+        }
     }
 
     /// **Granted?** By the step's grant as met with the plugin's request and the policy.
@@ -227,11 +289,15 @@ impl Gate {
         let row = request.row;
         if !row.verb.is_empty() {
             let capability = row.capability();
-            let grant = self.grants.get(capability).ok_or_else(|| Failure::Denied(format!("the step has no grant for `{capability}`")))?;
+            let grant = self.grants.get(capability).ok_or_else(|| {
+                Failure::Denied(format!("the step has no grant for `{capability}`"))
+            })?;
             grant.allows(request).map_err(Failure::Denied)?;
         }
         if Effective::counts(request) && self.run.interrupt.is_cancelled() {
-            return Err(Failure::Cancelled("the run is being interrupted; nothing more is sent".to_owned()));
+            return Err(Failure::Cancelled(
+                "the run is being interrupted; nothing more is sent".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -240,15 +306,27 @@ impl Gate {
     fn asks_first(&self, effect: &Effect) -> bool {
         let row = effect.request.row;
         let capability = row.capability();
-        let asks = |grant: &Effective| grant.asks_group() || (grant.asks_share() && Effective::counts(&effect.request));
-        let group = effect.request.subject.is_some() && self.grants.get(capability).is_some_and(asks);
-        group || self.run.executors.get(capability).is_some_and(|executor| executor.prepares(row))
+        let asks = |grant: &Effective| {
+            grant.asks_group() || (grant.asks_share() && Effective::counts(&effect.request))
+        };
+        let group =
+            effect.request.subject.is_some() && self.grants.get(capability).is_some_and(asks);
+        group
+            || self
+                .run
+                .executors
+                .get(capability)
+                .is_some_and(|executor| executor.prepares(row))
     }
 
     /// **Within limits?** The blast radius.
     fn within_limits(&self, request: &Request, group: Option<String>) -> Result<(), Failure> {
-        let (Some(app), Some(subject)) = (&request.app, &request.subject) else { return Ok(()) };
-        let Some(grant) = self.grants.get(request.row.capability()) else { return Ok(()) };
+        let (Some(app), Some(subject)) = (&request.app, &request.subject) else {
+            return Ok(());
+        };
+        let Some(grant) = self.grants.get(request.row.capability()) else {
+            return Ok(());
+        };
         if !Effective::counts(request) {
             return Ok(());
         }
@@ -256,11 +334,19 @@ impl Gate {
         let mut state = self.state();
         let machine = (app.clone(), subject.clone());
         if !state.written.contains_key(&machine) {
-            grant.allows_one_more(state.written.len()).map_err(Failure::Denied)?;
+            grant
+                .allows_one_more(state.written.len())
+                .map_err(Failure::Denied)?;
             if let (true, Some(group)) = (grant.asks_share(), &group) {
-                let written = state.written.iter().filter(|((a, _), g)| a == app && g.as_ref() == Some(group)).count();
+                let written = state
+                    .written
+                    .iter()
+                    .filter(|((a, _), g)| a == app && g.as_ref() == Some(group))
+                    .count();
                 let size = executor.and_then(|e| e.population(app, group)).unwrap_or(0);
-                grant.allows_share(group, written, size).map_err(Failure::Denied)?;
+                grant
+                    .allows_share(group, written, size)
+                    .map_err(Failure::Denied)?;
             }
             state.written.insert(machine, group);
         }
@@ -282,7 +368,11 @@ impl Gate {
         F: Future<Output = Result<(), JournalError>> + Send + 'static,
     {
         // A place in the present instant's order is taken here, in the order of submission.
-        let ticket = self.run.clock.as_virtual().map(crate::clock::VirtualClock::ticket);
+        let ticket = self
+            .run
+            .clock
+            .as_virtual()
+            .map(crate::clock::VirtualClock::ticket);
         let gate = self.clone();
         tokio::spawn(async move {
             let _busy = match ticket {
@@ -304,14 +394,31 @@ impl Gate {
         let decided = decided.and_then(|group| self.granted(&effect.request).map(|()| group));
         match decided.and_then(|group| self.within_limits(&effect.request, group)) {
             Ok(()) => {
-                let intent = Draft::intended(&self.step, number, Decision::Allowed, false, &effect.request, effect.baseline.as_ref());
-                self.write_down(vec![intent], effect.request.row.kind == Kind::Write).await?;
+                let intent = Draft::intended(
+                    &self.step,
+                    number,
+                    Decision::Allowed,
+                    false,
+                    &effect.request,
+                    effect.baseline.as_ref(),
+                );
+                self.write_down(vec![intent], effect.request.row.kind == Kind::Write)
+                    .await?;
                 self.perform(effect).await
             }
             Err(failure) => {
                 let outcome = Outcome::failed(failure);
-                let intent = Draft::intended(&self.step, number, Decision::Denied, false, &effect.request, None);
-                self.run.journal.append(vec![intent, Draft::settled(&self.step, number, &outcome)]);
+                let intent = Draft::intended(
+                    &self.step,
+                    number,
+                    Decision::Denied,
+                    false,
+                    &effect.request,
+                    None,
+                );
+                self.run
+                    .journal
+                    .append(vec![intent, Draft::settled(&self.step, number, &outcome)]);
                 self.arrive(number, outcome);
                 Ok(())
             }
@@ -320,7 +427,9 @@ impl Gate {
 
     async fn ask(&self, effect: &mut Effect) -> Result<Option<String>, Failure> {
         let capability = effect.request.row.capability();
-        let Some(executor) = self.run.executors.get(capability) else { return Ok(None) };
+        let Some(executor) = self.run.executors.get(capability) else {
+            return Ok(None);
+        };
         let mut group = None;
         if let Some(grant) = self.grants.get(capability)
             && (grant.asks_group() || grant.asks_share())
@@ -343,9 +452,16 @@ impl Gate {
         let row = effect.request.row;
         let outcome = match self.run.executors.get(row.capability()) {
             Some(executor) => executor.perform(effect).await,
-            None => Outcome::failed(Failure::other("no-executor", format!("nothing performs `{}`", row.name))),
+            None => Outcome::failed(Failure::other(
+                "no-executor",
+                format!("nothing performs `{}`", row.name),
+            )),
         };
-        self.write_down(vec![Draft::settled(&self.step, number, &outcome)], row.kind == Kind::Write).await?;
+        self.write_down(
+            vec![Draft::settled(&self.step, number, &outcome)],
+            row.kind == Kind::Write,
+        )
+        .await?;
         self.arrive(number, outcome);
         Ok(())
     }

@@ -54,7 +54,10 @@ pub struct TargetPolicy {
 
 impl Policy {
     fn limits(&self, target: &str, capability: &str) -> impl Iterator<Item = &CapabilityGrant> {
-        let here = self.target.get(target).and_then(|t| t.grant.get(capability));
+        let here = self
+            .target
+            .get(target)
+            .and_then(|t| t.grant.get(capability));
         self.grant.get(capability).into_iter().chain(here)
     }
 }
@@ -82,8 +85,14 @@ fn patterns(texts: &[String]) -> Result<Vec<Pattern>, String> {
     texts
         .iter()
         .map(|text| match Glob::new(text) {
-            Ok(glob) => Ok(Pattern { text: text.clone(), glob: glob.compile_matcher() }),
-            Err(e) => Err(format!("`{text}` is not a pattern of app names: {}", e.kind())),
+            Ok(glob) => Ok(Pattern {
+                text: text.clone(),
+                glob: glob.compile_matcher(),
+            }),
+            Err(e) => Err(format!(
+                "`{text}` is not a pattern of app names: {}",
+                e.kind()
+            )),
         })
         .collect()
 }
@@ -93,7 +102,13 @@ impl Effective {
     ///
     /// # Errors
     /// The text of a pattern that is none.
-    pub fn meet(capability: &str, granted: &CapabilityGrant, requested: &[String], policy: &Policy, target: &str) -> Result<Self, String> {
+    pub fn meet(
+        capability: &str,
+        granted: &CapabilityGrant,
+        requested: &[String],
+        policy: &Policy,
+        target: &str,
+    ) -> Result<Self, String> {
         let mut verbs: Vec<String> = granted.verbs.clone().unwrap_or_default();
         verbs.retain(|verb| requested.contains(verb));
         let mut apps = vec![patterns(granted.apps.as_deref().unwrap_or_default())?];
@@ -113,7 +128,14 @@ impl Effective {
             max_machines = smaller(max_machines, limit.max_machines);
             max_share = smaller(max_share, limit.max_share);
         }
-        Ok(Self { verbs, apps, groups, max_machines, max_share, policy_denied })
+        Ok(Self {
+            verbs,
+            apps,
+            groups,
+            max_machines,
+            max_share,
+            policy_denied,
+        })
     }
 
     /// Whether the verb of a request is granted, and its app if it names one.
@@ -125,7 +147,9 @@ impl Effective {
         let capability = request.row.capability();
         if !self.verbs.iter().any(|v| v == verb) {
             return Err(if self.policy_denied.iter().any(|v| v == verb) {
-                format!("the operator's policy does not allow `{verb}` of `{capability}` on this target")
+                format!(
+                    "the operator's policy does not allow `{verb}` of `{capability}` on this target"
+                )
             } else {
                 format!("the step's grant for `{capability}` does not have the verb `{verb}`")
             });
@@ -141,16 +165,30 @@ impl Effective {
     /// # Errors
     /// The missing grant in words.
     pub fn allows_app(&self, app: &str) -> Result<(), String> {
-        match self.apps.iter().position(|list| !list.iter().any(|p| p.glob.is_match(app))) {
+        match self
+            .apps
+            .iter()
+            .position(|list| !list.iter().any(|p| p.glob.is_match(app)))
+        {
             None => Ok(()),
-            Some(0) => Err(format!("the step's grant does not cover the app `{app}` (it covers {})", self.list(0))),
-            Some(which) => Err(format!("the operator's policy does not cover the app `{app}` (it covers {})", self.list(which))),
+            Some(0) => Err(format!(
+                "the step's grant does not cover the app `{app}` (it covers {})",
+                self.list(0)
+            )),
+            Some(which) => Err(format!(
+                "the operator's policy does not cover the app `{app}` (it covers {})",
+                self.list(which)
+            )),
         }
     }
 
     fn list(&self, which: usize) -> String {
         match self.apps.get(which) {
-            Some(list) if !list.is_empty() => list.iter().map(|p| format!("`{}`", p.text)).collect::<Vec<_>>().join(", "),
+            Some(list) if !list.is_empty() => list
+                .iter()
+                .map(|p| format!("`{}`", p.text))
+                .collect::<Vec<_>>()
+                .join(", "),
             Some(_) | None => "none".to_owned(),
         }
     }
@@ -165,9 +203,16 @@ impl Effective {
     /// # Errors
     /// The missing grant in words.
     pub fn allows_group(&self, group: &str) -> Result<(), String> {
-        match self.groups.iter().find(|list| !list.iter().any(|g| g == group)) {
+        match self
+            .groups
+            .iter()
+            .find(|list| !list.iter().any(|g| g == group))
+        {
             None => Ok(()),
-            Some(list) => Err(format!("the grant does not cover the process group `{group}` (it covers {})", quoted(list))),
+            Some(list) => Err(format!(
+                "the grant does not cover the process group `{group}` (it covers {})",
+                quoted(list)
+            )),
         }
     }
 
@@ -178,9 +223,9 @@ impl Effective {
     /// The limit in words.
     pub fn allows_one_more(&self, written: usize) -> Result<(), String> {
         match self.max_machines {
-            Some(max) if written >= max as usize => {
-                Err(format!("the grant allows writes on at most {max} Machines, and {written} have been written to"))
-            }
+            Some(max) if written >= max as usize => Err(format!(
+                "the grant allows writes on at most {max} Machines, and {written} have been written to"
+            )),
             Some(_) | None => Ok(()),
         }
     }
@@ -198,7 +243,9 @@ impl Effective {
     pub fn allows_share(&self, group: &str, written: usize, size: usize) -> Result<(), String> {
         match self.max_share {
             Some(percent) if written >= 1 && (written + 1) * 100 > size * usize::from(percent) => {
-                Err(format!("the grant allows writes on at most {percent} % of the {size} Machines of `{group}`, and {written} have been written to"))
+                Err(format!(
+                    "the grant allows writes on at most {percent} % of the {size} Machines of `{group}`, and {written} have been written to"
+                ))
             }
             Some(_) | None => Ok(()),
         }
@@ -206,7 +253,11 @@ impl Effective {
 
     /// The grant as the journal keeps it.
     pub fn to_json(&self) -> serde_json::Value {
-        let apps: Vec<Vec<&str>> = self.apps.iter().map(|l| l.iter().map(|p| p.text.as_str()).collect()).collect();
+        let apps: Vec<Vec<&str>> = self
+            .apps
+            .iter()
+            .map(|l| l.iter().map(|p| p.text.as_str()).collect())
+            .collect();
         serde_json::json!({ "verbs": self.verbs, "apps": apps, "groups": self.groups, "max_machines": self.max_machines, "max_share": self.max_share })
     }
 
@@ -233,7 +284,11 @@ pub(crate) fn quoted(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|n| format!("`{n}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -259,7 +314,13 @@ mod tests {
     }
 
     fn grant(verbs: &[&str], apps: &[&str]) -> CapabilityGrant {
-        CapabilityGrant { verbs: Some(strings(verbs)), apps: Some(strings(apps)), groups: None, max_machines: Some(3), max_share: None }
+        CapabilityGrant {
+            verbs: Some(strings(verbs)),
+            apps: Some(strings(apps)),
+            groups: None,
+            max_machines: Some(3),
+            max_share: None,
+        }
     }
 
     fn meet(step: &CapabilityGrant, requested: &[&str], policy: &Policy) -> Effective {
@@ -273,11 +334,26 @@ mod tests {
     #[test]
     fn a_verb_needs_the_request_the_grant_and_the_policy() {
         let free = Policy::default();
-        assert!(meet(&grant(&["restart"], &["web"]), &["restart"], &free).allows(&restart("web")).is_ok());
-        assert!(meet(&grant(&["restart"], &["web"]), &["list"], &free).allows(&restart("web")).is_err());
-        assert!(meet(&grant(&["list"], &["web"]), &["restart", "list"], &free).allows(&restart("web")).is_err());
-        let policy: Policy = toml::from_str("[target.production.grant.machines]\nverbs = [\"list\"]").unwrap();
-        let refused = meet(&grant(&["restart"], &["web"]), &["restart"], &policy).allows(&restart("web")).unwrap_err();
+        assert!(
+            meet(&grant(&["restart"], &["web"]), &["restart"], &free)
+                .allows(&restart("web"))
+                .is_ok()
+        );
+        assert!(
+            meet(&grant(&["restart"], &["web"]), &["list"], &free)
+                .allows(&restart("web"))
+                .is_err()
+        );
+        assert!(
+            meet(&grant(&["list"], &["web"]), &["restart", "list"], &free)
+                .allows(&restart("web"))
+                .is_err()
+        );
+        let policy: Policy =
+            toml::from_str("[target.production.grant.machines]\nverbs = [\"list\"]").unwrap();
+        let refused = meet(&grant(&["restart"], &["web"]), &["restart"], &policy)
+            .allows(&restart("web"))
+            .unwrap_err();
         assert!(refused.contains("policy"), "{refused}");
     }
 
@@ -286,9 +362,20 @@ mod tests {
         let policy: Policy = toml::from_str("[grant.machines]\napps = [\"web-*\"]").unwrap();
         let met = meet(&grant(&["restart"], &["*"]), &["restart"], &policy);
         assert!(met.allows(&restart("web-1")).is_ok());
-        assert!(met.allows(&restart("billing")).unwrap_err().contains("policy"));
-        let nothing = CapabilityGrant { apps: None, ..grant(&["restart"], &[]) };
-        assert!(meet(&nothing, &["restart"], &Policy::default()).allows(&restart("web")).is_err());
+        assert!(
+            met.allows(&restart("billing"))
+                .unwrap_err()
+                .contains("policy")
+        );
+        let nothing = CapabilityGrant {
+            apps: None,
+            ..grant(&["restart"], &[])
+        };
+        assert!(
+            meet(&nothing, &["restart"], &Policy::default())
+                .allows(&restart("web"))
+                .is_err()
+        );
     }
 
     #[test]

@@ -64,7 +64,12 @@ enum Held {
 }
 
 impl Guest {
-    pub(crate) fn new(gate: Option<Arc<Gate>>, limits: Limits, info: RunInfo, random: Pcg64) -> Self {
+    pub(crate) fn new(
+        gate: Option<Arc<Gate>>,
+        limits: Limits,
+        info: RunInfo,
+        random: Pcg64,
+    ) -> Self {
         let memory = StoreLimitsBuilder::new()
             .memory_size(limits.memory_bytes)
             // Tables hold function references: a plugin has a few thousand at most.
@@ -74,7 +79,9 @@ impl Guest {
             .instances(16)
             .trap_on_grow_failure(true)
             .build();
-        let now = gate.as_ref().map_or(0, |gate| millis(gate.run().clock.now()));
+        let now = gate
+            .as_ref()
+            .map_or(0, |gate| millis(gate.run().clock.now()));
         Self {
             gate,
             limits,
@@ -98,19 +105,40 @@ impl Guest {
     /// If a bound is passed; the plugin is then stopped.
     pub fn submit(&mut self, request: Request) -> wasmtime::Result<u64> {
         if self.gate.is_none() {
-            return Err(stop("contract", format!("`{}` was called from `describe`", request.row.name)));
+            return Err(stop(
+                "contract",
+                format!("`{}` was called from `describe`", request.row.name),
+            ));
         }
         if self.in_flight.len() >= self.limits.operations_in_flight {
-            return Err(stop("operations", format!("more than {} operations in flight at once", self.limits.operations_in_flight)));
+            return Err(stop(
+                "operations",
+                format!(
+                    "more than {} operations in flight at once",
+                    self.limits.operations_in_flight
+                ),
+            ));
         }
         if self.submitted >= self.limits.operations {
-            return Err(stop("operations", format!("more than {} operations in one step", self.limits.operations)));
+            return Err(stop(
+                "operations",
+                format!(
+                    "more than {} operations in one step",
+                    self.limits.operations
+                ),
+            ));
         }
         let size = rough_size(&request.arguments)
             + request.app.as_ref().map_or(0, String::len)
             + request.subject.as_ref().map_or(0, String::len);
         if size > self.limits.request_bytes {
-            return Err(stop("operations", format!("a request of {size} bytes; at most {} are allowed", self.limits.request_bytes)));
+            return Err(stop(
+                "operations",
+                format!(
+                    "a request of {size} bytes; at most {} are allowed",
+                    self.limits.request_bytes
+                ),
+            ));
         }
         self.submitted += 1;
         self.in_flight.insert(self.submitted, request.row);
@@ -120,13 +148,23 @@ impl Guest {
 
     /// Gives everything pending to the gate and waits for what is done.
     pub(crate) async fn next(&mut self, max: u32) -> wasmtime::Result<Vec<u64>> {
-        let Some(gate) = self.gate.clone() else { return Err(stop("contract", "`next` was called from `describe`".to_owned())) };
+        let Some(gate) = self.gate.clone() else {
+            return Err(stop(
+                "contract",
+                "`next` was called from `describe`".to_owned(),
+            ));
+        };
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {
-            gate.submit(pending).await.map_err(|e| wasmtime::Error::new(Stop::Journal(e)))?;
+            gate.submit(pending)
+                .await
+                .map_err(|e| wasmtime::Error::new(Stop::Journal(e)))?;
         }
         loop {
-            let (batch, now) = gate.next(max as usize).await.map_err(|e| wasmtime::Error::new(Stop::Journal(e)))?;
+            let (batch, now) = gate
+                .next(max as usize)
+                .await
+                .map_err(|e| wasmtime::Error::new(Stop::Journal(e)))?;
             self.now = now;
             if batch.is_empty() {
                 return Ok(Vec::new());
@@ -146,21 +184,44 @@ impl Guest {
     }
 
     fn hold(&mut self, number: u64, row: &'static Row, outcome: Outcome) -> wasmtime::Result<()> {
-        self.held_bytes += outcome.result.as_ref().map_or_else(|f| f.parts().1.len(), |json| json.len());
+        self.held_bytes += outcome
+            .result
+            .as_ref()
+            .map_or_else(|f| f.parts().1.len(), |json| json.len());
         if self.held_bytes > self.limits.result_bytes {
-            return Err(stop("result-bytes", format!("answers of {} bytes are held and not taken; at most {} are allowed", self.held_bytes, self.limits.result_bytes)));
+            return Err(stop(
+                "result-bytes",
+                format!(
+                    "answers of {} bytes are held and not taken; at most {} are allowed",
+                    self.held_bytes, self.limits.result_bytes
+                ),
+            ));
         }
-        self.delivered.insert(number, (row, Held::Outcome(outcome.result)));
+        self.delivered
+            .insert(number, (row, Held::Outcome(outcome.result)));
         Ok(())
     }
 
     fn held(&mut self, number: u64, operation: &str) -> wasmtime::Result<(&'static Row, Held)> {
         let (row, held) = self.delivered.remove(&number).ok_or_else(|| {
-            let why = if number == 0 || number > self.submitted { "was never submitted" } else { "is not delivered, or was taken before" };
-            stop("contract", format!("operation {number} cannot be taken: it {why}"))
+            let why = if number == 0 || number > self.submitted {
+                "was never submitted"
+            } else {
+                "is not delivered, or was taken before"
+            };
+            stop(
+                "contract",
+                format!("operation {number} cannot be taken: it {why}"),
+            )
         })?;
         if row.operation() != operation {
-            return Err(stop("contract", format!("operation {number} is a `{}` and cannot be taken as `{operation}`", row.name)));
+            return Err(stop(
+                "contract",
+                format!(
+                    "operation {number} is a `{}` and cannot be taken as `{operation}`",
+                    row.name
+                ),
+            ));
         }
         Ok((row, held))
     }
@@ -169,18 +230,30 @@ impl Guest {
     ///
     /// # Errors
     /// If it is not there, or is of another type; the plugin is then stopped.
-    pub fn take<T: DeserializeOwned>(&mut self, number: u64, operation: &str) -> wasmtime::Result<Result<T, Failure>> {
+    pub fn take<T: DeserializeOwned>(
+        &mut self,
+        number: u64,
+        operation: &str,
+    ) -> wasmtime::Result<Result<T, Failure>> {
         match self.held(number, operation)?.1 {
             Held::Outcome(Ok(json)) => {
                 self.held_bytes -= json.len().min(self.held_bytes);
-                let value = serde_json::from_str(&json).map_err(|e| stop("contract", format!("operation {number} was taken as another type: {e}")))?;
+                let value = serde_json::from_str(&json).map_err(|e| {
+                    stop(
+                        "contract",
+                        format!("operation {number} was taken as another type: {e}"),
+                    )
+                })?;
                 Ok(Ok(value))
             }
             Held::Outcome(Err(failure)) => {
                 self.held_bytes -= failure.parts().1.len().min(self.held_bytes);
                 Ok(Err(failure))
             }
-            Held::Pages(..) => Err(stop("contract", format!("operation {number} was taken as another type"))),
+            Held::Pages(..) => Err(stop(
+                "contract",
+                format!("operation {number} was taken as another type"),
+            )),
         }
     }
 
@@ -189,7 +262,12 @@ impl Guest {
     ///
     /// # Errors
     /// As [`Guest::take`].
-    pub fn take_part<T, P>(&mut self, number: u64, operation: &str, page: impl FnOnce(&mut T) -> (P, bool)) -> wasmtime::Result<Result<P, Failure>>
+    pub fn take_part<T, P>(
+        &mut self,
+        number: u64,
+        operation: &str,
+        page: impl FnOnce(&mut T) -> (P, bool),
+    ) -> wasmtime::Result<Result<P, Failure>>
     where
         T: DeserializeOwned + Send + 'static,
     {
@@ -197,19 +275,30 @@ impl Guest {
         let (mut whole, bytes) = match held {
             Held::Outcome(Err(failure)) => return Ok(Err(failure)),
             Held::Outcome(Ok(json)) => {
-                let whole: T = serde_json::from_str(&json).map_err(|e| stop("contract", format!("operation {number} was taken as another type: {e}")))?;
+                let whole: T = serde_json::from_str(&json).map_err(|e| {
+                    stop(
+                        "contract",
+                        format!("operation {number} was taken as another type: {e}"),
+                    )
+                })?;
                 (Box::new(whole), json.len())
             }
             Held::Pages(whole, bytes) => match whole.downcast::<T>() {
                 Ok(whole) => (whole, bytes),
-                Err(_) => return Err(stop("contract", format!("operation {number} was taken as another type"))),
+                Err(_) => {
+                    return Err(stop(
+                        "contract",
+                        format!("operation {number} was taken as another type"),
+                    ));
+                }
             },
         };
         let (part, last) = page(&mut whole);
         if last {
             self.held_bytes -= bytes.min(self.held_bytes);
         } else {
-            self.delivered.insert(number, (row, Held::Pages(whole, bytes)));
+            self.delivered
+                .insert(number, (row, Held::Pages(whole, bytes)));
         }
         Ok(Ok(part))
     }
@@ -249,15 +338,24 @@ impl Guest {
         if self.notes <= self.limits.notes {
             gate.note(note);
         } else if self.notes == self.limits.notes + 1 {
-            let message = format!("the plugin has said {} things; the rest is dropped", self.limits.notes);
-            gate.note(NoteBody::Text { level: crate::bindings::Level::Warning, message });
+            let message = format!(
+                "the plugin has said {} things; the rest is dropped",
+                self.limits.notes
+            );
+            gate.note(NoteBody::Text {
+                level: crate::bindings::Level::Warning,
+                message,
+            });
         }
     }
 
     /// Cuts a text to the bound on notes, at a character.
     pub(crate) fn cut(&self, mut text: String) -> String {
         if text.len() > self.limits.note_bytes {
-            let end = (0..=self.limits.note_bytes).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+            let end = (0..=self.limits.note_bytes)
+                .rev()
+                .find(|&i| text.is_char_boundary(i))
+                .unwrap_or(0);
             text.truncate(end);
         }
         text
@@ -266,7 +364,9 @@ impl Guest {
 
 impl Gate {
     fn note(&self, note: NoteBody) {
-        self.run().journal.append(vec![Draft::note(Some(self.step()), note)]);
+        self.run()
+            .journal
+            .append(vec![Draft::note(Some(self.step()), note)]);
     }
 }
 
@@ -277,6 +377,12 @@ fn rough_size(value: &serde_json::Value) -> usize {
         Value::Null | Value::Bool(_) | Value::Number(_) => 8,
         Value::String(text) => text.len() + 2,
         Value::Array(items) => items.iter().map(rough_size).sum::<usize>() + 2,
-        Value::Object(fields) => fields.iter().map(|(k, v)| k.len() + 4 + rough_size(v)).sum::<usize>() + 2,
+        Value::Object(fields) => {
+            fields
+                .iter()
+                .map(|(k, v)| k.len() + 4 + rough_size(v))
+                .sum::<usize>()
+                + 2
+        }
     }
 }

@@ -31,7 +31,9 @@ mod target;
 
 pub use admit::{Admitted, Refusal, RunRequest};
 pub use bindings::machines as machine_types;
-pub use bindings::{CapabilityRequest, Failure, ItemState, Level, OtherFailure, PluginInfo, ProblemKind};
+pub use bindings::{
+    CapabilityRequest, Failure, ItemState, Level, OtherFailure, PluginInfo, ProblemKind,
+};
 pub use cache::{CacheError, CompiledCache};
 pub use capability::{Afterwards, Capability, Effect, Executor, Linking, Setting, arguments};
 pub use clock::{BoxFuture, Busy, Clock, RealClock, VirtualClock};

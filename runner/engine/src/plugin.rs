@@ -49,7 +49,10 @@ pub struct Plugin {
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugin").field("info", &self.info).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("info", &self.info)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +69,12 @@ impl Plugin {
 
     /// The verbs that it asks for of a capability.
     pub fn requested(&self, capability: &str) -> Vec<String> {
-        self.info.capabilities.iter().filter(|c| c.name == capability).flat_map(|c| c.verbs.iter().cloned()).collect()
+        self.info
+            .capabilities
+            .iter()
+            .filter(|c| c.name == capability)
+            .flat_map(|c| c.verbs.iter().cloned())
+            .collect()
     }
 }
 
@@ -76,7 +84,11 @@ fn faults(schema: &jsonschema::Validator, value: &serde_json::Value) -> Vec<Stri
         .take(16)
         .map(|e| {
             let at = e.instance_path().to_string();
-            if at.is_empty() { e.to_string() } else { format!("`{}`: {e}", at.trim_start_matches('/').replace('/', ".")) }
+            if at.is_empty() {
+                e.to_string()
+            } else {
+                format!("`{}`: {e}", at.trim_start_matches('/').replace('/', "."))
+            }
         })
         .collect()
 }
@@ -98,7 +110,11 @@ const YIELD_FUEL: u64 = 5_000_000;
 const HOST_STACK: usize = 1536 << 10;
 
 impl Sandbox {
-    pub(crate) fn new(capabilities: &[Arc<dyn Capability>], limits: Limits, cache: Option<CompiledCache>) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        capabilities: &[Arc<dyn Capability>],
+        limits: Limits,
+        cache: Option<CompiledCache>,
+    ) -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config
             .consume_fuel(true)
@@ -114,42 +130,86 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         crate::core::link(&mut linker)?;
         let mut interfaces = crate::core::interfaces();
-        for capability in std::iter::once(&(Arc::new(Operations) as Arc<dyn Capability>)).chain(capabilities) {
+        for capability in
+            std::iter::once(&(Arc::new(Operations) as Arc<dyn Capability>)).chain(capabilities)
+        {
             interfaces.push(capability.interface().to_owned());
             capability.link(&mut Linking::new(&mut linker, capability.interface())?)?;
         }
-        Ok(Self { engine, linker, limits, cache, interfaces })
+        Ok(Self {
+            engine,
+            linker,
+            limits,
+            cache,
+            interfaces,
+        })
     }
 
     /// Compiles, checks and describes a component.
     pub(crate) async fn load(&self, name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
-        let refuse = |reason: String, hint: Option<&str>| PluginError { name: name.to_owned(), reason, hint: hint.map(str::to_owned) };
+        let refuse = |reason: String, hint: Option<&str>| PluginError {
+            name: name.to_owned(),
+            reason,
+            hint: hint.map(str::to_owned),
+        };
         if bytes.len() > self.limits.component_bytes {
-            return Err(refuse(format!("is {} bytes; at most {} are allowed", bytes.len(), self.limits.component_bytes), None));
+            return Err(refuse(
+                format!(
+                    "is {} bytes; at most {} are allowed",
+                    bytes.len(),
+                    self.limits.component_bytes
+                ),
+                None,
+            ));
         }
         kind_of(bytes).map_err(|(reason, hint)| refuse(reason.to_owned(), hint))?;
         let digest = hex(&Sha256::digest(bytes));
-        let component = self.compiled(bytes, &digest).map_err(|e| refuse(format!("is not a valid component: {}", root(&e)), None))?;
+        let component = self
+            .compiled(bytes, &digest)
+            .map_err(|e| refuse(format!("is not a valid component: {}", root(&e)), None))?;
         let imports = self.imports(&component, name)?;
         let instance = self.linker.instantiate_pre(&component).map_err(|e| {
-            refuse(format!("does not fit this host's contract: {}", root(&e)), Some("it may have been built for another version of `groundcrew:host`"))
+            refuse(
+                format!("does not fit this host's contract: {}", root(&e)),
+                Some("it may have been built for another version of `groundcrew:host`"),
+            )
         })?;
         let instance = Arc::new(instance);
-        let info = self.describe(&instance).await.map_err(|problem| refuse(format!("could not describe itself: {}", problem.message), None))?;
+        let info = self.describe(&instance).await.map_err(|problem| {
+            refuse(
+                format!("could not describe itself: {}", problem.message),
+                None,
+            )
+        })?;
         let schema = |what: &str, text: &str| {
-            let value: serde_json::Value = serde_json::from_str(text).map_err(|e| refuse(format!("has an {what} schema that is not JSON: {e}"), None))?;
+            let value: serde_json::Value = serde_json::from_str(text)
+                .map_err(|e| refuse(format!("has an {what} schema that is not JSON: {e}"), None))?;
             if let Some(outside) = outside_reference(&value) {
-                return Err(refuse(format!("has an {what} schema that refers to `{outside}`, outside itself"), Some("put the definition into the schema's own `$defs`")));
+                return Err(refuse(
+                    format!("has an {what} schema that refers to `{outside}`, outside itself"),
+                    Some("put the definition into the schema's own `$defs`"),
+                ));
             }
-            jsonschema::validator_for(&value).map(Arc::new).map_err(|e| refuse(format!("has an {what} schema that is none: {e}"), None))
+            jsonschema::validator_for(&value)
+                .map(Arc::new)
+                .map_err(|e| refuse(format!("has an {what} schema that is none: {e}"), None))
         };
         let input = schema("input", &info.input_schema)?;
         let output = schema("output", &info.output_schema)?;
-        Ok(Plugin { info, digest, imports, input, output, instance })
+        Ok(Plugin {
+            info,
+            digest,
+            imports,
+            input,
+            output,
+            instance,
+        })
     }
 
     fn compiled(&self, bytes: &[u8], digest: &str) -> wasmtime::Result<Component> {
-        let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes) };
+        let Some(cache) = &self.cache else {
+            return Component::from_binary(&self.engine, bytes);
+        };
         let key = format!("{digest}-{:016x}", compatibility(&self.engine));
         if let Some(code) = cache.get(&key)
             && let Ok(component) = load_compiled(&self.engine, &code)
@@ -166,11 +226,23 @@ impl Sandbox {
         let mut found = Vec::new();
         for (interface, item) in component.component_type().imports(&self.engine) {
             let ComponentItem::ComponentInstance(instance) = item.ty else {
-                return Err(PluginError { name: name.to_owned(), reason: format!("imports `{interface}`, which this host does not have"), hint: None });
+                return Err(PluginError {
+                    name: name.to_owned(),
+                    reason: format!("imports `{interface}`, which this host does not have"),
+                    hint: None,
+                });
             };
-            if !self.interfaces.iter().any(|known| same_line(known, interface)) {
+            if !self
+                .interfaces
+                .iter()
+                .any(|known| same_line(known, interface))
+            {
                 let hint = interface.starts_with("wasi:").then(|| "build it for `wasm32-unknown-unknown`: plugins reach the world only through the host's capabilities".to_owned());
-                return Err(PluginError { name: name.to_owned(), reason: format!("imports `{interface}`, which this host does not have"), hint });
+                return Err(PluginError {
+                    name: name.to_owned(),
+                    reason: format!("imports `{interface}`, which this host does not have"),
+                    hint,
+                });
             }
             for (function, item) in instance.exports(&self.engine) {
                 if matches!(item.ty, ComponentItem::ComponentFunc(_)) {
@@ -182,8 +254,17 @@ impl Sandbox {
         Ok(found)
     }
 
-    async fn describe(&self, instance: &wasmtime::component::InstancePre<Guest>) -> Result<PluginInfo, StepProblem> {
-        let nobody = RunInfo { id: String::new(), runbook: String::new(), step: String::new(), attempt: 0, target: String::new() };
+    async fn describe(
+        &self,
+        instance: &wasmtime::component::InstancePre<Guest>,
+    ) -> Result<PluginInfo, StepProblem> {
+        let nobody = RunInfo {
+            id: String::new(),
+            runbook: String::new(),
+            step: String::new(),
+            attempt: 0,
+            target: String::new(),
+        };
         let guest = Guest::new(None, self.limits, nobody, rand_pcg::Pcg64::new(0, 0));
         let mut store = self.store(guest, self.limits.describe_fuel);
         let result = async {
@@ -194,9 +275,18 @@ impl Sandbox {
         }
         .await;
         let info: PluginInfo = result.map_err(|e| stopped(&e, &self.limits))?;
-        let size = info.name.len() + info.version.len() + info.summary.len() + info.input_schema.len() + info.output_schema.len();
+        let size = info.name.len()
+            + info.version.len()
+            + info.summary.len()
+            + info.input_schema.len()
+            + info.output_schema.len();
         if size > DESCRIPTION_BYTES {
-            return Err(crate::plugin::problem("output", format!("its description has {size} bytes; at most {DESCRIPTION_BYTES} are allowed")));
+            return Err(crate::plugin::problem(
+                "output",
+                format!(
+                    "its description has {size} bytes; at most {DESCRIPTION_BYTES} are allowed"
+                ),
+            ));
         }
         Ok(info)
     }
@@ -211,11 +301,17 @@ impl Sandbox {
     }
 
     /// Runs a plugin once.
-    pub(crate) async fn run(&self, plugin: &Plugin, guest: Guest, input: String) -> Result<Result<String, Problem>, Stopped> {
+    pub(crate) async fn run(
+        &self,
+        plugin: &Plugin,
+        guest: Guest,
+        input: String,
+    ) -> Result<Result<String, Problem>, Stopped> {
         let mut store = self.store(guest, self.limits.fuel);
         let result = async {
             let running = plugin.instance.instantiate_async(&mut store).await?;
-            let run = running.get_typed_func::<(String,), (Result<String, Problem>,)>(&mut store, "run")?;
+            let run = running
+                .get_typed_func::<(String,), (Result<String, Problem>,)>(&mut store, "run")?;
             let (result,) = run.call_async(&mut store, (input,)).await?;
             Ok(result)
         }
@@ -224,10 +320,18 @@ impl Sandbox {
             Ok(result) => {
                 let size = match &result {
                     Ok(output) => output.len(),
-                    Err(problem) => problem.message.len() + problem.output.as_ref().map_or(0, String::len),
+                    Err(problem) => {
+                        problem.message.len() + problem.output.as_ref().map_or(0, String::len)
+                    }
                 };
                 if size > self.limits.output_bytes {
-                    return Err(Stopped::Problem(problem("output", format!("the plugin returned {size} bytes; at most {} are allowed", self.limits.output_bytes))));
+                    return Err(Stopped::Problem(problem(
+                        "output",
+                        format!(
+                            "the plugin returned {size} bytes; at most {} are allowed",
+                            self.limits.output_bytes
+                        ),
+                    )));
                 }
                 Ok(result)
             }
@@ -235,7 +339,9 @@ impl Sandbox {
                 let e: wasmtime::Error = e;
                 match e.downcast_ref::<Stop>() {
                     Some(Stop::Journal(failure)) => Err(Stopped::Journal(failure.clone())),
-                    Some(Stop::Bound { .. }) | None => Err(Stopped::Problem(stopped(&e, &self.limits))),
+                    Some(Stop::Bound { .. }) | None => {
+                        Err(Stopped::Problem(stopped(&e, &self.limits)))
+                    }
                 }
             }
         }
@@ -252,7 +358,11 @@ pub(crate) enum Stopped {
 }
 
 pub(crate) fn problem(code: &str, message: String) -> StepProblem {
-    StepProblem { kind: crate::bindings::ProblemKind::Other, code: Some(code.to_owned()), message }
+    StepProblem {
+        kind: crate::bindings::ProblemKind::Other,
+        code: Some(code.to_owned()),
+        message,
+    }
 }
 
 /// Says in words what stopped a plugin.
@@ -261,13 +371,33 @@ fn stopped(e: &wasmtime::Error, limits: &Limits) -> StepProblem {
         return problem(code, message.clone());
     }
     match e.downcast_ref::<wasmtime::Trap>() {
-        Some(wasmtime::Trap::OutOfFuel) => problem("fuel", format!("the plugin computed without end: it used up its {} units of fuel", limits.fuel)),
-        Some(wasmtime::Trap::StackOverflow) => problem("stack", format!("the plugin recursed without end: its stack of {} bytes is full", limits.stack_bytes)),
+        Some(wasmtime::Trap::OutOfFuel) => problem(
+            "fuel",
+            format!(
+                "the plugin computed without end: it used up its {} units of fuel",
+                limits.fuel
+            ),
+        ),
+        Some(wasmtime::Trap::StackOverflow) => problem(
+            "stack",
+            format!(
+                "the plugin recursed without end: its stack of {} bytes is full",
+                limits.stack_bytes
+            ),
+        ),
         Some(trap) => problem("trap", format!("the plugin broke down: {trap}")),
         None => {
             let text = root(e);
-            if text.contains("forcing trap when growing memory") || text.contains("memory minimum size") {
-                problem("memory", format!("the plugin wanted more than its {} bytes of memory", limits.memory_bytes))
+            if text.contains("forcing trap when growing memory")
+                || text.contains("memory minimum size")
+            {
+                problem(
+                    "memory",
+                    format!(
+                        "the plugin wanted more than its {} bytes of memory",
+                        limits.memory_bytes
+                    ),
+                )
             } else {
                 problem("trap", format!("the plugin broke down: {text}"))
             }
@@ -276,7 +406,9 @@ fn stopped(e: &wasmtime::Error, limits: &Limits) -> StepProblem {
 }
 
 fn root(e: &wasmtime::Error) -> String {
-    e.chain().last().map_or_else(|| e.to_string(), ToString::to_string)
+    e.chain()
+        .last()
+        .map_or_else(|| e.to_string(), ToString::to_string)
 }
 
 /// Tells what a file is that is no component, before a compiler's message would.
@@ -284,10 +416,14 @@ fn kind_of(bytes: &[u8]) -> Result<(), (&'static str, Option<&'static str>)> {
     // The binary formats' preamble: magic, version, layer.
     match bytes.get(..8) {
         Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => Ok(()),
-        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
-            Err(("is a core WebAssembly module, not a component", Some("make a component of it with `wasm-tools component new`")))
-        }
-        Some([0, b'a', b's', b'm', ..]) => Err(("is WebAssembly of a version that this host does not know", None)),
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err((
+            "is a core WebAssembly module, not a component",
+            Some("make a component of it with `wasm-tools component new`"),
+        )),
+        Some([0, b'a', b's', b'm', ..]) => Err((
+            "is WebAssembly of a version that this host does not know",
+            None,
+        )),
         Some(_) | None => Err(("is not WebAssembly", None)),
     }
 }
@@ -295,10 +431,18 @@ fn kind_of(bytes: &[u8]) -> Result<(), (&'static str, Option<&'static str>)> {
 /// The first `$ref` (or `$dynamicRef`, `$schema` aside) that leads outside the schema.
 fn outside_reference(schema: &serde_json::Value) -> Option<String> {
     match schema {
-        serde_json::Value::Object(fields) => fields.iter().find_map(|(key, value)| match (key.as_str(), value) {
-            ("$ref" | "$dynamicRef" | "$recursiveRef", serde_json::Value::String(to)) if !to.starts_with('#') => Some(to.clone()),
-            _ => outside_reference(value),
-        }),
+        serde_json::Value::Object(fields) => {
+            fields
+                .iter()
+                .find_map(|(key, value)| match (key.as_str(), value) {
+                    ("$ref" | "$dynamicRef" | "$recursiveRef", serde_json::Value::String(to))
+                        if !to.starts_with('#') =>
+                    {
+                        Some(to.clone())
+                    }
+                    _ => outside_reference(value),
+                })
+        }
         serde_json::Value::Array(items) => items.iter().find_map(outside_reference),
         _ => None,
     }
@@ -326,8 +470,10 @@ fn compatibility(engine: &Engine) -> u64 {
 /// Bytes as lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

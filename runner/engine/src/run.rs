@@ -19,7 +19,8 @@ use crate::core::Operations;
 use crate::engine::{CLAIM, Engine, HEARTBEAT, StartError};
 use crate::gate::RunShared;
 use crate::journal::{
-    Draft, FORMAT, JournalError, Mode, RunClosed, RunOpened, RunStatus, StepEnded, StepProblem, StepStatus, Writer,
+    Draft, FORMAT, JournalError, Mode, RunClosed, RunOpened, RunStatus, StepEnded, StepProblem,
+    StepStatus, Writer,
 };
 use crate::observe::Observer;
 use crate::plugin::hex;
@@ -75,11 +76,21 @@ impl RunHandle {
     /// Waits for its end.
     pub async fn finished(self) -> RunReport {
         let run = self.run.clone();
-        self.report.await.unwrap_or(RunReport { run, status: None, steps: Vec::new(), in_doubt: Vec::new(), journal_failure: None })
+        self.report.await.unwrap_or(RunReport {
+            run,
+            status: None,
+            steps: Vec::new(),
+            in_doubt: Vec::new(),
+            journal_failure: None,
+        })
     }
 }
 
-pub(crate) async fn start(engine: Arc<Engine>, admitted: Admitted, observer: Arc<dyn Observer>) -> Result<RunHandle, StartError> {
+pub(crate) async fn start(
+    engine: Arc<Engine>,
+    admitted: Admitted,
+    observer: Arc<dyn Observer>,
+) -> Result<RunHandle, StartError> {
     let run = admitted.run.clone();
     let request = &admitted.request;
     let now = engine.wall.now();
@@ -87,20 +98,43 @@ pub(crate) async fn start(engine: Arc<Engine>, admitted: Admitted, observer: Arc
         Mode::Perform => Arc::new(RealClock::new(now, request.target.time_scale)),
         Mode::Rehearsal => Arc::new(VirtualClock::new(now)),
     };
-    let setting = Setting { run: run.clone(), target: request.target.clone(), mode: request.mode, clock: clock.clone(), seed: request.seed };
+    let setting = Setting {
+        run: run.clone(),
+        target: request.target.clone(),
+        mode: request.mode,
+        clock: clock.clone(),
+        seed: request.seed,
+    };
     let mut executors = HashMap::new();
     let operations: Arc<dyn crate::capability::Capability> = Arc::new(Operations);
     for capability in engine.capabilities.iter().chain([&operations]) {
-        executors.insert(capability.name(), capability.executor(&setting).map_err(StartError::Capability)?);
+        executors.insert(
+            capability.name(),
+            capability
+                .executor(&setting)
+                .map_err(StartError::Capability)?,
+        );
     }
     // A rehearsal holds nobody up.
     let locks = match request.mode {
         Mode::Perform => admitted.locks.clone(),
         Mode::Rehearsal => Vec::new(),
     };
-    let new = NewRun { run: run.to_string(), runbook: request.runbook.name.clone(), target: request.target.name.clone(), mode: request.mode, locks: locks.clone() };
+    let new = NewRun {
+        run: run.to_string(),
+        runbook: request.runbook.name.clone(),
+        target: request.target.name.clone(),
+        mode: request.mode,
+        locks: locks.clone(),
+    };
     let claim = engine.store.open(&new, now, after(now, CLAIM))?;
-    let journal = Writer::start(engine.store.clone(), claim.clone(), 0, engine.wall.clone(), observer);
+    let journal = Writer::start(
+        engine.store.clone(),
+        claim.clone(),
+        0,
+        engine.wall.clone(),
+        observer,
+    );
     let header = RunOpened {
         format: FORMAT,
         run: run.to_string(),
@@ -120,11 +154,29 @@ pub(crate) async fn start(engine: Arc<Engine>, admitted: Admitted, observer: Arc
     journal.commit(vec![Draft::run_opened(&header)]).await?;
     let interrupt = CancellationToken::new();
     let stop = CancellationToken::new();
-    let shared = Arc::new(RunShared { id: run.clone(), clock, journal, executors, interrupt: interrupt.clone() });
+    let shared = Arc::new(RunShared {
+        id: run.clone(),
+        clock,
+        journal,
+        executors,
+        interrupt: interrupt.clone(),
+    });
     let (done, report) = oneshot::channel();
-    let handle = RunHandle { run, interrupt, stop: stop.clone(), report };
+    let handle = RunHandle {
+        run,
+        interrupt,
+        stop: stop.clone(),
+        report,
+    };
     tokio::spawn(async move {
-        let running = Running { engine: engine.clone(), shared: shared.clone(), scope: admitted.scope, steps: Vec::new(), in_doubt: Vec::new(), failed: false };
+        let running = Running {
+            engine: engine.clone(),
+            shared: shared.clone(),
+            scope: admitted.scope,
+            steps: Vec::new(),
+            in_doubt: Vec::new(),
+            failed: false,
+        };
         let lost = heartbeat(&engine, &claim);
         let report = tokio::select! {
             biased;
@@ -139,7 +191,9 @@ pub(crate) async fn start(engine: Arc<Engine>, admitted: Admitted, observer: Arc
             in_doubt: Vec::new(),
             journal_failure: shared.journal.failure(),
         });
-        if report.status.is_some() && let Err(e) = engine.store.release(&claim) {
+        if report.status.is_some()
+            && let Err(e) = engine.store.release(&claim)
+        {
             tracing::warn!("the run's locks are not given up; they expire by themselves: {e}");
         }
         let _ = done.send(report);
@@ -152,7 +206,10 @@ async fn heartbeat(engine: &Arc<Engine>, claim: &Claim) {
     loop {
         engine.wall.sleep(HEARTBEAT).await;
         let (engine, claim) = (engine.clone(), claim.clone());
-        let beat = tokio::task::spawn_blocking(move || engine.store.beat(&claim, after(engine.wall.now(), CLAIM))).await;
+        let beat = tokio::task::spawn_blocking(move || {
+            engine.store.beat(&claim, after(engine.wall.now(), CLAIM))
+        })
+        .await;
         match beat {
             Ok(Err(crate::store::StoreError::Fenced(_))) => return,
             Ok(Err(e)) => tracing::warn!("the run could not show that it is alive: {e}"),
@@ -179,14 +236,22 @@ pub(crate) struct Ran {
 
 impl Ran {
     fn status(&self) -> StepStatus {
-        self.ended.last().map_or(StepStatus::Failed, |ended| ended.status)
+        self.ended
+            .last()
+            .map_or(StepStatus::Failed, |ended| ended.status)
     }
 }
 
 impl Running {
     async fn run(mut self, steps: Vec<AdmittedStep>, finally: Vec<AdmittedStep>) -> RunReport {
         let result = self.all(steps, finally).await;
-        let mut report = RunReport { run: self.shared.id.clone(), status: None, steps: self.steps, in_doubt: self.in_doubt, journal_failure: None };
+        let mut report = RunReport {
+            run: self.shared.id.clone(),
+            status: None,
+            steps: self.steps,
+            in_doubt: self.in_doubt,
+            journal_failure: None,
+        };
         let status = if !report.in_doubt.is_empty() {
             RunStatus::InDoubt
         } else if self.shared.interrupt.is_cancelled() {
@@ -197,7 +262,15 @@ impl Running {
             RunStatus::Succeeded
         };
         let closed = match result {
-            Ok(()) => self.shared.journal.commit(vec![Draft::run_closed(&RunClosed { status, in_doubt: report.in_doubt.clone() })]).await,
+            Ok(()) => {
+                self.shared
+                    .journal
+                    .commit(vec![Draft::run_closed(&RunClosed {
+                        status,
+                        in_doubt: report.in_doubt.clone(),
+                    })])
+                    .await
+            }
             Err(failure) => Err(failure),
         };
         match closed {
@@ -207,10 +280,21 @@ impl Running {
         report
     }
 
-    async fn all(&mut self, steps: Vec<AdmittedStep>, finally: Vec<AdmittedStep>) -> Result<(), JournalError> {
+    async fn all(
+        &mut self,
+        steps: Vec<AdmittedStep>,
+        finally: Vec<AdmittedStep>,
+    ) -> Result<(), JournalError> {
         self.pipeline(steps).await?;
         for step in finally {
-            let ran = step::run(self.engine.clone(), self.shared.clone(), Arc::new(step), self.scope.clone(), self.shared.busy()).await?;
+            let ran = step::run(
+                self.engine.clone(),
+                self.shared.clone(),
+                Arc::new(step),
+                self.scope.clone(),
+                self.shared.busy(),
+            )
+            .await?;
             self.take(ran, OnFailure::Continue);
         }
         Ok(())
@@ -220,7 +304,10 @@ impl Running {
     /// begun are skipped.
     async fn pipeline(&mut self, steps: Vec<AdmittedStep>) -> Result<(), JournalError> {
         let mut waiting: Vec<Arc<AdmittedStep>> = steps.into_iter().map(Arc::new).collect();
-        let policy: BTreeMap<String, OnFailure> = waiting.iter().map(|s| (s.id().to_owned(), s.step.on_failure)).collect();
+        let policy: BTreeMap<String, OnFailure> = waiting
+            .iter()
+            .map(|s| (s.id().to_owned(), s.step.on_failure))
+            .collect();
         let mut ended: BTreeSet<String> = BTreeSet::new();
         let mut running: JoinSet<Result<Ran, JournalError>> = JoinSet::new();
         let mut stopped: Option<String> = None;
@@ -228,24 +315,49 @@ impl Running {
             if let Some(why) = &stopped {
                 for step in waiting.drain(..) {
                     let interrupted = self.shared.interrupt.is_cancelled();
-                    let status = if interrupted { StepStatus::Cancelled } else { StepStatus::Skipped };
-                    let problem = StepProblem { kind: ProblemKind::Cancelled, code: None, message: why.clone() };
-                    let skipped = StepEnded { step: step.id().to_owned(), status, output: None, problem: Some(problem) };
-                    self.shared.journal.append(vec![Draft::step_ended(&skipped)]);
+                    let status = if interrupted {
+                        StepStatus::Cancelled
+                    } else {
+                        StepStatus::Skipped
+                    };
+                    let problem = StepProblem {
+                        kind: ProblemKind::Cancelled,
+                        code: None,
+                        message: why.clone(),
+                    };
+                    let skipped = StepEnded {
+                        step: step.id().to_owned(),
+                        status,
+                        output: None,
+                        problem: Some(problem),
+                    };
+                    self.shared
+                        .journal
+                        .append(vec![Draft::step_ended(&skipped)]);
                     self.steps.push(skipped);
                 }
             }
             // Held while steps are handed over, so that a virtual clock does not run on before
             // all that can start now has started.
             let busy = self.shared.busy();
-            let (ready, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|step| step.step.needs.iter().all(|need| ended.contains(need)));
+            let (ready, later): (Vec<_>, Vec<_>) = waiting
+                .into_iter()
+                .partition(|step| step.step.needs.iter().all(|need| ended.contains(need)));
             waiting = later;
             for step in ready {
                 let hold = self.shared.busy();
-                running.spawn(step::run(self.engine.clone(), self.shared.clone(), step, self.scope.clone(), hold));
+                running.spawn(step::run(
+                    self.engine.clone(),
+                    self.shared.clone(),
+                    step,
+                    self.scope.clone(),
+                    hold,
+                ));
             }
             drop(busy);
-            let Some(next) = running.join_next().await else { break };
+            let Some(next) = running.join_next().await else {
+                break;
+            };
             let ran = match next {
                 Ok(ran) => ran?,
                 Err(e) => {

@@ -14,17 +14,29 @@ use crate::clock::{BoxFuture, Busy};
 use crate::engine::Engine;
 use crate::gate::{Gate, RunShared};
 use crate::guest::Guest;
-use crate::journal::{Draft, JournalError, NoteBody, StepBegan, StepEnded, StepProblem, StepStatus};
+use crate::journal::{
+    Draft, JournalError, NoteBody, StepBegan, StepEnded, StepProblem, StepStatus,
+};
 use crate::plugin::{Stopped, problem};
 use crate::run::{Ran, outcome};
 
 /// Runs a step to its end, with its retries and its rescue. The one `busy` that it holds is what
 /// its guest and its sleeps lay down: a second one would hold a virtual clock for ever.
-pub(crate) fn run(engine: Arc<Engine>, shared: Arc<RunShared>, step: Arc<AdmittedStep>, scope: Scope, busy: Option<Busy>) -> BoxFuture<'static, Result<Ran, JournalError>> {
+pub(crate) fn run(
+    engine: Arc<Engine>,
+    shared: Arc<RunShared>,
+    step: Arc<AdmittedStep>,
+    scope: Scope,
+    busy: Option<Busy>,
+) -> BoxFuture<'static, Result<Ran, JournalError>> {
     Box::pin(async move {
         let id = step.id().to_owned();
         let _busy = busy;
-        let mut ran = Ran { id: id.clone(), ended: Vec::new(), in_doubt: Vec::new() };
+        let mut ran = Ran {
+            id: id.clone(),
+            ended: Vec::new(),
+            in_doubt: Vec::new(),
+        };
         if let Some(ended) = skipped(&step, &scope) {
             shared.journal.append(vec![Draft::step_ended(&ended)]);
             ran.ended.push(ended);
@@ -34,9 +46,24 @@ pub(crate) fn run(engine: Arc<Engine>, shared: Arc<RunShared>, step: Arc<Admitte
         let mut delay = retry.backoff;
         let mut attempt = 1;
         let failed = loop {
-            let (ended, in_doubt) = Attempt { engine: &engine, shared: &shared, step: &step, scope: &scope, number: attempt }.run().await?;
-            let transient = ended.problem.as_ref().is_some_and(|p| p.kind == ProblemKind::Transient);
-            let again = ended.status == StepStatus::Failed && transient && in_doubt.is_empty() && attempt < retry.max_attempts && !shared.interrupt.is_cancelled();
+            let (ended, in_doubt) = Attempt {
+                engine: &engine,
+                shared: &shared,
+                step: &step,
+                scope: &scope,
+                number: attempt,
+            }
+            .run()
+            .await?;
+            let transient = ended
+                .problem
+                .as_ref()
+                .is_some_and(|p| p.kind == ProblemKind::Transient);
+            let again = ended.status == StepStatus::Failed
+                && transient
+                && in_doubt.is_empty()
+                && attempt < retry.max_attempts
+                && !shared.interrupt.is_cancelled();
             let failed = ended.status == StepStatus::Failed;
             ran.ended.push(ended);
             ran.in_doubt.extend(in_doubt);
@@ -44,7 +71,13 @@ pub(crate) fn run(engine: Arc<Engine>, shared: Arc<RunShared>, step: Arc<Admitte
                 break failed;
             }
             let message = format!("step `{id}` is tried again in {} s", delay.as_secs_f64());
-            shared.journal.append(vec![Draft::note(None, NoteBody::Text { level: Level::Warning, message })]);
+            shared.journal.append(vec![Draft::note(
+                None,
+                NoteBody::Text {
+                    level: Level::Warning,
+                    message,
+                },
+            )]);
             tokio::select! {
                 () = shared.clock.sleep(delay) => {}
                 () = shared.interrupt.cancelled() => break failed,
@@ -60,8 +93,16 @@ pub(crate) fn run(engine: Arc<Engine>, shared: Arc<RunShared>, step: Arc<Admitte
 }
 
 /// Runs the rescue steps in order. The step stays failed: a rescue cleans up after it.
-async fn rescue(engine: &Arc<Engine>, shared: &Arc<RunShared>, step: &AdmittedStep, mut scope: Scope, ran: &mut Ran) -> Result<(), JournalError> {
-    let Some(failure) = ran.ended.pop() else { return Ok(()) };
+async fn rescue(
+    engine: &Arc<Engine>,
+    shared: &Arc<RunShared>,
+    step: &AdmittedStep,
+    mut scope: Scope,
+    ran: &mut Ran,
+) -> Result<(), JournalError> {
+    let Some(failure) = ran.ended.pop() else {
+        return Ok(());
+    };
     scope.steps.insert(ran.id.clone(), outcome(&failure));
     for one in &step.rescue {
         if let Some(ended) = skipped(one, &scope) {
@@ -69,7 +110,15 @@ async fn rescue(engine: &Arc<Engine>, shared: &Arc<RunShared>, step: &AdmittedSt
             ran.ended.push(ended);
             continue;
         }
-        let (ended, in_doubt) = Attempt { engine, shared, step: one, scope: &scope, number: 1 }.run().await?;
+        let (ended, in_doubt) = Attempt {
+            engine,
+            shared,
+            step: one,
+            scope: &scope,
+            number: 1,
+        }
+        .run()
+        .await?;
         scope.steps.insert(one.id().to_owned(), outcome(&ended));
         let stop = ended.status != StepStatus::Succeeded;
         ran.ended.push(ended);
@@ -87,10 +136,22 @@ fn skipped(step: &AdmittedStep, scope: &Scope) -> Option<StepEnded> {
     let condition = step.step.when.as_ref()?;
     let (status, problem) = match condition.holds(scope) {
         Ok(true) => return None,
-        Ok(false) => (StepStatus::Skipped, StepProblem { kind: ProblemKind::Other, code: None, message: format!("`when` does not hold: {}", condition.source()) }),
+        Ok(false) => (
+            StepStatus::Skipped,
+            StepProblem {
+                kind: ProblemKind::Other,
+                code: None,
+                message: format!("`when` does not hold: {}", condition.source()),
+            },
+        ),
         Err(e) => (StepStatus::Failed, problem("expression", e.to_string())),
     };
-    Some(StepEnded { step: step.id().to_owned(), status, output: None, problem: Some(problem) })
+    Some(StepEnded {
+        step: step.id().to_owned(),
+        status,
+        output: None,
+        problem: Some(problem),
+    })
 }
 
 struct Attempt<'a> {
@@ -104,39 +165,87 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(&self) -> Result<(StepEnded, Vec<String>), JournalError> {
         let id = self.step.id();
-        let key: Arc<str> = if self.number == 1 { id.into() } else { format!("{id}~{}", self.number).into() };
+        let key: Arc<str> = if self.number == 1 {
+            id.into()
+        } else {
+            format!("{id}~{}", self.number).into()
+        };
         let (ended, in_doubt) = match self.input() {
             Ok(input) => self.perform(&key, input).await?,
-            Err(problem) => (ended(&key, StepStatus::Failed, None, Some(problem)), Vec::new()),
+            Err(problem) => (
+                ended(&key, StepStatus::Failed, None, Some(problem)),
+                Vec::new(),
+            ),
         };
-        self.shared.journal.commit(vec![Draft::step_ended(&ended)]).await?;
+        self.shared
+            .journal
+            .commit(vec![Draft::step_ended(&ended)])
+            .await?;
         Ok((ended, in_doubt))
     }
 
     /// The input, validated before the step's first effect.
     fn input(&self) -> Result<Value, StepProblem> {
-        let input = self.step.step.with.evaluate(self.scope).map_err(|e| problem("expression", e.to_string()))?;
+        let input = self
+            .step
+            .step
+            .with
+            .evaluate(self.scope)
+            .map_err(|e| problem("expression", e.to_string()))?;
         let faults = self.step.plugin.input_faults(&input);
         if faults.is_empty() {
             return Ok(input);
         }
-        Err(problem("input", format!("the input does not fit plugin `{}`: {}", self.step.plugin.info.name, faults.join("; "))))
+        Err(problem(
+            "input",
+            format!(
+                "the input does not fit plugin `{}`: {}",
+                self.step.plugin.info.name,
+                faults.join("; ")
+            ),
+        ))
     }
 
-    async fn perform(&self, key: &Arc<str>, input: Value) -> Result<(StepEnded, Vec<String>), JournalError> {
+    async fn perform(
+        &self,
+        key: &Arc<str>,
+        input: Value,
+    ) -> Result<(StepEnded, Vec<String>), JournalError> {
         let plugin = &self.step.plugin;
-        let grant = self.step.grants.iter().map(|(name, grant)| ((*name).to_owned(), grant.to_json())).collect();
-        let began = StepBegan { step: key.to_string(), plugin: plugin.info.name.clone(), attempt: self.number, input: input.clone(), grant: Value::Object(grant) };
+        let grant = self
+            .step
+            .grants
+            .iter()
+            .map(|(name, grant)| ((*name).to_owned(), grant.to_json()))
+            .collect();
+        let began = StepBegan {
+            step: key.to_string(),
+            plugin: plugin.info.name.clone(),
+            attempt: self.number,
+            input: input.clone(),
+            grant: Value::Object(grant),
+        };
         self.shared.journal.append(vec![Draft::step_began(&began)]);
         let gate = Gate::new(self.shared.clone(), key.clone(), self.step.grants.clone());
         let info = RunInfo {
             id: self.shared.id.to_string(),
-            runbook: self.scope.run["runbook"].as_str().unwrap_or_default().to_owned(),
+            runbook: self.scope.run["runbook"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
             step: self.step.id().to_owned(),
             attempt: self.number,
-            target: self.scope.target["name"].as_str().unwrap_or_default().to_owned(),
+            target: self.scope.target["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
         };
-        let guest = Guest::new(Some(gate.clone()), self.engine.limits, info, random(&self.shared.id, key));
+        let guest = Guest::new(
+            Some(gate.clone()),
+            self.engine.limits,
+            info,
+            random(&self.shared.id, key),
+        );
         let result = tokio::select! {
             biased;
             result = self.engine.sandbox.run(plugin, guest, input.to_string()) => Some(result),
@@ -152,17 +261,37 @@ impl Attempt<'_> {
                 Vec::new()
             }
         };
-        let in_doubt = finished.into_iter().map(|number| format!("{key}/{number}")).collect();
+        let in_doubt = finished
+            .into_iter()
+            .map(|number| format!("{key}/{number}"))
+            .collect();
         let ended = match result {
             Some(Ok(Ok(output))) => self.output(key, &output),
             Some(Ok(Err(problem))) => self.problem(key, problem),
-            Some(Err(Stopped::Problem(problem))) => ended(key, StepStatus::Failed, None, Some(problem)),
+            Some(Err(Stopped::Problem(problem))) => {
+                ended(key, StepStatus::Failed, None, Some(problem))
+            }
             Some(Err(Stopped::Journal(failure))) => return Err(failure),
             None if self.shared.interrupt.is_cancelled() => {
-                let problem = StepProblem { kind: ProblemKind::Cancelled, code: Some("wall-clock".to_owned()), message: "the plugin did not end after the interrupt".to_owned() };
+                let problem = StepProblem {
+                    kind: ProblemKind::Cancelled,
+                    code: Some("wall-clock".to_owned()),
+                    message: "the plugin did not end after the interrupt".to_owned(),
+                };
                 ended(key, StepStatus::Cancelled, None, Some(problem))
             }
-            None => ended(key, StepStatus::Failed, None, Some(problem("wall-clock", format!("the step took longer than its timeout of {}", groundcrew_runbook::format_duration(self.step.timeout))))),
+            None => ended(
+                key,
+                StepStatus::Failed,
+                None,
+                Some(problem(
+                    "wall-clock",
+                    format!(
+                        "the step took longer than its timeout of {}",
+                        groundcrew_runbook::format_duration(self.step.timeout)
+                    ),
+                )),
+            ),
         };
         Ok((ended, in_doubt))
     }
@@ -170,27 +299,66 @@ impl Attempt<'_> {
     fn output(&self, key: &str, output: &str) -> StepEnded {
         let value: Value = match serde_json::from_str(output) {
             Ok(value) => value,
-            Err(e) => return ended(key, StepStatus::Failed, None, Some(problem("output", format!("the plugin returned what is not JSON: {e}")))),
+            Err(e) => {
+                return ended(
+                    key,
+                    StepStatus::Failed,
+                    None,
+                    Some(problem(
+                        "output",
+                        format!("the plugin returned what is not JSON: {e}"),
+                    )),
+                );
+            }
         };
         let faults = self.step.plugin.output_faults(&value);
         if faults.is_empty() {
             return ended(key, StepStatus::Succeeded, Some(value), None);
         }
-        let text = format!("the plugin's output does not fit its own schema: {}", faults.join("; "));
-        ended(key, StepStatus::Failed, Some(value), Some(problem("output", text)))
+        let text = format!(
+            "the plugin's output does not fit its own schema: {}",
+            faults.join("; ")
+        );
+        ended(
+            key,
+            StepStatus::Failed,
+            Some(value),
+            Some(problem("output", text)),
+        )
     }
 
     fn problem(&self, key: &str, problem: Problem) -> StepEnded {
-        let output = problem.output.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let output = problem
+            .output
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok());
         let interrupted = self.shared.interrupt.is_cancelled();
-        let status = if interrupted && problem.kind == ProblemKind::Cancelled { StepStatus::Cancelled } else { StepStatus::Failed };
-        let why = StepProblem { kind: problem.kind, code: None, message: problem.message };
+        let status = if interrupted && problem.kind == ProblemKind::Cancelled {
+            StepStatus::Cancelled
+        } else {
+            StepStatus::Failed
+        };
+        let why = StepProblem {
+            kind: problem.kind,
+            code: None,
+            message: problem.message,
+        };
         ended(key, status, output, Some(why))
     }
 }
 
-fn ended(key: &str, status: StepStatus, output: Option<Value>, problem: Option<StepProblem>) -> StepEnded {
-    StepEnded { step: key.to_owned(), status, output, problem }
+fn ended(
+    key: &str,
+    status: StepStatus,
+    output: Option<Value>,
+    problem: Option<StepProblem>,
+) -> StepEnded {
+    StepEnded {
+        step: key.to_owned(),
+        status,
+        output,
+        problem,
+    }
 }
 
 /// Rings after a while of the run's time, which it does not hold up.

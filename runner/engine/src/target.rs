@@ -61,7 +61,9 @@ pub enum TargetError {
         why: String,
     },
     /// The credential may not go there.
-    #[error("target `{target}` points the credential `{credential}` at `{origin}`, to which it is not bound")]
+    #[error(
+        "target `{target}` points the credential `{credential}` at `{origin}`, to which it is not bound"
+    )]
     Origin {
         /// The target.
         target: String,
@@ -112,10 +114,16 @@ impl Target {
         credential: Option<&dyn CredentialSource>,
         trusted_origins: &[String],
     ) -> Result<Self, TargetError> {
-        let wrong = |why: String| TargetError::Address { target: name.to_owned(), address: machines_api.to_owned(), why };
+        let wrong = |why: String| TargetError::Address {
+            target: name.to_owned(),
+            address: machines_api.to_owned(),
+            why,
+        };
         let mut url = Url::parse(machines_api).map_err(|e| wrong(e.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("it has to start with `https://` or `http://`".to_owned()));
+            return Err(wrong(
+                "it has to start with `https://` or `http://`".to_owned(),
+            ));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(wrong("it must not hold a user or password".to_owned()));
@@ -127,11 +135,18 @@ impl Target {
         if let Some(source) = credential {
             let origin = url.origin().ascii_serialization();
             if !bound(&url, &origin, trusted_origins) {
-                return Err(TargetError::Origin { target: name.to_owned(), credential: source.reference(), origin });
+                return Err(TargetError::Origin {
+                    target: name.to_owned(),
+                    credential: source.reference(),
+                    origin,
+                });
             }
         }
         let secret = credential.map(CredentialSource::resolve).transpose();
-        let secret = secret.map_err(|why| TargetError::Credential { target: name.to_owned(), why })?;
+        let secret = secret.map_err(|why| TargetError::Credential {
+            target: name.to_owned(),
+            why,
+        })?;
         Ok(Self {
             name: name.to_owned(),
             organisation: organisation.map(str::to_owned),
@@ -156,15 +171,29 @@ impl Target {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("name", &self.name).field("machines_api", &self.machines_api.as_str()).finish_non_exhaustive()
+        f.debug_struct("Target")
+            .field("name", &self.name)
+            .field("machines_api", &self.machines_api.as_str())
+            .finish_non_exhaustive()
     }
 }
 
 fn bound(url: &Url, origin: &str, trusted: &[String]) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let host = url
+        .host_str()
+        .unwrap_or_default()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let loopback = host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback());
     let fly = FLY_HOSTS.contains(&host) && (url.scheme() == "https" || host == "_api.internal");
-    loopback || fly || trusted.iter().any(|t| Url::parse(t).is_ok_and(|t| t.origin().ascii_serialization() == origin))
+    loopback
+        || fly
+        || trusted
+            .iter()
+            .any(|t| Url::parse(t).is_ok_and(|t| t.origin().ascii_serialization() == origin))
 }
 
 #[cfg(test)]
@@ -189,19 +218,41 @@ mod tests {
 
     #[test]
     fn a_credential_goes_to_fly_and_loopback_only() {
-        for good in ["https://api.machines.dev", "http://_api.internal:4280", "http://127.0.0.1:4280", "http://[::1]:1", "http://localhost:9"] {
+        for good in [
+            "https://api.machines.dev",
+            "http://_api.internal:4280",
+            "http://127.0.0.1:4280",
+            "http://[::1]:1",
+            "http://localhost:9",
+        ] {
             assert!(target(good, &[]).is_ok(), "{good}");
         }
-        for bad in ["http://api.machines.dev", "https://api.machines.dev.evil.example", "https://evil.example", "http://10.0.0.1:4280"] {
-            assert!(matches!(target(bad, &[]), Err(TargetError::Origin { .. })), "{bad}");
+        for bad in [
+            "http://api.machines.dev",
+            "https://api.machines.dev.evil.example",
+            "https://evil.example",
+            "http://10.0.0.1:4280",
+        ] {
+            assert!(
+                matches!(target(bad, &[]), Err(TargetError::Origin { .. })),
+                "{bad}"
+            );
         }
-        assert!(target("https://proxy.example:8443/x", &["https://proxy.example:8443"]).is_ok());
+        assert!(
+            target(
+                "https://proxy.example:8443/x",
+                &["https://proxy.example:8443"]
+            )
+            .is_ok()
+        );
         assert!(target("https://user:pw@api.machines.dev", &[]).is_err());
     }
 
     #[test]
     fn nothing_prints_the_secret() {
         let target = target("http://127.0.0.1:1", &[]).unwrap();
-        assert!(!format!("{target:?} {} {:?}", target.to_json(), target.credential).contains("canary"));
+        assert!(
+            !format!("{target:?} {} {:?}", target.to_json(), target.credential).contains("canary")
+        );
     }
 }

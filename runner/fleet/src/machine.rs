@@ -157,7 +157,7 @@ impl Machine {
     /// Failures within the grace period do not count, so a failing check shows its first result
     /// after it.
     fn first_result(&self, check: &Check) -> Option<Time> {
-        let grace = if self.fate == Fate::ChecksFail {
+        let grace = if self.checks_fail() {
             check.configured.grace_ms
         } else {
             0
@@ -165,11 +165,16 @@ impl Machine {
         Some(self.running_since?.after(self.first_check_ms.max(grace)))
     }
 
+    /// One that exits soon after each start never gets as far as answering a check.
+    fn checks_fail(&self) -> bool {
+        matches!(self.fate, Fate::ChecksFail | Fate::NeverStarts)
+    }
+
     fn check_view(&self, check: &Check, now: Time) -> api::CheckStatus {
         let Some(at) = self.newest_result(check, now) else {
             return check.last.clone();
         };
-        let failing = self.fate == Fate::ChecksFail;
+        let failing = self.checks_fail();
         let http = check.configured.kind == "http";
         let (result, output) = match (failing, http) {
             (false, true) => (CheckResult::Passing, "200 OK"),

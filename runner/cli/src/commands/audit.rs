@@ -56,7 +56,9 @@ pub(crate) fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
                     println!("{}", entry_line(record));
                 }
             }
-            RunState::fold(&records).map(drop).map_err(|e| Exit::journal(format!("the journal of run `{run}` is damaged: {e}")))
+            RunState::fold(&records)
+                .map(drop)
+                .map_err(|e| Exit::journal(format!("the journal of run `{run}` is damaged: {e}")))
         }
     }
 }

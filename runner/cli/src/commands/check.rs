@@ -25,11 +25,19 @@ pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
                 Ok(runbook) => &runbook.warnings,
                 Err(diagnostics) => diagnostics,
             };
-            println!("{}", json!({ "runbook": found.shown, "ok": result.is_ok(), "diagnostics": diagnostics }));
+            println!(
+                "{}",
+                json!({ "runbook": found.shown, "ok": result.is_ok(), "diagnostics": diagnostics })
+            );
             wrong |= result.is_err();
         } else {
             match checked(shared, &found) {
-                Ok(runbook) => eprintln!("ok: `{}` ({} steps, {} inputs)", found.shown, runbook.steps.len(), runbook.inputs.len()),
+                Ok(runbook) => eprintln!(
+                    "ok: `{}` ({} steps, {} inputs)",
+                    found.shown,
+                    runbook.steps.len(),
+                    runbook.inputs.len()
+                ),
                 Err(_) => wrong = true,
             }
         }

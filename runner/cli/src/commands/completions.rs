@@ -13,6 +13,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Exit> {
-    clap_complete::generate(args.shell, &mut crate::command(), "groundcrew", &mut std::io::stdout());
+    clap_complete::generate(
+        args.shell,
+        &mut crate::command(),
+        "groundcrew",
+        &mut std::io::stdout(),
+    );
     Ok(())
 }

@@ -36,13 +36,24 @@ impl Findings {
 }
 
 pub(crate) async fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
-    let mut findings = Findings { json: shared.json, wrong: 0 };
+    let mut findings = Findings {
+        json: shared.json,
+        wrong: 0,
+    };
     let text = |exit: Exit| exit.message();
     findings.say(
         "state directory",
-        shared.state_dir().and_then(|dir| shared.store().map(|_| dir.display().to_string())).map_err(text),
+        shared
+            .state_dir()
+            .and_then(|dir| shared.store().map(|_| dir.display().to_string()))
+            .map_err(text),
     );
-    findings.say("compiled plugins", Shared::cache_dir().map(|d| d.display().to_string()).ok_or_else(|| "there is no home directory; plugins are compiled each time".to_owned()));
+    findings.say(
+        "compiled plugins",
+        Shared::cache_dir()
+            .map(|d| d.display().to_string())
+            .ok_or_else(|| "there is no home directory; plugins are compiled each time".to_owned()),
+    );
     let user = Shared::user_dir().map_or_else(|| "nowhere".to_owned(), |d| d.display().to_string());
     let config = match shared.config() {
         Ok(config) => {
@@ -54,29 +65,53 @@ pub(crate) async fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
             return Err(Exit::silent(1));
         }
     };
-    match shared.engine_on(&config, std::sync::Arc::new(groundcrew::store::MemoryStore::default())) {
+    match shared.engine_on(
+        &config,
+        std::sync::Arc::new(groundcrew::store::MemoryStore::default()),
+    ) {
         Err(e) => findings.say("engine", Err(text(e))),
         Ok(engine) => {
             let names = engine.plugin_names();
             if names.is_empty() {
-                findings.say("plugins", Err("there are none; `cargo xtask plugins` builds the bundled ones".to_owned()));
+                findings.say(
+                    "plugins",
+                    Err("there are none; `cargo xtask plugins` builds the bundled ones".to_owned()),
+                );
             }
             for name in names {
                 let result = engine.plugin(&name).await;
-                findings.say("plugin", result.map(|p| format!("{name} {}", p.info.version)).map_err(|e| e.to_string()));
+                findings.say(
+                    "plugin",
+                    result
+                        .map(|p| format!("{name} {}", p.info.version))
+                        .map_err(|e| e.to_string()),
+                );
             }
         }
     }
     match shared.target(&config, args.target.as_deref()) {
         Err(e) => findings.say("target", Err(text(e))),
         Ok(target) => {
-            findings.say("target", Ok(format!("{} at {}", target.name, target.machines_api)));
+            findings.say(
+                "target",
+                Ok(format!("{} at {}", target.name, target.machines_api)),
+            );
             match groundcrew::reachable(&target).await {
-                Ok(Some(number)) => findings.say("Machines API", Ok(format!("answers; the organisation has {number} Machines"))),
-                Ok(None) => findings.say("Machines API", Ok("not asked: the target names no organisation".to_owned())),
+                Ok(Some(number)) => findings.say(
+                    "Machines API",
+                    Ok(format!("answers; the organisation has {number} Machines")),
+                ),
+                Ok(None) => findings.say(
+                    "Machines API",
+                    Ok("not asked: the target names no organisation".to_owned()),
+                ),
                 Err(e) => findings.say("Machines API", Err(e.to_string())),
             }
         }
     }
-    if findings.wrong == 0 { Ok(()) } else { Err(Exit::silent(1)) }
+    if findings.wrong == 0 {
+        Ok(())
+    } else {
+        Err(Exit::silent(1))
+    }
 }

@@ -32,21 +32,39 @@ pub(crate) struct Args {
 pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let config = shared.config()?;
     let target = shared.target(&config, args.target.as_deref())?;
-    let all = groundcrew::list_machines(&target, &args.app).await.map_err(|e| Exit::failed(format!("the Machines of `{}` cannot be listed: {e}", args.app)))?;
+    let all = groundcrew::list_machines(&target, &args.app)
+        .await
+        .map_err(|e| {
+            Exit::failed(format!(
+                "the Machines of `{}` cannot be listed: {e}",
+                args.app
+            ))
+        })?;
     let keep = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|w| w == value);
     let machines: Vec<&Machine> = all
         .iter()
-        .filter(|m| keep(&args.id, &m.id) && keep(&args.group, &m.group) && keep(&args.state, &m.state) && keep(&args.region, &m.region))
+        .filter(|m| {
+            keep(&args.id, &m.id)
+                && keep(&args.group, &m.group)
+                && keep(&args.state, &m.state)
+                && keep(&args.region, &m.region)
+        })
         .collect();
     if shared.json {
         for machine in &machines {
-            println!("{}", serde_json::to_string(machine).map_err(|e| Exit::bug(e.to_string()))?);
+            println!(
+                "{}",
+                serde_json::to_string(machine).map_err(|e| Exit::bug(e.to_string()))?
+            );
         }
         return Ok(());
     }
     if let Some(id) = &args.id {
         let Some(machine) = machines.first() else {
-            return Err(Exit::failed(format!("app `{}` has no Machine `{id}`", args.app)));
+            return Err(Exit::failed(format!(
+                "app `{}` has no Machine `{id}`",
+                args.app
+            )));
         };
         one(machine);
         return Ok(());
@@ -63,8 +81,16 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
 }
 
 fn checks(machine: &Machine) -> String {
-    let passing = machine.checks.iter().filter(|c| c.status == CheckStatus::Passing).count();
-    if machine.checks.is_empty() { "-".to_owned() } else { format!("{passing}/{} passing", machine.checks.len()) }
+    let passing = machine
+        .checks
+        .iter()
+        .filter(|c| c.status == CheckStatus::Passing)
+        .count();
+    if machine.checks.is_empty() {
+        "-".to_owned()
+    } else {
+        format!("{passing}/{} passing", machine.checks.len())
+    }
 }
 
 fn host(machine: &Machine) -> &'static str {
@@ -94,17 +120,38 @@ fn notes(machine: &Machine) -> String {
 
 fn one(machine: &Machine) {
     println!("{} ({}) of app {}", machine.id, machine.name, machine.app);
-    println!("  {} in {}, group {}, host {}", machine.state, machine.region, machine.group, host(machine));
-    println!("  image {}{}", machine.image, machine.image_digest.as_ref().map_or_else(String::new, |d| format!("@{d}")));
+    println!(
+        "  {} in {}, group {}, host {}",
+        machine.state,
+        machine.region,
+        machine.group,
+        host(machine)
+    );
+    println!(
+        "  image {}{}",
+        machine.image,
+        machine
+            .image_digest
+            .as_ref()
+            .map_or_else(String::new, |d| format!("@{d}"))
+    );
     println!("  version {}", machine.instance_id);
     for check in &machine.checks {
-        println!("  check {}: {:?} {}", check.name, check.status, check.output.lines().next().unwrap_or_default());
+        println!(
+            "  check {}: {:?} {}",
+            check.name,
+            check.status,
+            check.output.lines().next().unwrap_or_default()
+        );
     }
     let notes = notes(machine);
     if !notes.is_empty() {
         println!("  {notes}");
     }
     if let Some(address) = &machine.private_address {
-        println!("\nA console on it:\n  fly ssh console -a {} -A {address}", machine.app);
+        println!(
+            "\nA console on it:\n  fly ssh console -a {} -A {address}",
+            machine.app
+        );
     }
 }

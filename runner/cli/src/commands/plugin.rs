@@ -23,7 +23,10 @@ pub(crate) enum Command {
 pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
     let config = shared.config()?;
     // Nothing of a run is needed, so no state directory either.
-    let engine = shared.engine_on(&config, std::sync::Arc::new(groundcrew::store::MemoryStore::default()))?;
+    let engine = shared.engine_on(
+        &config,
+        std::sync::Arc::new(groundcrew::store::MemoryStore::default()),
+    )?;
     match command {
         Command::List => {
             let mut rows = Vec::new();
@@ -51,17 +54,31 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
             if shared.json {
                 println!("{whole}");
             } else {
-                println!("{} {}\n{}\n\nsha256 {}\n\nAsks for:", plugin.info.name, plugin.info.version, plugin.info.summary, plugin.digest);
+                println!(
+                    "{} {}\n{}\n\nsha256 {}\n\nAsks for:",
+                    plugin.info.name, plugin.info.version, plugin.info.summary, plugin.digest
+                );
                 for request in &plugin.info.capabilities {
-                    println!("  {} {}: {}", request.name, request.verbs.join(", "), request.reason);
+                    println!(
+                        "  {} {}: {}",
+                        request.name,
+                        request.verbs.join(", "),
+                        request.reason
+                    );
                 }
                 println!("\nTakes:\n{}", properties(&whole["input"]));
                 println!("\nImports (it can do nothing else):");
-                plugin.imports.iter().for_each(|import| println!("  {import}"));
+                plugin
+                    .imports
+                    .iter()
+                    .for_each(|import| println!("  {import}"));
             }
         }
         Command::Capabilities => {
-            let rows: Vec<Value> = engine.operations().map(|row| serde_json::to_value(row).unwrap_or(Value::Null)).collect();
+            let rows: Vec<Value> = engine
+                .operations()
+                .map(|row| serde_json::to_value(row).unwrap_or(Value::Null))
+                .collect();
             if shared.json {
                 rows.iter().for_each(|row| println!("{row}"));
             } else {
@@ -86,16 +103,44 @@ pub(crate) fn print(shared: &Shared, rows: &[Value]) {
 }
 
 fn properties(schema: &Value) -> String {
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let fields = schema["properties"].as_object().into_iter().flatten().map(|(name, about)| {
-        let kind = match &about["type"] {
-            Value::String(kind) => kind.clone(),
-            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).filter(|k| *k != "null").collect::<Vec<_>>().join("|"),
-            _ => "value".to_owned(),
-        };
-        let must = if required.contains(&name.as_str()) { " (required)" } else { "" };
-        let default = if about["default"].is_null() { String::new() } else { format!(" [default: {}]", about["default"]) };
-        format!("  {name}: {kind}{must}{default}\n      {}", about["description"].as_str().unwrap_or_default().replace('\n', " "))
-    });
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let fields = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, about)| {
+            let kind = match &about["type"] {
+                Value::String(kind) => kind.clone(),
+                Value::Array(kinds) => kinds
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .filter(|k| *k != "null")
+                    .collect::<Vec<_>>()
+                    .join("|"),
+                _ => "value".to_owned(),
+            };
+            let must = if required.contains(&name.as_str()) {
+                " (required)"
+            } else {
+                ""
+            };
+            let default = if about["default"].is_null() {
+                String::new()
+            } else {
+                format!(" [default: {}]", about["default"])
+            };
+            format!(
+                "  {name}: {kind}{must}{default}\n      {}",
+                about["description"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .replace('\n', " ")
+            )
+        });
     fields.collect::<Vec<_>>().join("\n")
 }

@@ -45,44 +45,80 @@ pub(crate) struct Found {
 pub(crate) fn find(shared: &Shared, name: &str) -> Result<Found, Exit> {
     let path = Path::new(name);
     if name.ends_with(".toml") || name.contains('/') {
-        let (parent, file) = (path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")), path.file_name());
+        let (parent, file) = (
+            path.parent()
+                .filter(|p| !p.as_os_str().is_empty())
+                .unwrap_or(Path::new(".")),
+            path.file_name(),
+        );
         let text = match (Directory::open(parent), file.and_then(|f| f.to_str())) {
             (Some(directory), Some(file)) => directory.read(file)?,
             _ => None,
         };
-        return text.map(|text| Found { text, shown: name.to_owned() }).ok_or_else(|| Exit::usage(format!("there is no runbook `{name}`"), None));
+        return text
+            .map(|text| Found {
+                text,
+                shown: name.to_owned(),
+            })
+            .ok_or_else(|| Exit::usage(format!("there is no runbook `{name}`"), None));
     }
-    let places: Vec<_> = std::iter::once(shared.project.join("runbooks")).chain(bundled_dirs("runbooks")).collect();
-    let mut names = BUNDLED.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
+    let places: Vec<_> = std::iter::once(shared.project.join("runbooks"))
+        .chain(bundled_dirs("runbooks"))
+        .collect();
+    let mut names = BUNDLED
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect::<Vec<_>>();
     for place in places {
-        let Some(directory) = Directory::open(&place) else { continue };
+        let Some(directory) = Directory::open(&place) else {
+            continue;
+        };
         let file = format!("{name}.toml");
         if let Some(text) = directory.read(&file)? {
-            return Ok(Found { text, shown: directory.shown(&file) });
+            return Ok(Found {
+                text,
+                shown: directory.shown(&file),
+            });
         }
         names.extend(directory.names(".toml"));
     }
     if let Some((_, text)) = BUNDLED.iter().find(|(bundled, _)| *bundled == name) {
-        return Ok(Found { text: (*text).to_owned(), shown: format!("{name}.toml (bundled)") });
+        return Ok(Found {
+            text: (*text).to_owned(),
+            shown: format!("{name}.toml (bundled)"),
+        });
     }
     names.sort();
     names.dedup();
-    let near = runbook::nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+    let near = runbook::nearest(name, names.iter().map(String::as_str))
+        .map(|near| format!("did you mean `{near}`?"));
     let hint = near.unwrap_or_else(|| format!("there are `{}`", names.join("`, `")));
-    Err(Exit::usage(format!("there is no runbook `{name}`"), Some(&hint)))
+    Err(Exit::usage(
+        format!("there is no runbook `{name}`"),
+        Some(&hint),
+    ))
 }
 
 /// The runbooks that the binary carries.
 const BUNDLED: [(&str, &str); 2] = [
-    ("restart-by-group", include_str!("../../../../runbooks/restart-by-group.toml")),
-    ("count-machines", include_str!("../../../../runbooks/count-machines.toml")),
+    (
+        "restart-by-group",
+        include_str!("../../../../runbooks/restart-by-group.toml"),
+    ),
+    (
+        "count-machines",
+        include_str!("../../../../runbooks/count-machines.toml"),
+    ),
 ];
 
 /// Checks a text; what is wrong is shown.
 pub(crate) fn checked(shared: &Shared, found: &Found) -> Result<Runbook, Exit> {
     let show = |diagnostics: &[runbook::Diagnostic]| {
         for diagnostic in diagnostics {
-            eprintln!("{}", runbook::render(diagnostic, &found.text, &found.shown, shared.colour()));
+            eprintln!(
+                "{}",
+                runbook::render(diagnostic, &found.text, &found.shown, shared.colour())
+            );
         }
     };
     match runbook::check(&found.text) {
@@ -93,7 +129,11 @@ pub(crate) fn checked(shared: &Shared, found: &Found) -> Result<Runbook, Exit> {
         Err(diagnostics) => {
             show(&diagnostics);
             let errors = diagnostics.len();
-            eprintln!("error: `{}` has {errors} error{}; nothing has happened", found.shown, if errors == 1 { "" } else { "s" });
+            eprintln!(
+                "error: `{}` has {errors} error{}; nothing has happened",
+                found.shown,
+                if errors == 1 { "" } else { "s" }
+            );
             Err(Exit::silent(3))
         }
     }
@@ -106,9 +146,25 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let config = shared.config()?;
     let target = shared.target(&config, args.target.as_deref())?;
     let engine = shared.engine(&config)?;
-    let mode = if args.dry_run { Mode::Rehearsal } else { Mode::Perform };
-    let request = RunRequest { runbook, text: found.text, inputs, target, mode, actor: actor(), policy: config.policy.clone(), seed: random_seed() };
-    let admitted = engine.admit(request).await.map_err(|refusals| Exit::refusals(&refusals))?;
+    let mode = if args.dry_run {
+        Mode::Rehearsal
+    } else {
+        Mode::Perform
+    };
+    let request = RunRequest {
+        runbook,
+        text: found.text,
+        inputs,
+        target,
+        mode,
+        actor: actor(),
+        policy: config.policy.clone(),
+        seed: random_seed(),
+    };
+    let admitted = engine
+        .admit(request)
+        .await
+        .map_err(|refusals| Exit::refusals(&refusals))?;
     for warning in &admitted.warnings {
         eprintln!("warning: {warning}");
     }
@@ -116,7 +172,9 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         confirm(&admitted, shared)?;
     }
     let progress = Arc::new(Progress::new(shared.json, shared.colour(), mode));
-    let handle = engine.start(admitted, progress.clone() as Arc<dyn Observer>).await?;
+    let handle = engine
+        .start(admitted, progress.clone() as Arc<dyn Observer>)
+        .await?;
     let signals = listen(&handle)?;
     let report = handle.finished().await;
     progress.finish();
@@ -129,7 +187,10 @@ fn inputs(runbook: &Runbook, given: &[String]) -> Result<serde_json::Value, Exit
     let mut pairs = Vec::new();
     for input in given {
         let Some((name, value)) = input.split_once('=') else {
-            return Err(Exit::usage(format!("`{input}` is no input"), Some("write `-i NAME=VALUE`")));
+            return Err(Exit::usage(
+                format!("`{input}` is no input"),
+                Some("write `-i NAME=VALUE`"),
+            ));
         };
         pairs.push((name.to_owned(), value.to_owned()));
     }
@@ -140,28 +201,49 @@ fn inputs(runbook: &Runbook, given: &[String]) -> Result<serde_json::Value, Exit
                 eprintln!("  hint: {hint}");
             }
         }
-        eprintln!("error: the inputs of `{}` are not right; nothing has happened", runbook.name);
+        eprintln!(
+            "error: the inputs of `{}` are not right; nothing has happened",
+            runbook.name
+        );
         Exit::silent(2)
     })
 }
 
 /// Asks a person at a terminal; anyone else has to have said `--yes`.
 fn confirm(admitted: &Admitted, shared: &Shared) -> Result<(), Exit> {
-    let writes: Vec<_> = admitted.grants().filter(|(_, _, grant)| grant.verbs().iter().any(|v| !matches!(v.as_str(), "list" | "wait" | "lease"))).collect();
+    let writes: Vec<_> = admitted
+        .grants()
+        .filter(|(_, _, grant)| {
+            grant
+                .verbs()
+                .iter()
+                .any(|v| !matches!(v.as_str(), "list" | "wait" | "lease"))
+        })
+        .collect();
     if writes.is_empty() {
         return Ok(());
     }
     eprintln!("This run may write:");
     for (step, capability, grant) in writes {
-        eprintln!("  step `{step}`: {}", render::grant(capability, &grant.to_json()));
+        eprintln!(
+            "  step `{step}`: {}",
+            render::grant(capability, &grant.to_json())
+        );
     }
     if !std::io::stdin().is_terminal() || shared.json {
-        return Err(Exit::refused("a run that writes has to be confirmed", Some("pass `--yes`, or rehearse it with `--dry-run` first")));
+        return Err(Exit::refused(
+            "a run that writes has to be confirmed",
+            Some("pass `--yes`, or rehearse it with `--dry-run` first"),
+        ));
     }
     eprint!("Go on? [y/N] ");
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Exit::refused("not confirmed; nothing has happened", None)) }
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Exit::refused("not confirmed; nothing has happened", None))
+    }
 }
 
 /// Which signal came first.
@@ -193,10 +275,14 @@ fn listen(handle: &groundcrew::RunHandle) -> Result<Signals, Exit> {
                 _ = terminate.recv() => 143,
             };
             if noted.set(code).is_ok() {
-                eprintln!("interrupted: nothing more is sent; what is under way is seen to its end (again to stop at once)");
+                eprintln!(
+                    "interrupted: nothing more is sent; what is under way is seen to its end (again to stop at once)"
+                );
                 soft.cancel();
             } else {
-                eprintln!("stopped at once: run {run} is left as it is; `groundcrew runs cancel {run}` closes it");
+                eprintln!(
+                    "stopped at once: run {run} is left as it is; `groundcrew runs cancel {run}` closes it"
+                );
                 hard.cancel();
             }
         }
@@ -209,11 +295,15 @@ fn conclude(report: &RunReport, signalled: Option<u8>) -> Result<(), Exit> {
         eprintln!("  what the journal holds is intact; leases that are left expire by themselves");
         return Err(Exit::journal(format!("{failure}; the run was stopped")));
     }
-    let Some(status) = report.status else { return Err(Exit::silent(signalled.unwrap_or(5))) };
+    let Some(status) = report.status else {
+        return Err(Exit::silent(signalled.unwrap_or(5)));
+    };
     match status {
         RunStatus::Succeeded => Ok(()),
         RunStatus::InDoubt => Err(Exit::silent(6)),
-        RunStatus::Interrupted | RunStatus::Cancelled => Err(Exit::silent(signalled.unwrap_or(130))),
+        RunStatus::Interrupted | RunStatus::Cancelled => {
+            Err(Exit::silent(signalled.unwrap_or(130)))
+        }
         RunStatus::Failed => {
             let failed = report.steps.iter().any(|s| s.status == StepStatus::Failed);
             debug_assert!(failed);

@@ -46,7 +46,9 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
 
 /// The word for people: a run whose process is gone is *interrupted*.
 fn word(standing: Standing, state: Option<&RunState>) -> &'static str {
-    let gone = state.and_then(|s| s.header.as_ref()).is_some_and(|h| surely_gone(&h.actor));
+    let gone = state
+        .and_then(|s| s.header.as_ref())
+        .is_some_and(|h| surely_gone(&h.actor));
     match standing {
         Standing::Running if gone => "interrupted",
         Standing::Abandoned => "interrupted",
@@ -59,7 +61,14 @@ fn list(shared: &Shared, max: usize) -> Result<(), Exit> {
     let mut rows: Vec<Value> = Vec::new();
     for run in store.runs(Timestamp::now(), max)? {
         // Only a run that claims to be alive is worth a look at its header.
-        let state = (run.standing == Standing::Running).then(|| store.read(&run.run, 0, 1).ok().and_then(|r| RunState::fold(&r).ok())).flatten();
+        let state = (run.standing == Standing::Running)
+            .then(|| {
+                store
+                    .read(&run.run, 0, 1)
+                    .ok()
+                    .and_then(|r| RunState::fold(&r).ok())
+            })
+            .flatten();
         rows.push(json!({
             "run": run.run,
             "status": word(run.standing, state.as_ref()),
@@ -78,32 +87,63 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
     let store = shared.store()?;
     let summary = store.run(run, Timestamp::now())?;
     let records = store.read(run, 0, usize::MAX)?;
-    let state = RunState::fold(&records).map_err(|e| Exit::journal(format!("the journal of run `{run}` is damaged: {e}")))?;
+    let state = RunState::fold(&records)
+        .map_err(|e| Exit::journal(format!("the journal of run `{run}` is damaged: {e}")))?;
     let status = word(summary.standing, Some(&state));
     if shared.json {
         let effects: Vec<Value> = state
             .effects()
             .map(|(step, e)| json!({ "step": step, "effect": e.intended.effect, "request": e.intended.request, "decision": e.intended.decision, "settled": e.settled, "delivered": e.delivered }))
             .collect();
-        let steps: Vec<Value> = state.steps.values().filter_map(|s| s.ended.as_ref()).map(|e| json!(e)).collect();
-        println!("{}", json!({ "run": run, "status": status, "header": state.header, "steps": steps, "effects": effects, "closed": state.closed }));
+        let steps: Vec<Value> = state
+            .steps
+            .values()
+            .filter_map(|s| s.ended.as_ref())
+            .map(|e| json!(e))
+            .collect();
+        println!(
+            "{}",
+            json!({ "run": run, "status": status, "header": state.header, "steps": steps, "effects": effects, "closed": state.closed })
+        );
         return Ok(());
     }
     println!("run {run}: {status}");
     if let Some(header) = &state.header {
-        println!("  runbook {} ({}…) on target {}, {:?}", header.runbook, &header.runbook_digest[..12.min(header.runbook_digest.len())], summary.target, header.mode);
-        println!("  by {} on {}, process {}", header.actor.user, header.actor.host, header.actor.process);
+        println!(
+            "  runbook {} ({}…) on target {}, {:?}",
+            header.runbook,
+            &header.runbook_digest[..12.min(header.runbook_digest.len())],
+            summary.target,
+            header.mode
+        );
+        println!(
+            "  by {} on {}, process {}",
+            header.actor.user, header.actor.host, header.actor.process
+        );
         println!("  inputs {}", header.inputs);
         if !header.locks.is_empty() {
             println!("  locks {}", header.locks.join(", "));
         }
     }
-    println!("  opened {}{}", summary.opened_at, summary.closed_at.map_or_else(String::new, |at| format!(", closed {at}")));
+    println!(
+        "  opened {}{}",
+        summary.opened_at,
+        summary
+            .closed_at
+            .map_or_else(String::new, |at| format!(", closed {at}"))
+    );
     for (key, step) in &state.steps {
         let (denied, unsettled) = step.effects.values().fold((0, 0), |(d, u), e| {
-            (d + usize::from(e.intended.decision == Decision::Denied), u + usize::from(e.settled.is_none()))
+            (
+                d + usize::from(e.intended.decision == Decision::Denied),
+                u + usize::from(e.settled.is_none()),
+            )
         });
-        println!("\nstep {key} ({}): {} effects, {denied} denied, {unsettled} not settled", step.plugin, step.effects.len());
+        println!(
+            "\nstep {key} ({}): {} effects, {denied} denied, {unsettled} not settled",
+            step.plugin,
+            step.effects.len()
+        );
         match &step.ended {
             Some(ended) => {
                 println!("  {} {}", mark(ended.status), outcome_line(ended));
@@ -113,12 +153,22 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
             }
             None => println!("  has not ended"),
         }
-        for effect in step.effects.values().filter(|e| e.settled.as_ref().is_some_and(|s| s.in_doubt)) {
-            println!("  in doubt: effect {} {:?}", effect.intended.effect, effect.settled.as_ref().and_then(|s| s.failure.as_ref()));
+        for effect in step
+            .effects
+            .values()
+            .filter(|e| e.settled.as_ref().is_some_and(|s| s.in_doubt))
+        {
+            println!(
+                "  in doubt: effect {} {:?}",
+                effect.intended.effect,
+                effect.settled.as_ref().and_then(|s| s.failure.as_ref())
+            );
         }
     }
     if status == "interrupted" && state.closed.is_none() {
-        println!("\nIts process is gone. `groundcrew runs cancel {run}` releases its leases and closes it.");
+        println!(
+            "\nIts process is gone. `groundcrew runs cancel {run}` releases its leases and closes it."
+        );
     }
     Ok(())
 }
@@ -128,20 +178,31 @@ async fn cancel(shared: &Shared, run: &str, target: Option<&str>) -> Result<(), 
     let engine = shared.engine(&config)?;
     let (_, state) = engine.journal(run)?;
     let header = state.header.as_ref();
-    let named = header.and_then(|h| h.target["name"].as_str()).map(str::to_owned);
+    let named = header
+        .and_then(|h| h.target["name"].as_str())
+        .map(str::to_owned);
     let target = shared.target(&config, target.or(named.as_deref()))?;
     let sure = header.is_some_and(|h| surely_gone(&h.actor));
-    let closed = engine.cancel_run(run, &target, sure, Arc::new(Unobserved)).await?;
+    let closed = engine
+        .cancel_run(run, &target, sure, Arc::new(Unobserved))
+        .await?;
     for lease in &closed.leases {
         match &lease.outcome {
             Ok(true) => eprintln!("released the lease of {}/{}", lease.app, lease.machine),
             Ok(false) => {}
-            Err(e) => eprintln!("warning: the lease of {}/{} is not released ({e}); it ends by itself within a minute", lease.app, lease.machine),
+            Err(e) => eprintln!(
+                "warning: the lease of {}/{} is not released ({e}); it ends by itself within a minute",
+                lease.app, lease.machine
+            ),
         }
     }
     for effect in &closed.in_doubt {
         eprintln!("in doubt: {effect} may have happened");
     }
     eprintln!("run {run}: cancelled");
-    if closed.in_doubt.is_empty() { Ok(()) } else { Err(Exit::silent(6)) }
+    if closed.in_doubt.is_empty() {
+        Ok(())
+    } else {
+        Err(Exit::silent(6))
+    }
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as Arguments;
-use groundcrew_fleet::{Behaviour, Fate, FaultRule, Fleet, Generated, Settings, Time, api, generate};
+use groundcrew_fleet::{
+    Behaviour, Fate, FaultRule, Fleet, Generated, Settings, Time, api, generate,
+};
 use groundcrew_simulator::{DEFAULT_READ_TOKEN, DEFAULT_TOKEN, Pace, SimulatorConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -52,18 +54,47 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<(), Exit> {
     if !args.time_scale.is_finite() || args.time_scale <= 0.0 {
-        return Err(Exit::usage("the time scale has to be a positive number", None));
+        return Err(Exit::usage(
+            "the time scale has to be a positive number",
+            None,
+        ));
     }
     let mut fleet = fleet(&args)?;
     for fate in &args.fates {
         set_fate(&mut fleet, fate)?;
     }
-    let count: usize = fleet.apps().apps.iter().map(|app| fleet.machine_ids(&app.name).len()).sum();
-    let apps: Vec<String> = fleet.apps().apps.iter().map(|app| app.name.clone()).collect();
+    let count: usize = fleet
+        .apps()
+        .apps
+        .iter()
+        .map(|app| fleet.machine_ids(&app.name).len())
+        .sum();
+    let apps: Vec<String> = fleet
+        .apps()
+        .apps
+        .iter()
+        .map(|app| app.name.clone())
+        .collect();
     let organisation = fleet.settings().organisation.clone();
-    let config = SimulatorConfig { bind: args.listen, pace: Pace::Scaled(args.time_scale), rate_limits: !args.no_rate_limits, faults: args.faults, ..SimulatorConfig::new(fleet) };
-    let running = config.start().await.map_err(|e| Exit::failed(format!("the simulator cannot listen on {}: {}", args.listen, source(&e))))?;
-    eprintln!("{count} Machines of the apps {} in the organisation `{organisation}`, {} times as fast as the wall", apps.join(", "), args.time_scale);
+    let config = SimulatorConfig {
+        bind: args.listen,
+        pace: Pace::Scaled(args.time_scale),
+        rate_limits: !args.no_rate_limits,
+        faults: args.faults,
+        ..SimulatorConfig::new(fleet)
+    };
+    let running = config.start().await.map_err(|e| {
+        Exit::failed(format!(
+            "the simulator cannot listen on {}: {}",
+            args.listen,
+            source(&e)
+        ))
+    })?;
+    eprintln!(
+        "{count} Machines of the apps {} in the organisation `{organisation}`, {} times as fast as the wall",
+        apps.join(", "),
+        args.time_scale
+    );
     eprintln!("tokens: {DEFAULT_TOKEN} (reads and writes), {DEFAULT_READ_TOKEN} (reads)");
     println!("{}", running.base_url());
     let trouble = |e: std::io::Error| Exit::bug(format!("signals cannot be listened for: {e}"));
@@ -78,25 +109,46 @@ pub(crate) async fn run(args: Args) -> Result<(), Exit> {
 }
 
 fn source(e: &dyn std::error::Error) -> String {
-    e.source().map_or_else(|| e.to_string(), ToString::to_string)
+    e.source()
+        .map_or_else(|| e.to_string(), ToString::to_string)
 }
 
 fn fleet(args: &Args) -> Result<Fleet, Exit> {
     let behaviour = match &args.restart_ms {
         None => Behaviour::seeded(),
         Some(range) => {
-            let parsed = range.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-            let (from, to) = parsed.filter(|(a, b): &(u64, u64)| a <= b).ok_or_else(|| Exit::usage(format!("`{range}` is no range"), Some("write `2000..6000`")))?;
+            let parsed = range
+                .split_once("..")
+                .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+            let (from, to) = parsed.filter(|(a, b): &(u64, u64)| a <= b).ok_or_else(|| {
+                Exit::usage(format!("`{range}` is no range"), Some("write `2000..6000`"))
+            })?;
             Behaviour::seeded().with_restart_total(from, to)
         }
     };
-    let settings = Settings { seed: args.seed, start: Time::from(jiff::Timestamp::now()), behaviour, ..Settings::default() };
-    let Some(path) = &args.from else {
-        return Ok(generate(settings, &Generated { machines: args.machines as usize, apps: args.apps as usize, ..Generated::default() }));
+    let settings = Settings {
+        seed: args.seed,
+        start: Time::from(jiff::Timestamp::now()),
+        behaviour,
+        ..Settings::default()
     };
-    let text = std::fs::read_to_string(path).map_err(|e| Exit::usage(format!("`{}` cannot be read: {e}", path.display()), None))?;
+    let Some(path) = &args.from else {
+        return Ok(generate(
+            settings,
+            &Generated {
+                machines: args.machines as usize,
+                apps: args.apps as usize,
+                ..Generated::default()
+            },
+        ));
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Exit::usage(format!("`{}` cannot be read: {e}", path.display()), None))?;
     let machines: Vec<api::Machine> = serde_json::from_str(&text).map_err(|e| {
-        Exit::usage(format!("`{}` is not a list of Machines: {e}", path.display()), Some("it has to be what `fly machine list --json` prints"))
+        Exit::usage(
+            format!("`{}` is not a list of Machines: {e}", path.display()),
+            Some("it has to be what `fly machine list --json` prints"),
+        )
     })?;
     let mut fleet = Fleet::new(settings);
     fleet.adopt(&args.app, machines);
@@ -104,10 +156,21 @@ fn fleet(args: &Args) -> Result<Fleet, Exit> {
 }
 
 fn set_fate(fleet: &mut Fleet, text: &str) -> Result<(), Exit> {
-    let wrong = |why: &str| Exit::usage(format!("`{text}`: {why}"), Some("write `web/3=never-starts`"));
-    let (whom, fate) = text.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
-    let (app, number) = whom.rsplit_once('/').ok_or_else(|| wrong("there is no `/`"))?;
-    let number: usize = number.parse().map_err(|_| wrong("the Machine is not a number"))?;
+    let wrong = |why: &str| {
+        Exit::usage(
+            format!("`{text}`: {why}"),
+            Some("write `web/3=never-starts`"),
+        )
+    };
+    let (whom, fate) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("there is no `=`"))?;
+    let (app, number) = whom
+        .rsplit_once('/')
+        .ok_or_else(|| wrong("there is no `/`"))?;
+    let number: usize = number
+        .parse()
+        .map_err(|_| wrong("the Machine is not a number"))?;
     let fate = match fate {
         "never-starts" => Fate::NeverStarts,
         "checks-fail" => Fate::ChecksFail,
@@ -115,11 +178,22 @@ fn set_fate(fleet: &mut Fleet, text: &str) -> Result<(), Exit> {
         "host-dies-on-restart" => Fate::HostDiesOnRestart,
         _ => return Err(wrong("there is no such fate")),
     };
-    let query = api::ListQuery { states: vec!["started".to_owned()], ..api::ListQuery::default() };
-    let machines = fleet.list(app, &query).map_err(|e| wrong(e.body.wording()))?;
-    let mut ids: Vec<String> = machines.iter().filter(|m| m.process_group() == "web" && m.config_view().standbys().is_empty()).map(|m| m.id.clone()).collect();
+    let query = api::ListQuery {
+        states: vec!["started".to_owned()],
+        ..api::ListQuery::default()
+    };
+    let machines = fleet
+        .list(app, &query)
+        .map_err(|e| wrong(e.body.wording()))?;
+    let mut ids: Vec<String> = machines
+        .iter()
+        .filter(|m| m.process_group() == "web" && m.config_view().standbys().is_empty())
+        .map(|m| m.id.clone())
+        .collect();
     ids.sort();
-    let id = ids.get(number).ok_or_else(|| wrong("there are not that many Machines"))?;
+    let id = ids
+        .get(number)
+        .ok_or_else(|| wrong("there are not that many Machines"))?;
     fleet.set_fate(app, id, fate);
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::{Decision, Entry, Intended, Mode, Record, RunClosed, RunOpened, Settled, StepEnded, StepStatus};
+use super::{
+    Decision, Entry, Intended, Mode, Record, RunClosed, RunOpened, Settled, StepEnded, StepStatus,
+};
 
 /// Where one effect is.
 #[derive(Debug, Clone)]
@@ -72,11 +74,17 @@ impl RunState {
     /// # Errors
     /// If it cannot come next; the state is then as before.
     pub fn apply(&mut self, record: &Record) -> Result<(), Illegal> {
-        let illegal = |reason: String| Illegal { sequence: record.sequence, kind: record.kind.word(), reason };
+        let illegal = |reason: String| Illegal {
+            sequence: record.sequence,
+            kind: record.kind.word(),
+            reason,
+        };
         if record.sequence != self.entries {
             return Err(illegal(format!("its number should be {}", self.entries)));
         }
-        let entry = record.entry().map_err(|e| illegal(format!("its payload does not read: {e}")))?;
+        let entry = record
+            .entry()
+            .map_err(|e| illegal(format!("its payload does not read: {e}")))?;
         self.take(entry).map_err(illegal)?;
         self.entries += 1;
         Ok(())
@@ -92,7 +100,11 @@ impl RunState {
         match entry {
             Entry::RunOpened(header) => self.open(header),
             Entry::StepBegan(began) => {
-                let step = StepState { plugin: began.plugin, effects: BTreeMap::new(), ended: None };
+                let step = StepState {
+                    plugin: began.plugin,
+                    effects: BTreeMap::new(),
+                    ended: None,
+                };
                 match self.steps.insert(began.step.clone(), step) {
                     None => Ok(()),
                     Some(_) => Err(format!("step `{}` has begun before", began.step)),
@@ -105,8 +117,12 @@ impl RunState {
                 for number in &delivered.effects {
                     match step.effects.get(number) {
                         None => return Err(format!("effect {number} was never intended")),
-                        Some(effect) if effect.settled.is_none() => return Err(format!("effect {number} is not settled")),
-                        Some(effect) if effect.delivered => return Err(format!("effect {number} has been delivered before")),
+                        Some(effect) if effect.settled.is_none() => {
+                            return Err(format!("effect {number} is not settled"));
+                        }
+                        Some(effect) if effect.delivered => {
+                            return Err(format!("effect {number} has been delivered before"));
+                        }
                         Some(_) => {}
                     }
                 }
@@ -131,7 +147,11 @@ impl RunState {
             return Err("the run is open already".to_owned());
         }
         if header.format > super::FORMAT {
-            return Err(format!("format {} is newer than this program's {}", header.format, super::FORMAT));
+            return Err(format!(
+                "format {} is newer than this program's {}",
+                header.format,
+                super::FORMAT
+            ));
         }
         self.header = Some(header);
         Ok(())
@@ -143,7 +163,14 @@ impl RunState {
         if step.effects.contains_key(&number) {
             return Err(format!("effect {number} was intended before"));
         }
-        step.effects.insert(number, OperationState { intended, settled: None, delivered: false });
+        step.effects.insert(
+            number,
+            OperationState {
+                intended,
+                settled: None,
+                delivered: false,
+            },
+        );
         Ok(())
     }
 
@@ -154,9 +181,16 @@ impl RunState {
         let step = running(&mut self.steps, &settled.step)?;
         match step.effects.get_mut(&settled.effect) {
             None => Err(format!("effect {} was never intended", settled.effect)),
-            Some(effect) if effect.settled.is_some() => Err(format!("effect {} is settled already", settled.effect)),
-            Some(effect) if effect.intended.decision == Decision::Denied && settled.answer.is_some() => {
-                Err(format!("effect {} was denied and cannot have an answer", settled.effect))
+            Some(effect) if effect.settled.is_some() => {
+                Err(format!("effect {} is settled already", settled.effect))
+            }
+            Some(effect)
+                if effect.intended.decision == Decision::Denied && settled.answer.is_some() =>
+            {
+                Err(format!(
+                    "effect {} was denied and cannot have an answer",
+                    settled.effect
+                ))
             }
             Some(effect) => {
                 effect.settled = Some(settled);
@@ -167,13 +201,23 @@ impl RunState {
 
     fn end_step(&mut self, ended: StepEnded) -> Result<(), String> {
         match self.steps.get_mut(&ended.step) {
-            Some(step) if step.ended.is_some() => Err(format!("step `{}` has ended before", ended.step)),
+            Some(step) if step.ended.is_some() => {
+                Err(format!("step `{}` has ended before", ended.step))
+            }
             Some(step) => {
                 step.ended = Some(ended);
                 Ok(())
             }
-            None if matches!(ended.status, StepStatus::Skipped | StepStatus::Cancelled | StepStatus::Failed) => {
-                let step = StepState { plugin: String::new(), effects: BTreeMap::new(), ended: Some(ended.clone()) };
+            None if matches!(
+                ended.status,
+                StepStatus::Skipped | StepStatus::Cancelled | StepStatus::Failed
+            ) =>
+            {
+                let step = StepState {
+                    plugin: String::new(),
+                    effects: BTreeMap::new(),
+                    ended: Some(ended.clone()),
+                };
                 self.steps.insert(ended.step, step);
                 Ok(())
             }
@@ -188,11 +232,16 @@ impl RunState {
 
     /// Every effect with the step it belongs to.
     pub fn effects(&self) -> impl Iterator<Item = (&str, &OperationState)> {
-        self.steps.iter().flat_map(|(key, step)| step.effects.values().map(move |e| (key.as_str(), e)))
+        self.steps
+            .iter()
+            .flat_map(|(key, step)| step.effects.values().map(move |e| (key.as_str(), e)))
     }
 }
 
-fn running<'a>(steps: &'a mut BTreeMap<String, StepState>, key: &str) -> Result<&'a mut StepState, String> {
+fn running<'a>(
+    steps: &'a mut BTreeMap<String, StepState>,
+    key: &str,
+) -> Result<&'a mut StepState, String> {
     match steps.get_mut(key) {
         None => Err(format!("step `{key}` has not begun")),
         Some(step) if step.ended.is_some() => Err(format!("step `{key}` has ended")),

@@ -272,12 +272,20 @@ pub struct Settled {
     /// A write of which it is not known whether it happened.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_doubt: bool,
-    /// The bytes that the plugin gets, if it succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The bytes that the plugin gets, if it succeeded; `null` is an answer too.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub answer: Option<Box<RawValue>>,
     /// Why it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(from).map(Some)
 }
 
 /// What the plugin has been given.
@@ -420,8 +428,13 @@ pub struct Draft {
 impl Draft {
     fn new<T: Serialize>(kind: EntryKind, payload: &T) -> Self {
         // The payload types hold nothing that JSON cannot: no maps with other keys than text.
-        let payload = serde_json::to_string(payload).unwrap_or_else(|e| format!("{{\"unwritable\":{:?}}}", e.to_string()));
-        Self { kind, payload, closing: None }
+        let payload = serde_json::to_string(payload)
+            .unwrap_or_else(|e| format!("{{\"unwritable\":{:?}}}", e.to_string()));
+        Self {
+            kind,
+            payload,
+            closing: None,
+        }
     }
 
     pub(crate) fn run_opened(payload: &RunOpened) -> Self {
@@ -437,19 +450,42 @@ impl Draft {
     }
 
     pub(crate) fn run_closed(payload: &RunClosed) -> Self {
-        Self { closing: Some(payload.status), ..Self::new(EntryKind::RunClosed, payload) }
+        Self {
+            closing: Some(payload.status),
+            ..Self::new(EntryKind::RunClosed, payload)
+        }
     }
 
     pub(crate) fn note(step: Option<&str>, note: NoteBody) -> Self {
-        Self::new(EntryKind::Note, &Note { step: step.map(str::to_owned), note })
+        Self::new(
+            EntryKind::Note,
+            &Note {
+                step: step.map(str::to_owned),
+                note,
+            },
+        )
     }
 
     pub(crate) fn delivered(step: &str, effects: Vec<u64>, now: u64) -> Self {
-        Self::new(EntryKind::Delivered, &Delivered { step: step.to_owned(), effects, now })
+        Self::new(
+            EntryKind::Delivered,
+            &Delivered {
+                step: step.to_owned(),
+                effects,
+                now,
+            },
+        )
     }
 
     /// Written without building an [`Intended`]: this is the hot path.
-    pub(crate) fn intended(step: &str, effect: u64, decision: Decision, host: bool, request: &Request, baseline: Option<&Value>) -> Self {
+    pub(crate) fn intended(
+        step: &str,
+        effect: u64,
+        decision: Decision,
+        host: bool,
+        request: &Request,
+        baseline: Option<&Value>,
+    ) -> Self {
         #[derive(Serialize)]
         struct Line<'a> {
             step: &'a str,
@@ -461,7 +497,17 @@ impl Draft {
             #[serde(skip_serializing_if = "Option::is_none")]
             baseline: Option<&'a Value>,
         }
-        Self::new(EntryKind::Intended, &Line { step, effect, decision, host, request, baseline })
+        Self::new(
+            EntryKind::Intended,
+            &Line {
+                step,
+                effect,
+                decision,
+                host,
+                request,
+                baseline,
+            },
+        )
     }
 
     /// Puts the answer's bytes in unchanged.
@@ -477,8 +523,21 @@ impl Draft {
             #[serde(skip_serializing_if = "Option::is_none")]
             failure: Option<&'a Failure>,
         }
-        let answer = outcome.result.as_ref().ok().and_then(|json| serde_json::from_str::<&RawValue>(json).ok());
+        let answer = outcome
+            .result
+            .as_ref()
+            .ok()
+            .and_then(|json| serde_json::from_str::<&RawValue>(json).ok());
         let failure = outcome.result.as_ref().err();
-        Self::new(EntryKind::Settled, &Line { step, effect, in_doubt: outcome.in_doubt, answer, failure })
+        Self::new(
+            EntryKind::Settled,
+            &Line {
+                step,
+                effect,
+                in_doubt: outcome.in_doubt,
+                answer,
+                failure,
+            },
+        )
     }
 }

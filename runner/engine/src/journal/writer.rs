@@ -47,16 +47,34 @@ struct Message {
 
 impl Writer {
     /// Starts the writer of the run that `claim` holds, whose journal has `length` entries.
-    pub(crate) fn start(store: Arc<dyn Store>, claim: Claim, length: u64, wall: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        claim: Claim,
+        length: u64,
+        wall: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let (queue, messages) = channel();
         let failed = Arc::new(OnceLock::new());
-        let tail = Tail { store, claim, next: length, wall, observer, failed: failed.clone(), pending: Vec::new(), waiting: Vec::new(), closing: None };
+        let tail = Tail {
+            store,
+            claim,
+            next: length,
+            wall,
+            observer,
+            failed: failed.clone(),
+            pending: Vec::new(),
+            waiting: Vec::new(),
+            closing: None,
+        };
         std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || tail.work(&messages))
             .map_or_else(
                 |e| {
-                    let _ = failed.set(JournalError(Arc::new(StoreError::Broken(format!("no thread for the journal: {e}")))));
+                    let _ = failed.set(JournalError(Arc::new(StoreError::Broken(format!(
+                        "no thread for the journal: {e}"
+                    )))));
                 },
                 drop,
             );
@@ -80,9 +98,20 @@ impl Writer {
             return Err(failure);
         }
         let (done, answer) = oneshot::channel();
-        let gone = || JournalError(Arc::new(StoreError::Broken("the journal's thread has ended".to_owned())));
-        self.queue.send(Message { drafts, done: Some(done) }).map_err(|_| self.failure().unwrap_or_else(gone))?;
-        answer.await.unwrap_or_else(|_| Err(self.failure().unwrap_or_else(gone)))
+        let gone = || {
+            JournalError(Arc::new(StoreError::Broken(
+                "the journal's thread has ended".to_owned(),
+            )))
+        };
+        self.queue
+            .send(Message {
+                drafts,
+                done: Some(done),
+            })
+            .map_err(|_| self.failure().unwrap_or_else(gone))?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(self.failure().unwrap_or_else(gone)))
     }
 }
 
@@ -114,7 +143,9 @@ impl Tail {
                     self.take(more);
                 }
             }
-            if (idle || ended || !self.waiting.is_empty() || self.pending.len() >= BACKLOG) && self.flush().is_err() {
+            if (idle || ended || !self.waiting.is_empty() || self.pending.len() >= BACKLOG)
+                && self.flush().is_err()
+            {
                 return;
             }
             if ended {
@@ -127,7 +158,12 @@ impl Tail {
         let at = self.wall.now();
         for draft in message.drafts {
             self.closing = draft.closing.or(self.closing);
-            let record = Record { sequence: self.next, at, kind: draft.kind, payload: draft.payload.into() };
+            let record = Record {
+                sequence: self.next,
+                at,
+                kind: draft.kind,
+                payload: draft.payload.into(),
+            };
             self.next += 1;
             self.observer.entry(&self.claim.run, &record);
             self.pending.push(record);
@@ -140,7 +176,11 @@ impl Tail {
         let result = if records.is_empty() {
             Ok(())
         } else {
-            self.store.append(&Append { claim: &self.claim, records: &records, closing: self.closing })
+            self.store.append(&Append {
+                claim: &self.claim,
+                records: &records,
+                closing: self.closing,
+            })
         };
         let result = result.map_err(|e| JournalError(Arc::new(e)));
         if let Err(failure) = &result {

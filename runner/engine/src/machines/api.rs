@@ -25,7 +25,12 @@ pub(super) struct Trouble {
 
 impl Trouble {
     pub(super) fn refused(failure: Failure) -> Self {
-        Self { failure, may_have_happened: false, transient: false, retry_after: None }
+        Self {
+            failure,
+            may_have_happened: false,
+            transient: false,
+            retry_after: None,
+        }
     }
 }
 
@@ -64,11 +69,27 @@ pub(super) trait Api: Send + Sync + 'static {
     fn list_organisation<'a>(&'a self, effect: &'a EffectId) -> Answer<'a, Everything>;
     fn get<'a>(&'a self, at: At<'a>) -> Answer<'a, Machine>;
     fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>>;
-    fn command<'a>(&'a self, at: At<'a>, command: &'a Command, nonce: Option<&'a str>) -> Answer<'a, ()>;
+    fn command<'a>(
+        &'a self,
+        at: At<'a>,
+        command: &'a Command,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, ()>;
     /// None: the time is up.
-    fn wait<'a>(&'a self, at: At<'a>, query: &'a WaitQuery, timeout: Duration) -> Answer<'a, Option<WaitResponse>>;
+    fn wait<'a>(
+        &'a self,
+        at: At<'a>,
+        query: &'a WaitQuery,
+        timeout: Duration,
+    ) -> Answer<'a, Option<WaitResponse>>;
     /// Acquires, or with a nonce refreshes.
-    fn lease<'a>(&'a self, at: At<'a>, ttl: Duration, description: &'a str, nonce: Option<&'a str>) -> Answer<'a, Lease>;
+    fn lease<'a>(
+        &'a self,
+        at: At<'a>,
+        ttl: Duration,
+        description: &'a str,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, Lease>;
     fn held_lease<'a>(&'a self, at: At<'a>) -> Answer<'a, Option<Lease>>;
     fn release<'a>(&'a self, at: At<'a>, nonce: &'a str) -> Answer<'a, ()>;
 }

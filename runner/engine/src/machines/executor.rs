@@ -16,7 +16,9 @@ use super::leases::Leases;
 use super::limiter::Limits;
 use super::{ListArguments, Listing, row, summary, watch};
 use crate::bindings::Failure;
-use crate::bindings::machines::{Done, Filter, HealthyOptions, Machine, RestartOptions, Scope, StopOptions, WaitOptions};
+use crate::bindings::machines::{
+    Done, Filter, HealthyOptions, Machine, RestartOptions, Scope, StopOptions, WaitOptions,
+};
 use crate::capability::{Afterwards, Effect, Executor, Setting};
 use crate::clock::{BoxFuture, Clock, after};
 use crate::effect::{Outcome, Request, Row};
@@ -49,7 +51,14 @@ impl Executing {
     pub(super) fn start(api: Arc<dyn Api>, setting: &Setting) -> Arc<dyn Executor> {
         let leases = Leases::new(api.clone(), setting.clock.clone(), setting.run.clone());
         let limits = Limits::new(setting.clock.clone());
-        Arc::new(Self { api, clock: setting.clock.clone(), limits, leases, seed: setting.seed, groups: Mutex::default() })
+        Arc::new(Self {
+            api,
+            clock: setting.clock.clone(),
+            limits,
+            leases,
+            seed: setting.seed,
+            groups: Mutex::default(),
+        })
     }
 
     fn backoff(&self, effect: &Effect) -> impl Iterator<Item = Duration> + use<> {
@@ -63,7 +72,11 @@ impl Executing {
     }
 
     /// Sends a read until it is answered, or its failure is final.
-    pub(super) async fn read<T, F>(&self, effect: &Effect, mut send: impl FnMut() -> F) -> Result<T, Failure>
+    pub(super) async fn read<T, F>(
+        &self,
+        effect: &Effect,
+        mut send: impl FnMut() -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Trouble>>,
     {
@@ -72,14 +85,21 @@ impl Executing {
             match send().await {
                 Ok(value) => return Ok(value),
                 Err(trouble) => match backoff.next() {
-                    Some(delay) if trouble.transient => self.pause(effect, delay, trouble.retry_after).await?,
+                    Some(delay) if trouble.transient => {
+                        self.pause(effect, delay, trouble.retry_after).await?
+                    }
                     Some(_) | None => return Err(trouble.failure),
                 },
             }
         }
     }
 
-    async fn pause(&self, effect: &Effect, delay: Duration, asked: Option<Duration>) -> Result<(), Failure> {
+    async fn pause(
+        &self,
+        effect: &Effect,
+        delay: Duration,
+        asked: Option<Duration>,
+    ) -> Result<(), Failure> {
         // A service may ask for patience, but not for more than a minute of it.
         let delay = asked.map_or(delay, |asked| asked.max(delay).min(Duration::from_secs(60)));
         tokio::select! {
@@ -89,7 +109,11 @@ impl Executing {
         }
     }
 
-    pub(super) async fn get(&self, effect: &Effect, at: At<'_>) -> Result<groundcrew_fleet::api::Machine, Failure> {
+    pub(super) async fn get(
+        &self,
+        effect: &Effect,
+        at: At<'_>,
+    ) -> Result<groundcrew_fleet::api::Machine, Failure> {
         self.limits.read(at.id).await;
         let machine = self.read(effect, || self.api.get(at)).await?;
         self.note_group(at.app, at.id, machine.process_group());
@@ -110,20 +134,36 @@ impl Executing {
         let listed = match &arguments.scope {
             Scope::App(app) => {
                 self.limits.action("list", app).await;
-                self.read(effect, || self.api.list(&effect.id, app)).await.map(|all| {
-                    for machine in &all {
-                        self.note_group(app, &machine.id, machine.process_group());
-                    }
-                    let machines = all.iter().map(|m| summary::machine(app, m)).filter(|m| keeps(filter, m)).collect();
-                    Listing { machines, missing_regions: Vec::new() }
-                })
+                self.read(effect, || self.api.list(&effect.id, app))
+                    .await
+                    .map(|all| {
+                        for machine in &all {
+                            self.note_group(app, &machine.id, machine.process_group());
+                        }
+                        let machines = all
+                            .iter()
+                            .map(|m| summary::machine(app, m))
+                            .filter(|m| keeps(filter, m))
+                            .collect();
+                        Listing {
+                            machines,
+                            missing_regions: Vec::new(),
+                        }
+                    })
             }
             Scope::Organisation => {
                 self.limits.action("list", "*").await;
-                self.read(effect, || self.api.list_organisation(&effect.id)).await.map(|all| Listing {
-                    machines: all.machines.iter().map(summary::listed).filter(|m| keeps(filter, m)).collect(),
-                    missing_regions: all.missing_regions,
-                })
+                self.read(effect, || self.api.list_organisation(&effect.id))
+                    .await
+                    .map(|all| Listing {
+                        machines: all
+                            .machines
+                            .iter()
+                            .map(summary::listed)
+                            .filter(|m| keeps(filter, m))
+                            .collect(),
+                        missing_regions: all.missing_regions,
+                    })
             }
         };
         self.limits.tidy();
@@ -132,7 +172,13 @@ impl Executing {
 
     /// Sends a write until it is known what became of it, or known that this cannot be known.
     async fn write(&self, effect: &Effect, at: At<'_>, command: &Command) -> Outcome {
-        let done = Done { baseline_event: effect.baseline.as_ref().and_then(|b| b["event"].as_str()).map(str::to_owned) };
+        let done = Done {
+            baseline_event: effect
+                .baseline
+                .as_ref()
+                .and_then(|b| b["event"].as_str())
+                .map(str::to_owned),
+        };
         let mut backoff = self.backoff(effect);
         loop {
             self.limits.action(effect.request.row.name, at.id).await;
@@ -144,7 +190,11 @@ impl Executing {
             if !trouble.may_have_happened {
                 match backoff.next() {
                     Some(delay) if trouble.transient => {
-                        if self.pause(effect, delay, trouble.retry_after).await.is_err() {
+                        if self
+                            .pause(effect, delay, trouble.retry_after)
+                            .await
+                            .is_err()
+                        {
                             return trouble.failure.into();
                         }
                         continue;
@@ -158,7 +208,12 @@ impl Executing {
                     Some(delay) => self.clock.sleep(trouble.retry_after.unwrap_or(delay)).await,
                     None => return said(&trouble.failure, "it did not happen").into(),
                 },
-                Found::Unknown(why) => return Outcome::in_doubt(said(&trouble.failure, &format!("it may have happened: {why}"))),
+                Found::Unknown(why) => {
+                    return Outcome::in_doubt(said(
+                        &trouble.failure,
+                        &format!("it may have happened: {why}"),
+                    ));
+                }
             }
         }
     }
@@ -166,10 +221,15 @@ impl Executing {
     /// A conflict says who is in the way.
     async fn explain(&self, at: At<'_>, failure: Failure) -> Failure {
         match failure {
-            Failure::Conflict(text) if self.leases.nonce(at.app, at.id).is_none() => match self.api.held_lease(at).await {
-                Ok(Some(lease)) => Failure::Conflict(format!("Machine {} is leased by {}: {text}", at.id, lease.owner)),
-                Ok(None) | Err(_) => Failure::Conflict(text),
-            },
+            Failure::Conflict(text) if self.leases.nonce(at.app, at.id).is_none() => {
+                match self.api.held_lease(at).await {
+                    Ok(Some(lease)) => Failure::Conflict(format!(
+                        "Machine {} is leased by {}: {text}",
+                        at.id, lease.owner
+                    )),
+                    Ok(None) | Err(_) => Failure::Conflict(text),
+                }
+            }
             other => other,
         }
     }
@@ -186,7 +246,9 @@ impl Executing {
             Command::Suspend => &["suspending", "suspended"],
         };
         match self.get(effect, at).await {
-            Ok(machine) if machine.host_status == "unreachable" => Found::Unknown("its host is unreachable".to_owned()),
+            Ok(machine) if machine.host_status == "unreachable" => {
+                Found::Unknown("its host is unreachable".to_owned())
+            }
             Ok(machine) if wanted.contains(&machine.state.as_str()) => Found::Happened,
             Ok(_) => Found::DidNot,
             Err(failure) => Found::Unknown(format!("its state cannot be read ({failure})")),
@@ -194,32 +256,53 @@ impl Executing {
     }
 
     async fn find_restart(&self, effect: &Effect, at: At<'_>) -> Found {
-        let Some(baseline) = effect.baseline.as_ref().map(|b| b["event"].as_str().unwrap_or_default().to_owned()) else {
+        let Some(baseline) = effect
+            .baseline
+            .as_ref()
+            .map(|b| b["event"].as_str().unwrap_or_default().to_owned())
+        else {
             return Found::Unknown("its events before the restart are not known".to_owned());
         };
         let until = after(self.clock.now(), LATE);
         let mut sure = false;
         loop {
             match self.get(effect, at).await {
-                Ok(machine) if machine.host_status == "unreachable" => return Found::Unknown("its host is unreachable".to_owned()),
+                Ok(machine) if machine.host_status == "unreachable" => {
+                    return Found::Unknown("its host is unreachable".to_owned());
+                }
                 Ok(machine) => {
-                    let restarted = machine.events.iter().any(|e| e.id > baseline && e.kind == "exit" && e.requested_stop());
-                    if restarted || machine.events.iter().any(|e| e.id > baseline && e.kind == "start") {
+                    let restarted = machine
+                        .events
+                        .iter()
+                        .any(|e| e.id > baseline && e.kind == "exit" && e.requested_stop());
+                    if restarted
+                        || machine
+                            .events
+                            .iter()
+                            .any(|e| e.id > baseline && e.kind == "start")
+                    {
                         return Found::Happened;
                     }
                     if sure {
                         return Found::DidNot;
                     }
                 }
-                Err(failure) => return Found::Unknown(format!("its events cannot be read ({failure})")),
+                Err(failure) => {
+                    return Found::Unknown(format!("its events cannot be read ({failure})"));
+                }
             }
             if self.clock.now() >= until {
                 if self.leases.nonce(at.app, at.id).is_none() {
-                    return Found::Unknown("no restart is seen, but without a lease it may still come".to_owned());
+                    return Found::Unknown(
+                        "no restart is seen, but without a lease it may still come".to_owned(),
+                    );
                 }
                 // From here on the request that is in doubt carries a nonce that is refused.
                 if let Err(trouble) = self.leases.renew(at).await {
-                    return Found::Unknown(format!("the lease cannot be taken anew ({})", trouble.failure));
+                    return Found::Unknown(format!(
+                        "the lease cannot be taken anew ({})",
+                        trouble.failure
+                    ));
                 }
                 sure = true;
             } else {
@@ -240,10 +323,19 @@ impl Executing {
             if held {
                 match self.leases.look(at).await {
                     Ok(Ok(())) => return Outcome::ok(&()),
-                    Ok(Err(Some(holder))) => return Failure::Conflict(format!("Machine {} is leased by {holder}", at.id)).into(),
+                    Ok(Err(Some(holder))) => {
+                        return Failure::Conflict(format!(
+                            "Machine {} is leased by {holder}",
+                            at.id
+                        ))
+                        .into();
+                    }
                     Ok(Err(None)) => {}
                     Err(unseen) if trouble.may_have_happened && !unseen.transient => {
-                        return Outcome::in_doubt(said(&trouble.failure, "the lease may be ours; it ends by itself"));
+                        return Outcome::in_doubt(said(
+                            &trouble.failure,
+                            "the lease may be ours; it ends by itself",
+                        ));
                     }
                     Err(_) => {}
                 }
@@ -269,13 +361,17 @@ impl Executing {
         self.limits.action("events", at.id).await;
         let limit: u32 = effect.request.arguments().unwrap_or(20);
         let events = self.read(effect, || self.api.events(at, limit)).await;
-        events.map(|all| all.iter().map(summary::event).collect::<Vec<_>>()).into()
+        events
+            .map(|all| all.iter().map(summary::event).collect::<Vec<_>>())
+            .into()
     }
 }
 
 fn keeps(filter: &Filter, machine: &Machine) -> bool {
     let within = |list: &[String], value: &String| list.is_empty() || list.contains(value);
-    within(&filter.groups, &machine.group) && within(&filter.regions, &machine.region) && within(&filter.states, &machine.state)
+    within(&filter.groups, &machine.group)
+        && within(&filter.regions, &machine.region)
+        && within(&filter.states, &machine.state)
 }
 
 /// A failure's text with a few words behind it.
@@ -299,8 +395,15 @@ fn command(request: &Request) -> Result<Option<Command>, Failure> {
 impl Executor for Executing {
     fn group<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         Box::pin(async move {
-            let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else { return Ok(None) };
-            let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(&(app.clone(), id.clone())).cloned();
+            let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
+                return Ok(None);
+            };
+            let known = self
+                .groups
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&(app.clone(), id.clone()))
+                .cloned();
             if known.is_some() {
                 return Ok(known);
             }
@@ -309,14 +412,26 @@ impl Executor for Executing {
             for machine in self.read(effect, || self.api.list(&effect.id, app)).await? {
                 self.note_group(app, &machine.id, machine.process_group());
             }
-            let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(&(app.clone(), id.clone())).cloned();
-            known.map(Some).ok_or_else(|| Failure::NotFound(format!("app `{app}` has no Machine `{id}`")))
+            let known = self
+                .groups
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&(app.clone(), id.clone()))
+                .cloned();
+            known
+                .map(Some)
+                .ok_or_else(|| Failure::NotFound(format!("app `{app}` has no Machine `{id}`")))
         })
     }
 
     fn population(&self, app: &str, group: &str) -> Option<usize> {
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(groups.iter().filter(|((a, _), g)| a == app && *g == group).count())
+        Some(
+            groups
+                .iter()
+                .filter(|((a, _), g)| a == app && *g == group)
+                .count(),
+        )
     }
 
     fn prepares(&self, row_asked: &Row) -> bool {
@@ -325,9 +440,22 @@ impl Executor for Executing {
 
     fn prepare<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<Value>, Failure>> {
         Box::pin(async move {
-            let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else { return Ok(None) };
-            let machine = self.get(effect, At { effect: &effect.id, app, id }).await?;
-            Ok(Some(json!({ "event": machine.newest_event().unwrap_or_default(), "instance": machine.instance_id })))
+            let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
+                return Ok(None);
+            };
+            let machine = self
+                .get(
+                    effect,
+                    At {
+                        effect: &effect.id,
+                        app,
+                        id,
+                    },
+                )
+                .await?;
+            Ok(Some(
+                json!({ "event": machine.newest_event().unwrap_or_default(), "instance": machine.instance_id }),
+            ))
         })
     }
 
@@ -337,17 +465,31 @@ impl Executor for Executing {
             if operation == "list" {
                 return self.list(&effect).await;
             }
-            let (Some(app), Some(id)) = (effect.request.app.clone(), effect.request.subject.clone()) else {
-                return Failure::Invalid(format!("`{}` needs an app and a Machine", effect.request.row.name)).into();
+            let (Some(app), Some(id)) =
+                (effect.request.app.clone(), effect.request.subject.clone())
+            else {
+                return Failure::Invalid(format!(
+                    "`{}` needs an app and a Machine",
+                    effect.request.row.name
+                ))
+                .into();
             };
-            let at = At { effect: &effect.id, app: &app, id: &id };
+            let at = At {
+                effect: &effect.id,
+                app: &app,
+                id: &id,
+            };
             match command(&effect.request) {
                 Ok(Some(command)) => return self.write(&effect, at, &command).await,
                 Ok(None) => {}
                 Err(failure) => return failure.into(),
             }
             match operation {
-                "get" => self.get(&effect, at).await.map(|m| summary::machine(&app, &m)).into(),
+                "get" => self
+                    .get(&effect, at)
+                    .await
+                    .map(|m| summary::machine(&app, &m))
+                    .into(),
                 "events" => self.events(&effect, at).await,
                 "lease" => self.lease(&effect, at).await,
                 "release" => self.release(&effect, at).await,
@@ -359,13 +501,21 @@ impl Executor for Executing {
                     Ok(options) => watch::health(self, &effect, at, &options).await.into(),
                     Err(failure) => failure.into(),
                 },
-                other => Failure::other("no-executor", format!("nothing performs `machines.{other}`")).into(),
+                other => Failure::other(
+                    "no-executor",
+                    format!("nothing performs `machines.{other}`"),
+                )
+                .into(),
             }
         })
     }
 
     fn left_behind(&self, step: &str) -> Vec<Afterwards> {
         let held = self.leases.of_step(step);
-        held.into_iter().map(|(app, id)| Afterwards { request: Request::new(row("release")).on(app, id) }).collect()
+        held.into_iter()
+            .map(|(app, id)| Afterwards {
+                request: Request::new(row("release")).on(app, id),
+            })
+            .collect()
     }
 }

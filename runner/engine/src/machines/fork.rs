@@ -13,7 +13,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use groundcrew_fleet::api::{self, ApiError, Event, Lease, LeaseRequest, ListQuery, Machine, RestartQuery, SignalRequest, StopRequest, WaitQuery, WaitResponse};
+use groundcrew_fleet::api::{
+    self, ApiError, Event, Lease, LeaseRequest, ListQuery, Machine, RestartQuery, SignalRequest,
+    StopRequest, WaitQuery, WaitResponse,
+};
 use groundcrew_fleet::{Behaviour, Caller, Fleet, Settings, Time};
 
 use super::api::{Answer, Api, At, Command, Everything, Trouble};
@@ -36,8 +39,18 @@ pub(super) struct Fork {
 
 impl Fork {
     pub(super) fn new(live: Arc<dyn Api>, clock: Arc<dyn Clock>, seed: u64) -> Self {
-        let settings = Settings { seed, start: Time::from_millis(millis(clock.now())), behaviour: Behaviour::assumed(), ..Settings::default() };
-        Self { live, clock, model: Mutex::new(Fleet::new(settings)), copied: tokio::sync::Mutex::default() }
+        let settings = Settings {
+            seed,
+            start: Time::from_millis(millis(clock.now())),
+            behaviour: Behaviour::assumed(),
+            ..Settings::default()
+        };
+        Self {
+            live,
+            clock,
+            model: Mutex::new(Fleet::new(settings)),
+            copied: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The model, at the present instant.
@@ -58,10 +71,19 @@ impl Fork {
         Ok(())
     }
 
-    async fn on<T>(&self, at: At<'_>, nonce: Option<&str>, act: impl FnOnce(&mut Fleet, &Caller<'_>) -> Result<T, ApiError> + Send) -> Result<T, Trouble> {
+    async fn on<T>(
+        &self,
+        at: At<'_>,
+        nonce: Option<&str>,
+        act: impl FnOnce(&mut Fleet, &Caller<'_>) -> Result<T, ApiError> + Send,
+    ) -> Result<T, Trouble> {
         self.touch(at.effect, at.app).await?;
         let effect = at.effect.to_string();
-        let caller = Caller { nonce, effect: Some(&effect), owner: "groundcrew rehearsal" };
+        let caller = Caller {
+            nonce,
+            effect: Some(&effect),
+            owner: "groundcrew rehearsal",
+        };
         act(&mut self.model(), &caller).map_err(|e| refused(&e))
     }
 }
@@ -82,7 +104,9 @@ impl Api for Fork {
     fn list<'a>(&'a self, effect: &'a EffectId, app: &'a str) -> Answer<'a, Vec<Machine>> {
         Box::pin(async move {
             self.touch(effect, app).await?;
-            self.model().list(app, &ListQuery::default()).map_err(|e| refused(&e))
+            self.model()
+                .list(app, &ListQuery::default())
+                .map_err(|e| refused(&e))
         })
     }
 
@@ -91,9 +115,13 @@ impl Api for Fork {
             let mut all = self.live.list_organisation(effect).await?;
             let copied = self.copied.lock().await;
             let model = self.model();
-            all.machines.retain(|machine| !copied.contains(&machine.app_name));
+            all.machines
+                .retain(|machine| !copied.contains(&machine.app_name));
             for app in copied.iter() {
-                for machine in model.list(app, &ListQuery::default()).map_err(|e| refused(&e))? {
+                for machine in model
+                    .list(app, &ListQuery::default())
+                    .map_err(|e| refused(&e))?
+                {
                     all.machines.push(api::OrgMachine {
                         app_name: app.clone(),
                         id: machine.id,
@@ -118,10 +146,17 @@ impl Api for Fork {
     }
 
     fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>> {
-        Box::pin(self.on(at, None, move |fleet, _| fleet.events(at.app, at.id, Some(limit as usize))))
+        Box::pin(self.on(at, None, move |fleet, _| {
+            fleet.events(at.app, at.id, Some(limit as usize))
+        }))
     }
 
-    fn command<'a>(&'a self, at: At<'a>, command: &'a Command, nonce: Option<&'a str>) -> Answer<'a, ()> {
+    fn command<'a>(
+        &'a self,
+        at: At<'a>,
+        command: &'a Command,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, ()> {
         let text = |ms: Option<u64>| ms.map(|ms| format!("{ms}ms"));
         Box::pin(self.on(at, nonce, move |fleet, caller| {
             let (app, id) = (at.app, at.id);
@@ -130,27 +165,52 @@ impl Api for Fork {
                 Command::Suspend => fleet.suspend(caller, app, id).map(drop),
                 Command::Cordon => fleet.cordon(caller, app, id).map(drop),
                 Command::Uncordon => fleet.uncordon(caller, app, id).map(drop),
-                Command::Signal(signal) => fleet.signal(caller, app, id, &SignalRequest { signal: signal.clone() }).map(drop),
+                Command::Signal(signal) => fleet
+                    .signal(
+                        caller,
+                        app,
+                        id,
+                        &SignalRequest {
+                            signal: signal.clone(),
+                        },
+                    )
+                    .map(drop),
                 Command::Stop(options) => {
-                    let request = StopRequest { signal: options.signal.clone(), timeout: text(options.timeout_ms) };
+                    let request = StopRequest {
+                        signal: options.signal.clone(),
+                        timeout: text(options.timeout_ms),
+                    };
                     fleet.stop(caller, app, id, &request).map(drop)
                 }
                 Command::Restart(options) => {
-                    let query = RestartQuery { force_stop: options.force_stop, timeout: text(options.timeout_ms), signal: options.signal.clone() };
+                    let query = RestartQuery {
+                        force_stop: options.force_stop,
+                        timeout: text(options.timeout_ms),
+                        signal: options.signal.clone(),
+                    };
                     fleet.restart(caller, app, id, &query).map(drop)
                 }
             }
         }))
     }
 
-    fn wait<'a>(&'a self, at: At<'a>, query: &'a WaitQuery, timeout: Duration) -> Answer<'a, Option<WaitResponse>> {
+    fn wait<'a>(
+        &'a self,
+        at: At<'a>,
+        query: &'a WaitQuery,
+        timeout: Duration,
+    ) -> Answer<'a, Option<WaitResponse>> {
         Box::pin(async move {
             self.touch(at.effect, at.app).await?;
-            let until = millis(self.clock.now()).saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+            let until = millis(self.clock.now())
+                .saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
             loop {
                 let (answer, next) = {
                     let model = self.model();
-                    (model.wait_poll(at.app, at.id, query), model.next_change(at.app, at.id))
+                    (
+                        model.wait_poll(at.app, at.id, query),
+                        model.next_change(at.app, at.id),
+                    )
                 };
                 if let Some(reached) = answer.map_err(|e| refused(&e))? {
                     return Ok(Some(reached));
@@ -159,28 +219,52 @@ impl Api for Fork {
                 if now >= until {
                     return Ok(None);
                 }
-                let next = next.map_or(until, Time::as_millis).min(until).min(now.saturating_add(u64::try_from(LOOK.as_millis()).unwrap_or(u64::MAX)));
-                self.clock.sleep(Duration::from_millis(next.saturating_sub(now).max(1))).await;
+                let next = next
+                    .map_or(until, Time::as_millis)
+                    .min(until)
+                    .min(now.saturating_add(u64::try_from(LOOK.as_millis()).unwrap_or(u64::MAX)));
+                self.clock
+                    .sleep(Duration::from_millis(next.saturating_sub(now).max(1)))
+                    .await;
             }
         })
     }
 
-    fn lease<'a>(&'a self, at: At<'a>, _ttl: Duration, description: &'a str, nonce: Option<&'a str>) -> Answer<'a, Lease> {
-        let request = LeaseRequest { ttl: Some(LEASE_TTL.as_secs()), description: Some(description.to_owned()) };
-        Box::pin(self.on(at, nonce, move |fleet, caller| fleet.lease_acquire(caller, at.app, at.id, &request)))
+    fn lease<'a>(
+        &'a self,
+        at: At<'a>,
+        _ttl: Duration,
+        description: &'a str,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, Lease> {
+        let request = LeaseRequest {
+            ttl: Some(LEASE_TTL.as_secs()),
+            description: Some(description.to_owned()),
+        };
+        Box::pin(self.on(at, nonce, move |fleet, caller| {
+            fleet.lease_acquire(caller, at.app, at.id, &request)
+        }))
     }
 
     fn held_lease<'a>(&'a self, at: At<'a>) -> Answer<'a, Option<Lease>> {
         Box::pin(async move {
-            match self.on(at, None, move |fleet, _| fleet.lease_get(at.app, at.id)).await {
+            match self
+                .on(at, None, move |fleet, _| fleet.lease_get(at.app, at.id))
+                .await
+            {
                 Ok(lease) => Ok(Some(lease)),
-                Err(Trouble { failure: Failure::NotFound(_), .. }) => Ok(None),
+                Err(Trouble {
+                    failure: Failure::NotFound(_),
+                    ..
+                }) => Ok(None),
                 Err(trouble) => Err(trouble),
             }
         })
     }
 
     fn release<'a>(&'a self, at: At<'a>, nonce: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.on(at, Some(nonce), move |fleet, caller| fleet.lease_release(caller, at.app, at.id).map(drop)))
+        Box::pin(self.on(at, Some(nonce), move |fleet, caller| {
+            fleet.lease_release(caller, at.app, at.id).map(drop)
+        }))
     }
 }

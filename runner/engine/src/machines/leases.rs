@@ -53,21 +53,34 @@ fn description(run: &str, step: &str) -> String {
 }
 
 fn ours(description: &str, run: &str) -> bool {
-    description.strip_prefix(DESCRIPTION).and_then(|rest| rest.split(' ').next()) == Some(run)
+    description
+        .strip_prefix(DESCRIPTION)
+        .and_then(|rest| rest.split(' ').next())
+        == Some(run)
 }
 
 /// Releases a Machine's lease if it belongs to `run`; false if it does not.
 pub(super) async fn release_if_ours(api: &dyn Api, at: At<'_>, run: &str) -> Result<bool, Failure> {
     let held = api.held_lease(at).await.map_err(|t| t.failure)?;
     match held {
-        Some(lease) if ours(&lease.description, run) => api.release(at, &lease.nonce).await.map(|()| true).map_err(|t| t.failure),
+        Some(lease) if ours(&lease.description, run) => api
+            .release(at, &lease.nonce)
+            .await
+            .map(|()| true)
+            .map_err(|t| t.failure),
         Some(_) | None => Ok(false),
     }
 }
 
 impl Leases {
     pub(super) fn new(api: Arc<dyn Api>, clock: Arc<dyn Clock>, run: Arc<str>) -> Arc<Self> {
-        let leases = Arc::new(Self { api, clock: clock.clone(), run, held: Mutex::default(), over: CancellationToken::new() });
+        let leases = Arc::new(Self {
+            api,
+            clock: clock.clone(),
+            run,
+            held: Mutex::default(),
+            over: CancellationToken::new(),
+        });
         // In a rehearsal the leases are the model's, and outlast it.
         if clock.as_virtual().is_none() {
             let (weak, over) = (Arc::downgrade(&leases), leases.over.clone());
@@ -90,18 +103,28 @@ impl Leases {
     }
 
     pub(super) fn nonce(&self, app: &str, id: &str) -> Option<String> {
-        self.lock().get(&(app.to_owned(), id.to_owned())).map(|held| held.nonce.clone())
+        self.lock()
+            .get(&(app.to_owned(), id.to_owned()))
+            .map(|held| held.nonce.clone())
     }
 
     fn keep(&self, at: At<'_>, nonce: String) {
         let refresh_at = after(self.clock.now(), REFRESH);
-        let held = Held { nonce, effect: at.effect.clone(), refresh_at };
-        self.lock().insert((at.app.to_owned(), at.id.to_owned()), held);
+        let held = Held {
+            nonce,
+            effect: at.effect.clone(),
+            refresh_at,
+        };
+        self.lock()
+            .insert((at.app.to_owned(), at.id.to_owned()), held);
     }
 
     /// Sends one request for the lease.
     pub(super) async fn acquire(&self, at: At<'_>) -> Result<(), Trouble> {
-        let lease = self.api.lease(at, TTL, &description(&self.run, &at.effect.step), None).await?;
+        let lease = self
+            .api
+            .lease(at, TTL, &description(&self.run, &at.effect.step), None)
+            .await?;
         self.keep(at, lease.nonce);
         Ok(())
     }
@@ -130,7 +153,9 @@ impl Leases {
 
     /// Sends one request to give the lease back.
     pub(super) async fn release(&self, at: At<'_>) -> Result<(), Trouble> {
-        let Some(nonce) = self.nonce(at.app, at.id) else { return Ok(()) };
+        let Some(nonce) = self.nonce(at.app, at.id) else {
+            return Ok(());
+        };
         self.api.release(at, &nonce).await?;
         self.lock().remove(&(at.app.to_owned(), at.id.to_owned()));
         Ok(())
@@ -138,24 +163,43 @@ impl Leases {
 
     /// The Machines whose leases a step still holds.
     pub(super) fn of_step(&self, step: &str) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.lock().iter().filter(|(_, held)| *held.effect.step == *step).map(|(key, _)| key.clone()).collect();
+        let mut keys: Vec<Key> = self
+            .lock()
+            .iter()
+            .filter(|(_, held)| *held.effect.step == *step)
+            .map(|(key, _)| key.clone())
+            .collect();
         keys.sort();
         keys
     }
 
     async fn refresh_due(&self) {
         let now = self.clock.now();
-        let due: Vec<(Key, Held)> = self.lock().iter().filter(|(_, held)| held.refresh_at <= now).map(|(k, h)| (k.clone(), h.clone())).collect();
+        let due: Vec<(Key, Held)> = self
+            .lock()
+            .iter()
+            .filter(|(_, held)| held.refresh_at <= now)
+            .map(|(k, h)| (k.clone(), h.clone()))
+            .collect();
         // Sixteen at a time keeps 5,000 leases well within the interval without a stampede.
         for chunk in due.chunks(16) {
-            futures_util::future::join_all(chunk.iter().map(|(key, held)| self.refresh(key, held))).await;
+            futures_util::future::join_all(chunk.iter().map(|(key, held)| self.refresh(key, held)))
+                .await;
         }
     }
 
     async fn refresh(&self, (app, id): &Key, held: &Held) {
-        let at = At { effect: &held.effect, app, id };
+        let at = At {
+            effect: &held.effect,
+            app,
+            id,
+        };
         let description = description(&self.run, &held.effect.step);
-        match self.api.lease(at, TTL, &description, Some(&held.nonce)).await {
+        match self
+            .api
+            .lease(at, TTL, &description, Some(&held.nonce))
+            .await
+        {
             Ok(lease) => {
                 let mut all = self.lock();
                 // It may have been given back meanwhile.
@@ -167,7 +211,10 @@ impl Leases {
                 }
             }
             // The next round tries again; a write with a lost lease is refused by Fly.
-            Err(trouble) => tracing::warn!("the lease of {app}/{id} is not refreshed: {}", trouble.failure),
+            Err(trouble) => tracing::debug!(
+                "the lease of {app}/{id} is not refreshed: {}",
+                trouble.failure
+            ),
         }
     }
 }

@@ -66,7 +66,9 @@ fn at_least_one(number: u32) -> NonZeroU32 {
 
 impl Limits {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        let limiter = |quota: Quota| RateLimiter::new(quota, HashMapStateStore::default(), OurClock(clock.clone()));
+        let limiter = |quota: Quota| {
+            RateLimiter::new(quota, HashMapStateStore::default(), OurClock(clock.clone()))
+        };
         Self {
             actions: limiter(Quota::per_second(ONE).allow_burst(at_least_one(3))),
             reads: limiter(Quota::per_second(at_least_one(5)).allow_burst(at_least_one(10))),

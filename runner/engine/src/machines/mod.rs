@@ -18,7 +18,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::machines::{
-    Done, Event, Filter, Healthy, HealthyOptions, Machine, MachinePage, RestartOptions, Scope, StopOptions, WaitOptions, Waited,
+    Done, Event, Filter, Healthy, HealthyOptions, Machine, MachinePage, RestartOptions, Scope,
+    StopOptions, WaitOptions, Waited,
 };
 use crate::capability::{Capability, Executor, Linking, Setting, arguments};
 use crate::effect::{Kind, Request, Row};
@@ -41,9 +42,20 @@ const READ: Row = Row {
     projection: &[],
 };
 
-const WAIT: Row = Row { verb: "wait", waits: true, fork: "virtual time passes; start and check times are assumed", ..READ };
+const WAIT: Row = Row {
+    verb: "wait",
+    waits: true,
+    fork: "virtual time passes; start and check times are assumed",
+    ..READ
+};
 
-const WRITE: Row = Row { kind: Kind::Write, fork: "the model's transition", in_doubt: "the state", projection: &["state", "host_status"], ..READ };
+const WRITE: Row = Row {
+    kind: Kind::Write,
+    fork: "the model's transition",
+    in_doubt: "the state",
+    projection: &["state", "host_status"],
+    ..READ
+};
 
 const LEASE: Row = Row {
     kind: Kind::Write,
@@ -56,11 +68,47 @@ const LEASE: Row = Row {
 
 /// The rows of the operations table.
 pub(crate) static ROWS: [Row; 14] = [
-    Row { name: "machines.list", projection: &["id", "state", "group", "region", "image-digest", "host-status", "standbys"], ..READ },
-    Row { name: "machines.get", projection: &["state", "group", "region", "image-digest", "host-status", "standbys"], ..READ },
-    Row { name: "machines.events", ..READ },
-    Row { name: "machines.start", verb: "start", undo: Some("machines.stop"), ..WRITE },
-    Row { name: "machines.stop", verb: "stop", undo: Some("machines.start"), ..WRITE },
+    Row {
+        name: "machines.list",
+        projection: &[
+            "id",
+            "state",
+            "group",
+            "region",
+            "image-digest",
+            "host-status",
+            "standbys",
+        ],
+        ..READ
+    },
+    Row {
+        name: "machines.get",
+        projection: &[
+            "state",
+            "group",
+            "region",
+            "image-digest",
+            "host-status",
+            "standbys",
+        ],
+        ..READ
+    },
+    Row {
+        name: "machines.events",
+        ..READ
+    },
+    Row {
+        name: "machines.start",
+        verb: "start",
+        undo: Some("machines.stop"),
+        ..WRITE
+    },
+    Row {
+        name: "machines.stop",
+        verb: "stop",
+        undo: Some("machines.start"),
+        ..WRITE
+    },
     Row {
         name: "machines.restart",
         verb: "restart",
@@ -68,19 +116,58 @@ pub(crate) static ROWS: [Row; 14] = [
         in_doubt: "an exit with requested_stop, newer than the newest event before the intent; to be sure that it did not happen, our lease is taken anew; without the lease: cannot be found out",
         ..WRITE
     },
-    Row { name: "machines.suspend", verb: "suspend", undo: Some("machines.start"), ..WRITE },
-    Row { name: "machines.signal", verb: "signal", idempotent: false, in_doubt: "cannot be found out", fork: "nothing changes", ..WRITE },
-    Row { name: "machines.cordon", verb: "cordon", in_doubt: "the flag", undo: Some("machines.uncordon"), ..WRITE },
-    Row { name: "machines.uncordon", verb: "cordon", in_doubt: "the flag", undo: Some("machines.cordon"), ..WRITE },
-    Row { name: "machines.wait", ..WAIT },
-    Row { name: "machines.wait-healthy", ..WAIT },
-    Row { name: "machines.lease", undo: Some("machines.release"), ..LEASE },
-    Row { name: "machines.release", ..LEASE },
+    Row {
+        name: "machines.suspend",
+        verb: "suspend",
+        undo: Some("machines.start"),
+        ..WRITE
+    },
+    Row {
+        name: "machines.signal",
+        verb: "signal",
+        idempotent: false,
+        in_doubt: "cannot be found out",
+        fork: "nothing changes",
+        ..WRITE
+    },
+    Row {
+        name: "machines.cordon",
+        verb: "cordon",
+        in_doubt: "the flag",
+        undo: Some("machines.uncordon"),
+        ..WRITE
+    },
+    Row {
+        name: "machines.uncordon",
+        verb: "cordon",
+        in_doubt: "the flag",
+        undo: Some("machines.cordon"),
+        ..WRITE
+    },
+    Row {
+        name: "machines.wait",
+        ..WAIT
+    },
+    Row {
+        name: "machines.wait-healthy",
+        ..WAIT
+    },
+    Row {
+        name: "machines.lease",
+        undo: Some("machines.release"),
+        ..LEASE
+    },
+    Row {
+        name: "machines.release",
+        ..LEASE
+    },
 ];
 
 fn row(name: &'static str) -> &'static Row {
     // Each name below stands in the table above; a test walks them.
-    ROWS.iter().find(|row| row.operation() == name).unwrap_or(&ROWS[0])
+    ROWS.iter()
+        .find(|row| row.operation() == name)
+        .unwrap_or(&ROWS[0])
 }
 
 /// What a listing is as an answer, before it is taken in pages.
@@ -121,24 +208,39 @@ impl Capability for Machines {
         linking.submission("list", |(scope, filter): (Scope, Filter)| {
             let all = ListArguments { scope, filter };
             match &all.scope {
-                Scope::App(app) => Request::new(row("list")).in_app(app.clone()).with(arguments(&all)),
+                Scope::App(app) => Request::new(row("list"))
+                    .in_app(app.clone())
+                    .with(arguments(&all)),
                 Scope::Organisation => Request::new(row("list")).with(arguments(&all)),
             }
         })?;
-        linking.function("take-list", |guest, (number, offset, max): (u64, u32, u32)| {
-            let page = guest.take_part(number, "list", |listing: &mut Listing| {
-                let total = listing.machines.len();
-                let start = (offset as usize).min(total);
-                let end = start.saturating_add(max.clamp(1, PAGE) as usize).min(total);
-                let machines = listing.machines.get(start..end).unwrap_or_default().to_vec();
-                let page = MachinePage { machines, total: u32::try_from(total).unwrap_or(u32::MAX), missing_regions: listing.missing_regions.clone() };
-                (page, end == total)
-            })?;
-            Ok((page,))
-        })?;
+        linking.function(
+            "take-list",
+            |guest, (number, offset, max): (u64, u32, u32)| {
+                let page = guest.take_part(number, "list", |listing: &mut Listing| {
+                    let total = listing.machines.len();
+                    let start = (offset as usize).min(total);
+                    let end = start.saturating_add(max.clamp(1, PAGE) as usize).min(total);
+                    let machines = listing
+                        .machines
+                        .get(start..end)
+                        .unwrap_or_default()
+                        .to_vec();
+                    let page = MachinePage {
+                        machines,
+                        total: u32::try_from(total).unwrap_or(u32::MAX),
+                        missing_regions: listing.missing_regions.clone(),
+                    };
+                    (page, end == total)
+                })?;
+                Ok((page,))
+            },
+        )?;
         linking.operation::<(String, String), Machine>("get", on("get"))?;
         linking.operation::<(String, String, u32), Vec<Event>>("events", |(app, id, limit)| {
-            Request::new(row("events")).on(app, id).with(limit.clamp(1, 50).into())
+            Request::new(row("events"))
+                .on(app, id)
+                .with(limit.clamp(1, 50).into())
         })?;
         for name in ["start", "suspend", "cordon", "uncordon"] {
             linking.operation::<(String, String), Done>(name, on(name))?;
@@ -147,7 +249,10 @@ impl Capability for Machines {
         linking.operation::<(String, String, RestartOptions), Done>("restart", with("restart"))?;
         linking.operation::<(String, String, String), Done>("signal", with("signal"))?;
         linking.operation::<(String, String, WaitOptions), Waited>("wait", with("wait"))?;
-        linking.operation::<(String, String, HealthyOptions), Healthy>("wait-healthy", with("wait-healthy"))?;
+        linking.operation::<(String, String, HealthyOptions), Healthy>(
+            "wait-healthy",
+            with("wait-healthy"),
+        )?;
         linking.operation::<(String, String), ()>("lease", on("lease"))?;
         linking.operation::<(String, String), ()>("release", on("release"))
     }
@@ -167,14 +272,21 @@ fn on(name: &'static str) -> impl Fn((String, String)) -> Request {
 }
 
 fn with<T: Serialize>(name: &'static str) -> impl Fn((String, String, T)) -> Request {
-    move |(app, id, options)| Request::new(row(name)).on(app, id).with(arguments(&options))
+    move |(app, id, options)| {
+        Request::new(row(name))
+            .on(app, id)
+            .with(arguments(&options))
+    }
 }
 
 /// The Machines of an app, for people who look: one listing, with the retries of any read.
 ///
 /// # Errors
 /// As the plugin would see it.
-pub async fn list_machines(target: &crate::target::Target, app: &str) -> Result<Vec<Machine>, crate::bindings::Failure> {
+pub async fn list_machines(
+    target: &crate::target::Target,
+    app: &str,
+) -> Result<Vec<Machine>, crate::bindings::Failure> {
     let listing = look(target, Scope::App(app.to_owned())).await?;
     Ok(listing.machines)
 }
@@ -183,23 +295,51 @@ pub async fn list_machines(target: &crate::target::Target, app: &str) -> Result<
 ///
 /// # Errors
 /// Why the Machines API does not answer.
-pub async fn reachable(target: &crate::target::Target) -> Result<Option<usize>, crate::bindings::Failure> {
+pub async fn reachable(
+    target: &crate::target::Target,
+) -> Result<Option<usize>, crate::bindings::Failure> {
     if target.organisation.is_none() {
         return Ok(None);
     }
-    Ok(Some(look(target, Scope::Organisation).await?.machines.len()))
+    Ok(Some(
+        look(target, Scope::Organisation).await?.machines.len(),
+    ))
 }
 
-async fn look(target: &crate::target::Target, scope: Scope) -> Result<Listing, crate::bindings::Failure> {
+async fn look(
+    target: &crate::target::Target,
+    scope: Scope,
+) -> Result<Listing, crate::bindings::Failure> {
     use crate::bindings::Failure;
     let unlinked = |e: String| Failure::other("client", e);
-    let clock: Arc<dyn crate::clock::Clock> = Arc::new(crate::clock::RealClock::new(jiff::Timestamp::UNIX_EPOCH, target.time_scale));
-    let setting = Setting { run: "look".into(), target: target.clone(), mode: Mode::Perform, clock, seed: 0 };
+    let clock: Arc<dyn crate::clock::Clock> = Arc::new(crate::clock::RealClock::new(
+        jiff::Timestamp::UNIX_EPOCH,
+        target.time_scale,
+    ));
+    let setting = Setting {
+        run: "look".into(),
+        target: target.clone(),
+        mode: Mode::Perform,
+        clock,
+        seed: 0,
+    };
     let executor = Machines.executor(&setting).map_err(unlinked)?;
-    let all = ListArguments { scope, filter: Filter::default() };
+    let all = ListArguments {
+        scope,
+        filter: Filter::default(),
+    };
     let request = Arc::new(Request::new(row("list")).with(arguments(&all)));
-    let id = crate::effect::EffectId { run: "look".into(), step: "list".into(), number: 1 };
-    let effect = crate::capability::Effect { id, request, baseline: None, cancel: tokio_util::sync::CancellationToken::new() };
+    let id = crate::effect::EffectId {
+        run: "look".into(),
+        step: "list".into(),
+        number: 1,
+    };
+    let effect = crate::capability::Effect {
+        id,
+        request,
+        baseline: None,
+        cancel: tokio_util::sync::CancellationToken::new(),
+    };
     let json = executor.perform(effect).await.result?;
     serde_json::from_str(&json).map_err(|e| unlinked(e.to_string()))
 }
@@ -214,9 +354,21 @@ pub(crate) async fn release_abandoned(
     let http = http::Http::new(target)?;
     let mut done = Vec::new();
     for (number, (app, id)) in held.iter().enumerate() {
-        let effect = crate::effect::EffectId { run: run.into(), step: "cancel".into(), number: number as u64 + 1 };
-        let at = api::At { effect: &effect, app, id };
-        done.push((app.clone(), id.clone(), leases::release_if_ours(&http, at, run).await));
+        let effect = crate::effect::EffectId {
+            run: run.into(),
+            step: "cancel".into(),
+            number: number as u64 + 1,
+        };
+        let at = api::At {
+            effect: &effect,
+            app,
+            id,
+        };
+        done.push((
+            app.clone(),
+            id.clone(),
+            leases::release_if_ours(&http, at, run).await,
+        ));
     }
     Ok(done)
 }
@@ -227,7 +379,22 @@ mod tests {
 
     #[test]
     fn every_name_has_its_row() {
-        for name in ["list", "get", "events", "start", "stop", "restart", "suspend", "signal", "cordon", "uncordon", "wait", "wait-healthy", "lease", "release"] {
+        for name in [
+            "list",
+            "get",
+            "events",
+            "start",
+            "stop",
+            "restart",
+            "suspend",
+            "signal",
+            "cordon",
+            "uncordon",
+            "wait",
+            "wait-healthy",
+            "lease",
+            "release",
+        ] {
             assert_eq!(row(name).operation(), name);
         }
     }

@@ -34,12 +34,25 @@ pub(super) fn machine(app: &str, from: &api::Machine) -> Machine {
         },
         cordoned: from.cordoned,
         standbys: config.standbys(),
-        mounts: config.mounts().into_iter().map(|m| Mount { volume: m.volume, path: m.path }).collect(),
+        mounts: config
+            .mounts()
+            .into_iter()
+            .map(|m| Mount {
+                volume: m.volume,
+                path: m.path,
+            })
+            .collect(),
         autostop: config.autostop().as_str().to_owned(),
         private_address: (!from.private_ip.is_empty()).then(|| from.private_ip.clone()),
         lease_owner: from.lease.as_ref().map(|lease| lease.owner.clone()),
-        restarts: from.events.iter().map(api::Event::restart_count).max().unwrap_or(0),
-        out_of_memory_kills: u32::try_from(from.events.iter().filter(|e| e.oom_killed()).count()).unwrap_or(u32::MAX),
+        restarts: from
+            .events
+            .iter()
+            .map(api::Event::restart_count)
+            .max()
+            .unwrap_or(0),
+        out_of_memory_kills: u32::try_from(from.events.iter().filter(|e| e.oom_killed()).count())
+            .unwrap_or(u32::MAX),
         instance_id: from.instance_id.clone(),
         created_at: millis(Time::parse(&from.created_at)),
         updated_at: millis(Time::parse(&from.updated_at)),
@@ -91,7 +104,10 @@ pub(super) fn event(from: &api::Event) -> Event {
 fn check(from: &api::CheckStatus) -> Check {
     let mut output = from.output.clone();
     if output.len() > OUTPUT_BYTES {
-        let end = (0..=OUTPUT_BYTES).rev().find(|&i| output.is_char_boundary(i)).unwrap_or(0);
+        let end = (0..=OUTPUT_BYTES)
+            .rev()
+            .find(|&i| output.is_char_boundary(i))
+            .unwrap_or(0);
         output.truncate(end);
     }
     let status = match from.result() {
@@ -100,7 +116,12 @@ fn check(from: &api::CheckStatus) -> Check {
         CheckResult::Critical => CheckStatus::Critical,
         CheckResult::Unknown => CheckStatus::Unknown,
     };
-    Check { name: from.name.clone(), status, output, updated_at: millis(from.updated()) }
+    Check {
+        name: from.name.clone(),
+        status,
+        output,
+        updated_at: millis(from.updated()),
+    }
 }
 
 pub(super) fn millis(time: Option<Time>) -> u64 {

@@ -38,10 +38,17 @@ struct Since<'a> {
 }
 
 fn since<'a>(machine: &'a Machine, baseline: Option<&str>) -> Since<'a> {
-    let newer = || machine.events.iter().filter(|e| baseline.is_none_or(|b| e.id.as_str() > b));
+    let newer = || {
+        machine
+            .events
+            .iter()
+            .filter(|e| baseline.is_none_or(|b| e.id.as_str() > b))
+    };
     let own = || newer().filter(|e| e.kind == "exit" && !e.requested_stop());
     Since {
-        start: newer().filter(|e| e.kind == "start").max_by(|a, b| a.id.cmp(&b.id)),
+        start: newer()
+            .filter(|e| e.kind == "start")
+            .max_by(|a, b| a.id.cmp(&b.id)),
         own_exit: own().max_by(|a, b| a.id.cmp(&b.id)),
         own_exits: own().count(),
     }
@@ -51,23 +58,37 @@ fn since<'a>(machine: &'a Machine, baseline: Option<&str>) -> Since<'a> {
 fn hopeless(machine: &Machine, since: &Since<'_>, wanted: &[String]) -> Option<Failure> {
     let wants = |state: &str| wanted.iter().any(|w| w == state);
     if machine.host_status == "unreachable" {
-        return Some(Failure::Unavailable("the Machine's host is unreachable".to_owned()));
+        return Some(Failure::Unavailable(
+            "the Machine's host is unreachable".to_owned(),
+        ));
     }
     if wants("settled") || wants(&machine.state) {
         return None;
     }
     if machine.state == "failed" {
-        return Some(Failure::Application(format!("the Machine has failed{}", how(since.own_exit))));
+        return Some(Failure::Application(format!(
+            "the Machine has failed{}",
+            how(since.own_exit)
+        )));
     }
     if matches!(machine.state.as_str(), "destroyed" | "destroying") {
-        return Some(Failure::NotFound("the Machine has been destroyed".to_owned()));
+        return Some(Failure::NotFound(
+            "the Machine has been destroyed".to_owned(),
+        ));
     }
     if let Some(exit) = since.own_exit {
         if machine.state == "stopped" {
-            return Some(Failure::Application(format!("the Machine exited and stays stopped{}", how(Some(exit)))));
+            return Some(Failure::Application(format!(
+                "the Machine exited and stays stopped{}",
+                how(Some(exit))
+            )));
         }
         if since.own_exits >= 2 {
-            return Some(Failure::Application(format!("the Machine exits again and again ({} times so far){}", since.own_exits, how(Some(exit)))));
+            return Some(Failure::Application(format!(
+                "the Machine exits again and again ({} times so far){}",
+                since.own_exits,
+                how(Some(exit))
+            )));
         }
     }
     None
@@ -76,7 +97,9 @@ fn hopeless(machine: &Machine, since: &Since<'_>, wanted: &[String]) -> Option<F
 fn how(exit: Option<&Event>) -> String {
     match exit {
         Some(event) if event.oom_killed() => ": it ran out of memory".to_owned(),
-        Some(event) => event.exit_code().map_or_else(String::new, |code| format!(": exit code {code}")),
+        Some(event) => event
+            .exit_code()
+            .map_or_else(String::new, |code| format!(": exit code {code}")),
         None => String::new(),
     }
 }
@@ -90,11 +113,22 @@ fn ended() -> Failure {
 }
 
 /// Waits for one of some states.
-pub(super) async fn state(by: &Executing, effect: &Effect, at: At<'_>, options: &WaitOptions) -> Result<Waited, Failure> {
+pub(super) async fn state(
+    by: &Executing,
+    effect: &Effect,
+    at: At<'_>,
+    options: &WaitOptions,
+) -> Result<Waited, Failure> {
     if options.states.is_empty() {
-        return Err(Failure::Invalid("a wait needs at least one state".to_owned()));
+        return Err(Failure::Invalid(
+            "a wait needs at least one state".to_owned(),
+        ));
     }
-    let query = WaitQuery { states: options.states.clone(), version: options.version.clone(), from_event_id: options.from_event.clone() };
+    let query = WaitQuery {
+        states: options.states.clone(),
+        version: options.version.clone(),
+        from_event_id: options.from_event.clone(),
+    };
     let until = deadline(by.clock.now(), options.timeout_ms);
     let mut poll = FIRST_POLL;
     loop {
@@ -107,22 +141,39 @@ pub(super) async fn state(by: &Executing, effect: &Effect, at: At<'_>, options: 
         };
         if let Some(reached) = answer {
             let event = (!reached.event_id.is_empty()).then_some(reached.event_id);
-            return Ok(Waited { state: reached.state, version: reached.version, event });
+            return Ok(Waited {
+                state: reached.state,
+                version: reached.version,
+                event,
+            });
         }
         let machine = by.get(effect, at).await?;
-        if let Some(failure) = hopeless(&machine, &since(&machine, options.from_event.as_deref()), &options.states) {
+        if let Some(failure) = hopeless(
+            &machine,
+            &since(&machine, options.from_event.as_deref()),
+            &options.states,
+        ) {
             return Err(failure);
         }
         if by.clock.now() >= until {
             let wanted = options.states.join("` or `");
-            return Err(Failure::Timeout(format!("the Machine is `{}`, not `{wanted}`, after {}", machine.state, seconds(options.timeout_ms))));
+            return Err(Failure::Timeout(format!(
+                "the Machine is `{}`, not `{wanted}`, after {}",
+                machine.state,
+                seconds(options.timeout_ms)
+            )));
         }
         poll = (poll * 2).min(LONGEST_WAIT);
     }
 }
 
 /// Waits until every check has passed since the start.
-pub(super) async fn health(by: &Executing, effect: &Effect, at: At<'_>, options: &HealthyOptions) -> Result<Healthy, Failure> {
+pub(super) async fn health(
+    by: &Executing,
+    effect: &Effect,
+    at: At<'_>,
+    options: &HealthyOptions,
+) -> Result<Healthy, Failure> {
     let until = deadline(by.clock.now(), options.timeout_ms);
     let wanted = ["started".to_owned()];
     let mut look = FIRST_LOOK;
@@ -139,13 +190,25 @@ pub(super) async fn health(by: &Executing, effect: &Effect, at: At<'_>, options:
         if let (Some(exit), Some(start)) = (since.own_exit, since.start)
             && options.from_event.is_some()
         {
-            let again = if start.id > exit.id { " and was started again" } else { "" };
-            return Err(Failure::Application(format!("the Machine exited by itself{again}{}", how(Some(exit)))));
+            let again = if start.id > exit.id {
+                " and was started again"
+            } else {
+                ""
+            };
+            return Err(Failure::Application(format!(
+                "the Machine exited by itself{again}{}",
+                how(Some(exit))
+            )));
         }
         let now = by.clock.now();
         if machine.state == "started" && (since.start.is_some() || options.from_event.is_none()) {
-            let start = since.start.map_or_else(|| Time::parse(&machine.updated_at).unwrap_or(Time::from_millis(0)), Event::at);
-            let key = since.start.map_or_else(String::new, |event| event.id.clone());
+            let start = since.start.map_or_else(
+                || Time::parse(&machine.updated_at).unwrap_or(Time::from_millis(0)),
+                Event::at,
+            );
+            let key = since
+                .start
+                .map_or_else(String::new, |event| event.id.clone());
             if seen.as_ref().is_none_or(|(id, _)| *id != key) {
                 seen = Some((key, now));
             }
@@ -153,26 +216,51 @@ pub(super) async fn health(by: &Executing, effect: &Effect, at: At<'_>, options:
             match checks(&machine, counts_from) {
                 Checks::Passing { count, last } => {
                     let healthy_at = last.unwrap_or(start).as_millis();
-                    return Ok(Healthy { checks: count, started_at: start.as_millis(), healthy_at });
+                    return Ok(Healthy {
+                        checks: count,
+                        started_at: start.as_millis(),
+                        healthy_at,
+                    });
                 }
-                Checks::Failing { name, output, grace_ms } => {
-                    let patience = Duration::from_millis(options.critical_after_ms.saturating_add(grace_ms));
-                    let since_seen = seen.as_ref().map_or(Duration::ZERO, |(_, at)| between(*at, now));
+                Checks::Failing {
+                    name,
+                    output,
+                    grace_ms,
+                } => {
+                    let patience =
+                        Duration::from_millis(options.critical_after_ms.saturating_add(grace_ms));
+                    let since_seen = seen
+                        .as_ref()
+                        .map_or(Duration::ZERO, |(_, at)| between(*at, now));
                     if options.critical_after_ms > 0 && since_seen >= patience {
-                        return Err(Failure::Application(format!("check `{name}` stays critical {}", detail(&output))));
+                        return Err(Failure::Application(format!(
+                            "check `{name}` stays critical {}",
+                            detail(&output)
+                        )));
                     }
                     if now >= until {
-                        return Err(Failure::Application(format!("check `{name}` is still failing after {} {}", seconds(options.timeout_ms), detail(&output))));
+                        return Err(Failure::Application(format!(
+                            "check `{name}` is still failing after {} {}",
+                            seconds(options.timeout_ms),
+                            detail(&output)
+                        )));
                     }
                 }
                 Checks::Waiting { name } => {
                     if now >= until {
-                        return Err(Failure::Timeout(format!("check `{name}` has not reported since the start, after {}", seconds(options.timeout_ms))));
+                        return Err(Failure::Timeout(format!(
+                            "check `{name}` has not reported since the start, after {}",
+                            seconds(options.timeout_ms)
+                        )));
                     }
                 }
             }
         } else if now >= until {
-            return Err(Failure::Timeout(format!("the Machine is `{}`, not started, after {}", machine.state, seconds(options.timeout_ms))));
+            return Err(Failure::Timeout(format!(
+                "the Machine is `{}`, not started, after {}",
+                machine.state,
+                seconds(options.timeout_ms)
+            )));
         }
         let pause = look.min(between(now, until).max(Duration::from_millis(50)));
         tokio::select! {
@@ -189,18 +277,35 @@ pub(super) async fn health(by: &Executing, effect: &Effect, at: At<'_>, options:
 
 fn detail(output: &str) -> String {
     let line = output.lines().next().unwrap_or_default().trim();
-    if line.is_empty() { String::new() } else { format!("({})", line.chars().take(120).collect::<String>()) }
+    if line.is_empty() {
+        String::new()
+    } else {
+        format!("({})", line.chars().take(120).collect::<String>())
+    }
 }
 
 fn seconds(ms: u64) -> String {
-    if ms.is_multiple_of(1000) { format!("{} s", ms / 1000) } else { format!("{ms} ms") }
+    if ms.is_multiple_of(1000) {
+        format!("{} s", ms / 1000)
+    } else {
+        format!("{ms} ms")
+    }
 }
 
 enum Checks {
     /// All of them, since the start; `last` is when the last of them first did, as far as shown.
-    Passing { count: u32, last: Option<Time> },
-    Failing { name: String, output: String, grace_ms: u64 },
-    Waiting { name: String },
+    Passing {
+        count: u32,
+        last: Option<Time>,
+    },
+    Failing {
+        name: String,
+        output: String,
+        grace_ms: u64,
+    },
+    Waiting {
+        name: String,
+    },
 }
 
 /// Where the checks stand, counting only results from after `start`.
@@ -224,8 +329,15 @@ fn checks(machine: &Machine, start: Option<Time>) -> Checks {
             }
             CheckResult::Unknown => waiting = Some(check.name.clone()),
             CheckResult::Warning | CheckResult::Critical => {
-                let grace_ms = configured.iter().find(|c| c.name == check.name).map_or(0, |c| c.grace_ms);
-                failing = Some(Checks::Failing { name: check.name.clone(), output: check.output.clone(), grace_ms });
+                let grace_ms = configured
+                    .iter()
+                    .find(|c| c.name == check.name)
+                    .map_or(0, |c| c.grace_ms);
+                failing = Some(Checks::Failing {
+                    name: check.name.clone(),
+                    output: check.output.clone(),
+                    grace_ms,
+                });
             }
         }
     }
@@ -236,8 +348,12 @@ fn checks(machine: &Machine, start: Option<Time>) -> Checks {
         (Some(failing), _) => failing,
         (None, Some(name)) => Checks::Waiting { name },
         (None, None) if missing => {
-            let name = configured.iter().find(|c| !machine.real_checks().any(|r| r.name == c.name));
-            Checks::Waiting { name: name.map_or_else(|| "a check".to_owned(), |c| c.name.clone()) }
+            let name = configured
+                .iter()
+                .find(|c| !machine.real_checks().any(|r| r.name == c.name));
+            Checks::Waiting {
+                name: name.map_or_else(|| "a check".to_owned(), |c| c.name.clone()),
+            }
         }
         (None, None) => Checks::Passing { count, last },
     }

@@ -52,12 +52,18 @@ impl Run {
 
 impl Inner {
     fn run(&mut self, run: &str) -> Result<&mut Run, StoreError> {
-        self.runs.get_mut(run).ok_or_else(|| StoreError::NoSuchRun(run.to_owned()))
+        self.runs
+            .get_mut(run)
+            .ok_or_else(|| StoreError::NoSuchRun(run.to_owned()))
     }
 
     fn claimed(&mut self, claim: &Claim) -> Result<&mut Run, StoreError> {
         let run = self.run(&claim.run)?;
-        if run.token == claim.token { Ok(run) } else { Err(StoreError::Fenced(claim.run.clone())) }
+        if run.token == claim.token {
+            Ok(run)
+        } else {
+            Err(StoreError::Fenced(claim.run.clone()))
+        }
     }
 }
 
@@ -68,7 +74,12 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn open(&self, new: &NewRun, now: Timestamp, expires_at: Timestamp) -> Result<Claim, StoreError> {
+    fn open(
+        &self,
+        new: &NewRun,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Claim, StoreError> {
         let mut inner = self.lock();
         if inner.runs.contains_key(&new.run) {
             return Err(StoreError::Exists(new.run.clone()));
@@ -77,18 +88,39 @@ impl Store for MemoryStore {
             if let Some((run, until)) = inner.locks.get(lock)
                 && *until > now
             {
-                return Err(StoreError::Locked { lock: lock.clone(), run: run.clone() });
+                return Err(StoreError::Locked {
+                    lock: lock.clone(),
+                    run: run.clone(),
+                });
             }
         }
         for lock in &new.locks {
-            inner.locks.insert(lock.clone(), (new.run.clone(), expires_at));
+            inner
+                .locks
+                .insert(lock.clone(), (new.run.clone(), expires_at));
         }
-        let run = Run { new: new.clone(), opened_at: now, closed: None, token: 1, expires_at: Some(expires_at), records: Vec::new() };
+        let run = Run {
+            new: new.clone(),
+            opened_at: now,
+            closed: None,
+            token: 1,
+            expires_at: Some(expires_at),
+            records: Vec::new(),
+        };
         inner.runs.insert(new.run.clone(), run);
-        Ok(Claim { run: new.run.clone(), token: 1 })
+        Ok(Claim {
+            run: new.run.clone(),
+            token: 1,
+        })
     }
 
-    fn claim(&self, run: &str, now: Timestamp, expires_at: Timestamp, force: bool) -> Result<Claim, StoreError> {
+    fn claim(
+        &self,
+        run: &str,
+        now: Timestamp,
+        expires_at: Timestamp,
+        force: bool,
+    ) -> Result<Claim, StoreError> {
         let mut inner = self.lock();
         let found = inner.run(run)?;
         if !force && found.expires_at.is_some_and(|until| until > now) {
@@ -96,7 +128,10 @@ impl Store for MemoryStore {
         }
         found.token += 1;
         found.expires_at = Some(expires_at);
-        Ok(Claim { run: run.to_owned(), token: found.token })
+        Ok(Claim {
+            run: run.to_owned(),
+            token: found.token,
+        })
     }
 
     fn beat(&self, claim: &Claim, expires_at: Timestamp) -> Result<(), StoreError> {
@@ -113,7 +148,11 @@ impl Store for MemoryStore {
     fn append(&self, append: &Append<'_>) -> Result<(), StoreError> {
         let mut inner = self.lock();
         let run = inner.claimed(append.claim)?;
-        if append.records.first().is_some_and(|r| r.sequence != run.records.len() as u64) {
+        if append
+            .records
+            .first()
+            .is_some_and(|r| r.sequence != run.records.len() as u64)
+        {
             return Err(StoreError::Fenced(append.claim.run.clone()));
         }
         run.records.extend_from_slice(append.records);
@@ -133,11 +172,23 @@ impl Store for MemoryStore {
     fn read(&self, run: &str, first: u64, max: usize) -> Result<Vec<Record>, StoreError> {
         let mut inner = self.lock();
         let first = usize::try_from(first).unwrap_or(usize::MAX);
-        Ok(inner.run(run)?.records.iter().skip(first).take(max).cloned().collect())
+        Ok(inner
+            .run(run)?
+            .records
+            .iter()
+            .skip(first)
+            .take(max)
+            .cloned()
+            .collect())
     }
 
     fn runs(&self, now: Timestamp, max: usize) -> Result<Vec<RunSummary>, StoreError> {
-        let mut all: Vec<_> = self.lock().runs.values().map(|run| run.summary(now)).collect();
+        let mut all: Vec<_> = self
+            .lock()
+            .runs
+            .values()
+            .map(|run| run.summary(now))
+            .collect();
         all.sort_by(|a, b| (b.opened_at, &b.run).cmp(&(a.opened_at, &a.run)));
         all.truncate(max);
         Ok(all)
@@ -150,6 +201,12 @@ impl Store for MemoryStore {
     fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
         let inner = self.lock();
         let live = inner.locks.iter().filter(|(_, (_, until))| *until > now);
-        Ok(live.map(|(name, (run, until))| LockHeld { name: name.clone(), run: run.clone(), expires_at: *until }).collect())
+        Ok(live
+            .map(|(name, (run, until))| LockHeld {
+                name: name.clone(),
+                run: run.clone(),
+                expires_at: *until,
+            })
+            .collect())
     }
 }

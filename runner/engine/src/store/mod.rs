@@ -149,14 +149,25 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// `Locked`, if a lock is held by a run that is alive; expired ones are taken away.
-    fn open(&self, new: &NewRun, now: Timestamp, expires_at: Timestamp) -> Result<Claim, StoreError>;
+    fn open(
+        &self,
+        new: &NewRun,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Claim, StoreError>;
 
     /// Claims a run whose claim has expired, or any run with `force`, for someone who knows that
     /// its process is gone.
     ///
     /// # Errors
     /// `Held`, if its process is alive.
-    fn claim(&self, run: &str, now: Timestamp, expires_at: Timestamp, force: bool) -> Result<Claim, StoreError>;
+    fn claim(
+        &self,
+        run: &str,
+        now: Timestamp,
+        expires_at: Timestamp,
+        force: bool,
+    ) -> Result<Claim, StoreError>;
 
     /// Shows that the claim's process is alive: extends the claim and the run's locks.
     ///

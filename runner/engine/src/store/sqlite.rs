@@ -55,7 +55,10 @@ impl SqliteStore {
         let path = directory.join(Self::FILE);
         prepare_file(&path)?;
         let connection = Connection::open(&path).map_err(|e| broken(&path, &e))?;
-        let store = Self { connection: Mutex::new(connection), path };
+        let store = Self {
+            connection: Mutex::new(connection),
+            path,
+        };
         store.initialise()?;
         Ok(store)
     }
@@ -85,10 +88,15 @@ impl SqliteStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>) -> Result<T, StoreError> {
+    fn change<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
         let mut connection = self.lock();
         let result = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -101,7 +109,10 @@ impl SqliteStore {
         result.map_err(|trouble| self.explain(trouble))
     }
 
-    fn query<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, StoreError> {
+    fn query<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
         work(&self.lock()).map_err(|trouble| self.explain(trouble))
     }
 
@@ -130,14 +141,26 @@ fn broken(path: &Path, e: &rusqlite::Error) -> StoreError {
 
 fn prepare_directory(directory: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-    let say = |what: String| StoreError::Directory(format!("the state directory `{}` {what}", directory.display()));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| say(format!("cannot be made: {e}")))?;
+    let say = |what: String| {
+        StoreError::Directory(format!(
+            "the state directory `{}` {what}",
+            directory.display()
+        ))
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|e| say(format!("cannot be made: {e}")))?;
     let found = std::fs::metadata(directory).map_err(|e| say(format!("cannot be read: {e}")))?;
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Err(say("belongs to another user".to_owned()));
     }
     if found.mode() & 0o022 != 0 {
-        return Err(say(format!("can be written to by others (mode {:o}); `chmod 700` it", found.mode() & 0o777)));
+        return Err(say(format!(
+            "can be written to by others (mode {:o}); `chmod 700` it",
+            found.mode() & 0o777
+        )));
     }
     Ok(())
 }
@@ -147,17 +170,25 @@ fn prepare_file(path: &Path) -> Result<(), StoreError> {
     let say = |what: String| StoreError::Directory(format!("`{}` {what}", path.display()));
     // O_NOFOLLOW: a link put there by someone is refused, not followed.
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, FileMode::RUSR | FileMode::WUSR).map_err(|e| match e {
-        rustix::io::Errno::LOOP => say("is a symbolic link; it has to be a file".to_owned()),
-        rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS => say(format!("cannot be written: {e}; choose another place with `--state-dir`")),
-        other => say(format!("cannot be opened: {other}")),
-    })?;
-    let found = std::fs::File::from(file).metadata().map_err(|e| say(format!("cannot be read: {e}")))?;
+    let file =
+        rustix::fs::open(path, flags, FileMode::RUSR | FileMode::WUSR).map_err(|e| match e {
+            rustix::io::Errno::LOOP => say("is a symbolic link; it has to be a file".to_owned()),
+            rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS => say(format!(
+                "cannot be written: {e}; choose another place with `--state-dir`"
+            )),
+            other => say(format!("cannot be opened: {other}")),
+        })?;
+    let found = std::fs::File::from(file)
+        .metadata()
+        .map_err(|e| say(format!("cannot be read: {e}")))?;
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Err(say("belongs to another user".to_owned()));
     }
     if found.mode() & 0o077 != 0 {
-        return Err(say(format!("can be used by others (mode {:o}); `chmod 600` it", found.mode() & 0o777)));
+        return Err(say(format!(
+            "can be used by others (mode {:o}); `chmod 600` it",
+            found.mode() & 0o777
+        )));
     }
     Ok(())
 }
@@ -170,15 +201,24 @@ fn moment(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-const STATUSES: [RunStatus; 5] =
-    [RunStatus::Succeeded, RunStatus::Failed, RunStatus::Interrupted, RunStatus::Cancelled, RunStatus::InDoubt];
+const STATUSES: [RunStatus; 5] = [
+    RunStatus::Succeeded,
+    RunStatus::Failed,
+    RunStatus::Interrupted,
+    RunStatus::Cancelled,
+    RunStatus::InDoubt,
+];
 
-const SUMMARY: &str = "SELECT id, runbook, target, mode, opened_at, closed_at, status, expires_at, length FROM run";
+const SUMMARY: &str =
+    "SELECT id, runbook, target, mode, opened_at, closed_at, status, expires_at, length FROM run";
 
 fn summary(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<RunSummary> {
     let status: Option<String> = row.get(6)?;
     let expires_at: Option<i64> = row.get(7)?;
-    let standing = match STATUSES.into_iter().find(|s| status.as_deref() == Some(s.word())) {
+    let standing = match STATUSES
+        .into_iter()
+        .find(|s| status.as_deref() == Some(s.word()))
+    {
         Some(status) => Standing::Closed(status),
         None if expires_at.is_some_and(|until| moment(until) > now) => Standing::Running,
         None => Standing::Abandoned,
@@ -188,7 +228,11 @@ fn summary(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<RunSummary> {
         run: row.get(0)?,
         runbook: row.get(1)?,
         target: row.get(2)?,
-        mode: if mode == "rehearsal" { Mode::Rehearsal } else { Mode::Perform },
+        mode: if mode == "rehearsal" {
+            Mode::Rehearsal
+        } else {
+            Mode::Perform
+        },
         standing,
         opened_at: moment(row.get(4)?),
         closed_at: row.get::<_, Option<i64>>(5)?.map(moment),
@@ -210,7 +254,12 @@ fn claimed(tx: &Transaction<'_>, claim: &Claim) -> Result<i64, Trouble> {
 }
 
 impl Store for SqliteStore {
-    fn open(&self, new: &NewRun, now: Timestamp, expires_at: Timestamp) -> Result<Claim, StoreError> {
+    fn open(
+        &self,
+        new: &NewRun,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Claim, StoreError> {
         self.change(|tx| {
             for lock in &new.locks {
                 let holder: Option<String> = tx
@@ -236,42 +285,84 @@ impl Store for SqliteStore {
         })
     }
 
-    fn claim(&self, run: &str, now: Timestamp, expires_at: Timestamp, force: bool) -> Result<Claim, StoreError> {
+    fn claim(
+        &self,
+        run: &str,
+        now: Timestamp,
+        expires_at: Timestamp,
+        force: bool,
+    ) -> Result<Claim, StoreError> {
         self.change(|tx| {
-            let found: Option<(i64, Option<i64>)> =
-                tx.query_row("SELECT token, expires_at FROM run WHERE id = ?1", [run], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-            let (token, until) = found.ok_or_else(|| Trouble::Said(StoreError::NoSuchRun(run.to_owned())))?;
+            let found: Option<(i64, Option<i64>)> = tx
+                .query_row(
+                    "SELECT token, expires_at FROM run WHERE id = ?1",
+                    [run],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            let (token, until) =
+                found.ok_or_else(|| Trouble::Said(StoreError::NoSuchRun(run.to_owned())))?;
             if !force && until.is_some_and(|until| moment(until) > now) {
                 return Err(Trouble::Said(StoreError::Held(run.to_owned())));
             }
-            tx.execute("UPDATE run SET token = ?2, expires_at = ?3 WHERE id = ?1", params![run, token + 1, micros(expires_at)])?;
-            Ok(Claim { run: run.to_owned(), token: u64::try_from(token + 1).unwrap_or(0) })
+            tx.execute(
+                "UPDATE run SET token = ?2, expires_at = ?3 WHERE id = ?1",
+                params![run, token + 1, micros(expires_at)],
+            )?;
+            Ok(Claim {
+                run: run.to_owned(),
+                token: u64::try_from(token + 1).unwrap_or(0),
+            })
         })
     }
 
     fn beat(&self, claim: &Claim, expires_at: Timestamp) -> Result<(), StoreError> {
         self.change(|tx| {
             claimed(tx, claim)?;
-            tx.execute("UPDATE run SET expires_at = ?2 WHERE id = ?1", params![claim.run, micros(expires_at)])?;
-            tx.execute("UPDATE lock SET expires_at = ?2 WHERE run = ?1", params![claim.run, micros(expires_at)])?;
+            tx.execute(
+                "UPDATE run SET expires_at = ?2 WHERE id = ?1",
+                params![claim.run, micros(expires_at)],
+            )?;
+            tx.execute(
+                "UPDATE lock SET expires_at = ?2 WHERE run = ?1",
+                params![claim.run, micros(expires_at)],
+            )?;
             Ok(())
         })
     }
 
     fn append(&self, append: &Append<'_>) -> Result<(), StoreError> {
-        let Some(last) = append.records.last() else { return Ok(()) };
+        let Some(last) = append.records.last() else {
+            return Ok(());
+        };
         self.change(|tx| {
             let length = claimed(tx, append.claim)?;
-            if append.records.first().is_some_and(|first| signed(first.sequence) != length) {
+            if append
+                .records
+                .first()
+                .is_some_and(|first| signed(first.sequence) != length)
+            {
                 return Err(Trouble::Said(StoreError::Fenced(append.claim.run.clone())));
             }
-            let mut insert = tx.prepare_cached("INSERT INTO entry (run, sequence, at, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            let mut insert = tx.prepare_cached(
+                "INSERT INTO entry (run, sequence, at, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
             for record in append.records {
-                insert.execute(params![append.claim.run, signed(record.sequence), micros(record.at), record.kind.word(), &*record.payload])?;
+                insert.execute(params![
+                    append.claim.run,
+                    signed(record.sequence),
+                    micros(record.at),
+                    record.kind.word(),
+                    &*record.payload
+                ])?;
             }
-            tx.prepare_cached("UPDATE run SET length = ?2 WHERE id = ?1")?.execute(params![append.claim.run, signed(last.sequence) + 1])?;
+            tx.prepare_cached("UPDATE run SET length = ?2 WHERE id = ?1")?
+                .execute(params![append.claim.run, signed(last.sequence) + 1])?;
             if let Some(status) = append.closing {
-                tx.execute("UPDATE run SET status = ?2, closed_at = ?3 WHERE id = ?1", params![append.claim.run, status.word(), micros(last.at)])?;
+                tx.execute(
+                    "UPDATE run SET status = ?2, closed_at = ?3 WHERE id = ?1",
+                    params![append.claim.run, status.word(), micros(last.at)],
+                )?;
             }
             Ok(())
         })
@@ -280,7 +371,10 @@ impl Store for SqliteStore {
     fn release(&self, claim: &Claim) -> Result<(), StoreError> {
         self.change(|tx| {
             claimed(tx, claim)?;
-            tx.execute("UPDATE run SET expires_at = NULL WHERE id = ?1", [&claim.run])?;
+            tx.execute(
+                "UPDATE run SET expires_at = NULL WHERE id = ?1",
+                [&claim.run],
+            )?;
             tx.execute("DELETE FROM lock WHERE run = ?1", [&claim.run])?;
             Ok(())
         })
@@ -310,24 +404,38 @@ impl Store for SqliteStore {
 
     fn runs(&self, now: Timestamp, max: usize) -> Result<Vec<RunSummary>, StoreError> {
         self.query(|connection| {
-            let mut select = connection.prepare_cached(&format!("{SUMMARY} ORDER BY opened_at DESC, id DESC LIMIT ?1"))?;
-            let rows = select.query_map([i64::try_from(max).unwrap_or(i64::MAX)], |row| summary(row, now))?;
+            let mut select = connection.prepare_cached(&format!(
+                "{SUMMARY} ORDER BY opened_at DESC, id DESC LIMIT ?1"
+            ))?;
+            let rows = select.query_map([i64::try_from(max).unwrap_or(i64::MAX)], |row| {
+                summary(row, now)
+            })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 
     fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError> {
         self.query(|connection| {
-            let found = connection.query_row(&format!("{SUMMARY} WHERE id = ?1"), [run], |row| summary(row, now)).optional()?;
+            let found = connection
+                .query_row(&format!("{SUMMARY} WHERE id = ?1"), [run], |row| {
+                    summary(row, now)
+                })
+                .optional()?;
             found.ok_or_else(|| Trouble::Said(StoreError::NoSuchRun(run.to_owned())))
         })
     }
 
     fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
         self.query(|connection| {
-            let mut select = connection.prepare_cached("SELECT name, run, expires_at FROM lock WHERE expires_at > ?1 ORDER BY name")?;
+            let mut select = connection.prepare_cached(
+                "SELECT name, run, expires_at FROM lock WHERE expires_at > ?1 ORDER BY name",
+            )?;
             let rows = select.query_map([micros(now)], |row| {
-                Ok(LockHeld { name: row.get(0)?, run: row.get(1)?, expires_at: moment(row.get(2)?) })
+                Ok(LockHeld {
+                    name: row.get(0)?,
+                    run: row.get(1)?,
+                    expires_at: moment(row.get(2)?),
+                })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
