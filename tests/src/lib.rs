@@ -1,1 +1,280 @@
 //! End-to-end tests: the real binary, real wasm, the simulator.
+//!
+//! [`World`] starts a simulator and runs the binary against it in a home of its own. After every
+//! test [`World::verify`] makes the checks that hold whatever happened: the simulator's log of
+//! applied writes, by effect id, against the journals; no write from a rehearsal; every journal
+//! folds; no lease left; no byte of the token anywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use groundcrew::journal::{Decision, Mode, RunState};
+use groundcrew::store::{SqliteStore, Store};
+use groundcrew_fleet::{Behaviour, Fleet, Generated, Settings, Time, api, generate};
+use groundcrew_simulator::{Pace, Running, SimulatorConfig, Token};
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// The token that may write. It must show up nowhere.
+pub const CANARY: &str = "canary-7f3a9c51-write";
+/// The token that may only read.
+pub const READ_CANARY: &str = "canary-7f3a9c51-read";
+
+/// A simulator, and a home for the binary.
+pub struct World {
+    /// The simulator.
+    pub simulator: Running,
+    home: TempDir,
+    token: &'static str,
+    said: std::sync::Mutex<Vec<String>>,
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// The exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+/// A made-up fleet whose restarts take one to three seconds of its own time.
+pub fn fleet(machines: usize, seed: u64) -> Fleet {
+    let settings = Settings {
+        seed,
+        start: Time::from(Timestamp::now()),
+        behaviour: Behaviour::seeded().with_restart_total(1000, 3000),
+        ..Settings::default()
+    };
+    generate(
+        settings,
+        &Generated {
+            machines,
+            apps: 2,
+            ..Generated::default()
+        },
+    )
+}
+
+impl World {
+    /// Serves `fleet` at `scale` times the wall's pace.
+    pub async fn start(fleet: Fleet, scale: f64) -> Result<Self> {
+        let organisation = fleet.settings().organisation.clone();
+        let config = SimulatorConfig {
+            pace: Pace::Scaled(scale),
+            tokens: vec![
+                Token::read_write(CANARY, &organisation),
+                Token::read_only(READ_CANARY, &organisation),
+            ],
+            ..SimulatorConfig::new(fleet)
+        };
+        let simulator = config.start().await?;
+        let home = tempfile::tempdir()?;
+        let text = format!(
+            "default_target = \"test\"\n[target.test]\norganisation = \"{organisation}\"\nmachines_api = \"{}\"\ncredential = \"env://TEST_TOKEN\"\ntime_scale = {scale:.1}\n",
+            simulator.base_url()
+        );
+        std::fs::write(home.path().join("groundcrew.toml"), text)?;
+        Ok(Self {
+            simulator,
+            home,
+            token: CANARY,
+            said: std::sync::Mutex::default(),
+        })
+    }
+
+    /// From now on with this token.
+    pub fn use_token(&mut self, token: &'static str) {
+        self.token = token;
+    }
+
+    /// The project's directory.
+    pub fn project(&self) -> PathBuf {
+        self.home.path().to_owned()
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
+    /// The binary with these arguments, ready to be started.
+    pub fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binary()?);
+        // Compiled plugins are shared between tests; nothing else is.
+        let cache = std::env::temp_dir().join("groundcrew-tests-cache");
+        command
+            .args(["--project"])
+            .arg(self.home.path())
+            .arg("--state-dir")
+            .arg(self.state())
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("XDG_CACHE_HOME", cache)
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("USER", "tester")
+            .env("TEST_TOKEN", self.token)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Runs the binary to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Result<Said> {
+        let child = self.command(arguments)?.spawn()?;
+        self.finish(child).await
+    }
+
+    /// Waits for a started binary.
+    pub async fn finish(&self, child: Child) -> Result<Said> {
+        // A minute is far more than any test needs; a test that hangs should say so.
+        let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output())
+            .await
+            .context("the command hangs")??;
+        let said = Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        if let Ok(mut all) = self.said.lock() {
+            all.push(format!("{}{}", said.out, said.err));
+        }
+        Ok(said)
+    }
+
+    /// Waits until the simulator has applied at least `count` writes of a command.
+    pub async fn until_applied(&self, command: &str, count: usize) -> Result<()> {
+        for _ in 0..1000 {
+            if self.applied(command).len() >= count {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        bail!("the simulator has not seen {count} of `{command}`")
+    }
+
+    /// Effect id, app and Machine of each write of a command that was really applied.
+    pub fn applied(&self, command: &str) -> Vec<(Option<String>, String, String)> {
+        self.simulator.act(|fleet| {
+            let all = fleet.applied().entries();
+            all.filter(|a| a.command == command)
+                .map(|a| (a.effect.clone(), a.app.clone(), a.id.clone()))
+                .collect()
+        })
+    }
+
+    /// The ids of an app's started Machines of a group that stand by for no other.
+    pub fn started(&self, app: &str, group: &str) -> Result<BTreeSet<String>> {
+        let query = api::ListQuery {
+            states: vec!["started".to_owned()],
+            ..api::ListQuery::default()
+        };
+        let machines = self
+            .simulator
+            .act(|fleet| fleet.list(app, &query))
+            .map_err(|e| anyhow::anyhow!("{}", e.body.wording()))?;
+        let of_group = machines
+            .iter()
+            .filter(|m| m.process_group() == group && m.config_view().standbys().is_empty());
+        Ok(of_group.map(|m| m.id.clone()).collect())
+    }
+
+    /// What holds after every test.
+    pub fn verify(&self) -> Result<()> {
+        let store = SqliteStore::open(&self.state())?;
+        let mut intended = BTreeMap::new();
+        for run in store.runs(Timestamp::now(), 1000)? {
+            let records = store.read(&run.run, 0, usize::MAX)?;
+            let state = RunState::fold(&records).with_context(|| format!("run {}", run.run))?;
+            for (step, effect) in state.effects() {
+                let id = format!("{}/{step}/{}", run.run, effect.intended.effect);
+                intended.insert(id, (state.mode(), effect.intended.clone()));
+            }
+        }
+        let (applied, leases): (Vec<_>, Vec<_>) = self.simulator.act(|fleet| {
+            let applied = fleet.applied().entries();
+            let applied = applied
+                .map(|a| (a.command, a.app.clone(), a.id.clone(), a.effect.clone()))
+                .collect();
+            let apps = fleet.apps().apps;
+            let ids = apps.iter().flat_map(|app| {
+                let ids = fleet.machine_ids(&app.name);
+                ids.into_iter().map(|id| (app.name.clone(), id))
+            });
+            let leases = ids.filter(|(app, id)| fleet.lease_get(app, id).is_ok());
+            (applied, leases.collect())
+        });
+        let mut times: BTreeMap<String, usize> = BTreeMap::new();
+        for (command, app, id, effect) in applied {
+            // Taking leases over in `runs cancel` is no effect of a plugin.
+            let Some(effect) = effect.filter(|e| !e.contains("/cancel/")) else {
+                continue;
+            };
+            let (mode, intent) = intended.get(&effect).with_context(|| {
+                format!("the simulator applied {command} for {effect}, which no journal intends")
+            })?;
+            ensure!(
+                *mode == Some(Mode::Perform),
+                "a rehearsal wrote: {command} for {effect}"
+            );
+            ensure!(
+                intent.decision == Decision::Allowed,
+                "a denied effect was applied: {effect}"
+            );
+            let request = &intent.request;
+            ensure!(
+                request.app.as_ref() == Some(&app) && request.subject.as_ref() == Some(&id),
+                "{effect} was applied to {app}/{id}, not to its target"
+            );
+            if command == "restart" {
+                *times.entry(effect).or_default() += 1;
+            }
+        }
+        if let Some((effect, count)) = times.iter().find(|(_, count)| **count > 1) {
+            bail!("{effect} restarted its Machine {count} times");
+        }
+        ensure!(leases.is_empty(), "leases are left behind: {leases:?}");
+        self.no_secret()
+    }
+
+    fn no_secret(&self) -> Result<()> {
+        let secret = CANARY.as_bytes().get(..16).unwrap_or_default();
+        for entry in std::fs::read_dir(self.state())? {
+            let path = entry?.path();
+            let bytes = std::fs::read(&path)?;
+            ensure!(
+                !bytes.windows(secret.len()).any(|w| w == secret),
+                "the token is in {}",
+                path.display()
+            );
+        }
+        let said = self.said.lock().map_err(|_| anyhow::anyhow!("poisoned"))?;
+        ensure!(
+            !said.iter().any(|text| text.contains("canary-7f3a9c51")),
+            "the token was printed"
+        );
+        Ok(())
+    }
+}
+
+/// The binary under test: beside the tests' own directory, where the build puts it.
+fn binary() -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let directory = here.parent().and_then(|deps| deps.parent());
+    let path = directory.context("no directory")?.join("groundcrew");
+    ensure!(
+        path.is_file(),
+        "there is no {}; `cargo xtask test` builds it",
+        path.display()
+    );
+    Ok(path)
+}

@@ -101,10 +101,11 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
         "-i",
         "wait_timeout=60s",
     ];
+    // One Machine's checks fail already, so the rehearsal foretells that it will not recover.
     step(
         "The rehearsal: on a fork of the live fleet, nothing is written",
         &[&restart[..], &["--dry-run"]].concat(),
-        false,
+        true,
     )?;
     step(
         "The real run: three Machines fail, each in its own way",

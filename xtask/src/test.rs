@@ -26,7 +26,8 @@ pub(crate) fn run() -> Result<()> {
             reads_only(&plugin.imports)?;
         }
     }
-    cargo(&["build", "--package", "groundcrew-cli"])?;
+    // All at once, so that everything is built with one set of features.
+    cargo(&["build", "--workspace", "--all-targets"])?;
     let nextest = Command::new("cargo")
         .args(["nextest", "--version"])
         .output()

@@ -1,0 +1,110 @@
+//! Bad input and bad answers: the exit code, and a message that says what to do.
+
+use anyhow::{Result, ensure};
+use groundcrew_tests::{World, fleet};
+
+async fn world() -> Result<World> {
+    World::start(fleet(20, 7), 20.0).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_runbooks_and_targets() -> Result<()> {
+    let world = world().await?;
+    std::fs::write(
+        world.project().join("bad.toml"),
+        "name = \"bad\"\nsumary = \"x\"\n",
+    )?;
+    std::fs::write(world.project().join("broken.wasm"), "not wasm")?;
+    let bad = world.project().join("bad.toml").display().to_string();
+    let table: [(&[&str], i32, &str); 8] = [
+        (
+            &["run", "restart-by-grup"],
+            2,
+            "did you mean `restart-by-group`",
+        ),
+        (&["run", "restart-by-group"], 2, "app"),
+        (
+            &[
+                "run",
+                "restart-by-group",
+                "-i",
+                "app=web",
+                "-i",
+                "paralel=1",
+            ],
+            2,
+            "parallel",
+        ),
+        (&["run", &bad], 3, "summary"),
+        (&["check", &bad], 3, "summary"),
+        (
+            &["run", "restart-by-group", "-i", "app=web", "-t", "prod"],
+            2,
+            "no target",
+        ),
+        (&["run", "restart-by-group", "-i", "app=web"], 4, "--yes"),
+        (&["runs", "show", "nonsense"], 2, "no run"),
+    ];
+    for (arguments, code, text) in table {
+        let said = world.run(arguments).await?;
+        ensure!(
+            said.code == code && said.err.contains(text),
+            "{arguments:?}: {said:?}"
+        );
+    }
+    ensure!(world.applied("restart").is_empty());
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_apps_and_addresses() -> Result<()> {
+    let mut world = world().await?;
+    let unknown = world
+        .run(&["run", "restart-by-group", "-i", "app=nowhere", "--yes"])
+        .await?;
+    ensure!(
+        unknown.code == 1 && unknown.err.contains("not found"),
+        "{unknown:?}"
+    );
+    world.use_token("canary-of-nobody");
+    let denied = world
+        .run(&["run", "restart-by-group", "-i", "app=web", "--yes"])
+        .await?;
+    ensure!(
+        denied.code == 1 && denied.err.contains("token"),
+        "{denied:?}"
+    );
+    let file = world.project().join("groundcrew.toml");
+    let config = |address: &str| {
+        format!(
+            "default_target = \"test\"\n[target.test]\nmachines_api = \"{address}\"\ncredential = \"env://TEST_TOKEN\"\n"
+        )
+    };
+    std::fs::write(&file, config("https://evil.example"))?;
+    let elsewhere = world
+        .run(&["run", "restart-by-group", "-i", "app=web", "--yes"])
+        .await?;
+    ensure!(
+        elsewhere.code == 4 && elsewhere.err.contains("not bound"),
+        "{elsewhere:?}"
+    );
+    std::fs::write(&file, "trusted_origins = [\"https://evil.example\"]\n")?;
+    let widened = world.run(&["doctor"]).await?;
+    ensure!(widened.out.contains("WRONG"), "{widened:?}");
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_that_cannot_be_used() -> Result<()> {
+    let world = world().await?;
+    // Below a file nobody can make a directory, not even root.
+    std::fs::write(world.project().join("file"), "")?;
+    let mut command = world.command(&["run", "restart-by-group", "-i", "app=web", "--yes"])?;
+    let state = world.project().join("file").join("state");
+    command.arg("--state-dir").arg(state);
+    let child = command.spawn();
+    let said = world.finish(child?).await?;
+    ensure!(matches!(said.code, 2 | 5), "{said:?}");
+    ensure!(world.applied("restart").is_empty());
+    Ok(())
+}
