@@ -347,13 +347,17 @@ impl Running {
                 .partition(|step| step.step.needs.iter().all(|need| ended.contains(need)));
             waiting = later;
             for step in ready {
-                running.spawn(step::run(
-                    self.engine.clone(),
-                    self.shared.clone(),
-                    step,
-                    self.scope.clone(),
-                    self.shared.busy(),
-                ));
+                let (engine, shared, scope) =
+                    (self.engine.clone(), self.shared.clone(), self.scope.clone());
+                // One after another in virtual time, so that they begin in the same order always.
+                let ticket = shared.clock.as_virtual().map(VirtualClock::ticket);
+                running.spawn(async move {
+                    let busy = match ticket {
+                        Some(ticket) => Some(ticket.turn().await),
+                        None => None,
+                    };
+                    step::run(engine, shared, step, scope, busy).await
+                });
             }
             drop(busy.take());
             let Some(next) = running.join_next().await else {
