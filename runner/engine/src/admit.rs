@@ -197,7 +197,11 @@ impl Admission<'_> {
 
     async fn step(&mut self, step: &Step) -> Option<AdmittedStep> {
         let plugin = self.plugin(step).await;
-        let timeout = match step.timeout(&self.scope) {
+        let timeout = match &step.timeout {
+            Some(_) => step.timeout(&self.scope),
+            None => Ok(self.engine.limits.step_timeout),
+        };
+        let timeout = match timeout {
             Ok(timeout) => timeout,
             Err(e) => {
                 self.refuse(&step.id, e.to_string(), None);
@@ -346,6 +350,11 @@ impl Admission<'_> {
     fn lock_for(&mut self, grant: &CapabilityGrant) {
         let target = &self.request.target.name;
         for app in grant.apps.iter().flatten() {
+            // A pattern may cover any app.
+            if app.contains(['*', '?', '[', '{', '\\']) {
+                self.default_locks.push(format!("{target}/app/*"));
+                continue;
+            }
             match &grant.groups {
                 Some(groups) => self.default_locks.extend(
                     groups

@@ -181,9 +181,11 @@ impl<'a> Linking<'a> {
         P: ComponentNamedList + Lift + 'static,
         R: ComponentNamedList + Lower + 'static,
     {
+        let called = name.to_owned();
         self.instance.func_wrap(
             name,
             move |mut store: wasmtime::StoreContextMut<'_, Guest>, arguments: P| {
+                store.data().performs(&called)?;
                 body(store.data_mut(), arguments)
             },
         )

@@ -179,10 +179,11 @@ impl VirtualClock {
     }
 
     /// Waits, without being busy, until `wake` is called on the answer's handle and everything
-    /// else at that instant has come to rest.
-    pub(crate) fn park(&self) -> (Parked, VirtualSleep) {
+    /// else at that instant has come to rest; if something is `ready` already, only the latter.
+    pub(crate) fn park(&self, ready: bool) -> (Parked, VirtualSleep) {
         let mut inner = self.lock();
-        let slot = inner.enqueue(Timestamp::MAX, GUEST);
+        let due = if ready { inner.now } else { Timestamp::MAX };
+        let slot = inner.enqueue(due, GUEST);
         inner.idle();
         drop(inner);
         let sleep = VirtualSleep {

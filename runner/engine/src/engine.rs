@@ -256,7 +256,7 @@ impl Engine {
             }
             Some(crate::journal::Mode::Rehearsal) | None => Vec::new(),
         };
-        let in_doubt = in_doubt(&state);
+        let in_doubt = in_doubt(&state, |operation| self.is_read(operation));
         let writer = Writer::start(
             self.store.clone(),
             claim.clone(),
@@ -301,6 +301,15 @@ impl Engine {
             .collect();
         Ok(Closed { leases, in_doubt })
     }
+
+    /// By the table; what is not in it (a capability that this engine lacks) counts as a write.
+    /// What is housekeeping ends by itself.
+    fn is_read(&self, operation: &str) -> bool {
+        let reads = |row: &Row| {
+            row.name == operation && (row.kind == crate::effect::Kind::Read || row.housekeeping)
+        };
+        operation.starts_with("operations.") || self.operations().any(reads)
+    }
 }
 
 /// The Machines whose lease the run may still hold: asked for and not given back.
@@ -329,7 +338,7 @@ fn held_leases(state: &RunState) -> Vec<(String, String)> {
 }
 
 /// Writes that were intended and never settled, or settled as in doubt.
-fn in_doubt(state: &RunState) -> Vec<String> {
+fn in_doubt(state: &RunState, is_read: impl Fn(&str) -> bool) -> Vec<String> {
     let unsure = state.effects().filter(|(_, effect)| {
         let write = effect.intended.decision == crate::journal::Decision::Allowed
             && !is_read(&effect.intended.request.operation);
@@ -354,12 +363,4 @@ fn in_doubt(state: &RunState) -> Vec<String> {
             )
         })
         .collect()
-}
-
-/// By the table; what is not in it (an embedder's) counts as a write. Leases end by themselves.
-fn is_read(operation: &str) -> bool {
-    operation.starts_with("operations.")
-        || crate::machines::ROWS.iter().any(|row| {
-            row.name == operation && (row.kind == crate::effect::Kind::Read || row.housekeeping)
-        })
 }

@@ -176,10 +176,7 @@ impl Gate {
                     // In a rehearsal the guest always comes last at an instant, so that it sees
                     // all that happened then, whatever order threads ran in.
                     Some(clock) if !idle => {
-                        let (parked, sleep) = clock.park();
-                        if !state.ready.is_empty() {
-                            parked.wake();
-                        }
+                        let (parked, sleep) = clock.park(!state.ready.is_empty());
                         state.parked = Some(parked);
                         Some(sleep)
                     }

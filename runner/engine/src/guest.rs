@@ -99,17 +99,22 @@ impl Guest {
         }
     }
 
+    /// Refuses any import while the plugin only describes itself: nothing there is real yet.
+    pub(crate) fn performs(&self, function: &str) -> wasmtime::Result<()> {
+        match self.gate {
+            Some(_) => Ok(()),
+            None => Err(stop(
+                "contract",
+                format!("`{function}` was called from `describe`"),
+            )),
+        }
+    }
+
     /// Submits an effect: it gets a number now, and goes to the gate when the plugin next blocks.
     ///
     /// # Errors
     /// If a bound is passed; the plugin is then stopped.
     pub fn submit(&mut self, request: Request) -> wasmtime::Result<u64> {
-        if self.gate.is_none() {
-            return Err(stop(
-                "contract",
-                format!("`{}` was called from `describe`", request.row.name),
-            ));
-        }
         if self.in_flight.len() >= self.limits.operations_in_flight {
             return Err(stop(
                 "operations",

@@ -274,7 +274,15 @@ impl Sandbox {
             Ok(info)
         }
         .await;
-        let info: PluginInfo = result.map_err(|e| stopped(&e, &self.limits))?;
+        let info: PluginInfo = result.map_err(|e| {
+            stopped(
+                &e,
+                &Limits {
+                    fuel: self.limits.describe_fuel,
+                    ..self.limits
+                },
+            )
+        })?;
         let size = info.name.len()
             + info.version.len()
             + info.summary.len()

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admit::{Admitted, AdmittedStep};
 use crate::bindings::ProblemKind;
 use crate::capability::Setting;
-use crate::clock::{Clock, RealClock, VirtualClock, after};
+use crate::clock::{Busy, Clock, RealClock, VirtualClock, after};
 use crate::core::Operations;
 use crate::engine::{CLAIM, Engine, HEARTBEAT, StartError};
 use crate::gate::RunShared;
@@ -232,6 +232,8 @@ pub(crate) struct Ran {
     pub(crate) id: String,
     pub(crate) ended: Vec<StepEnded>,
     pub(crate) in_doubt: Vec<String>,
+    /// Holds a virtual clock until what comes next has started.
+    pub(crate) busy: Option<Busy>,
 }
 
 impl Ran {
@@ -311,6 +313,9 @@ impl Running {
         let mut ended: BTreeSet<String> = BTreeSet::new();
         let mut running: JoinSet<Result<Ran, JournalError>> = JoinSet::new();
         let mut stopped: Option<String> = None;
+        // Held while steps are handed over, so that a virtual clock does not run on before all
+        // that can start now has started.
+        let mut busy = self.shared.busy();
         loop {
             if let Some(why) = &stopped {
                 for step in waiting.drain(..) {
@@ -337,28 +342,28 @@ impl Running {
                     self.steps.push(skipped);
                 }
             }
-            // Held while steps are handed over, so that a virtual clock does not run on before
-            // all that can start now has started.
-            let busy = self.shared.busy();
             let (ready, later): (Vec<_>, Vec<_>) = waiting
                 .into_iter()
                 .partition(|step| step.step.needs.iter().all(|need| ended.contains(need)));
             waiting = later;
             for step in ready {
-                let hold = self.shared.busy();
-                running.spawn(step::run(
-                    self.engine.clone(),
-                    self.shared.clone(),
-                    step,
-                    self.scope.clone(),
-                    hold,
-                ));
+                let (engine, shared, scope) =
+                    (self.engine.clone(), self.shared.clone(), self.scope.clone());
+                // One after another in virtual time, so that they begin in the same order always.
+                let ticket = shared.clock.as_virtual().map(VirtualClock::ticket);
+                running.spawn(async move {
+                    let busy = match ticket {
+                        Some(ticket) => Some(ticket.turn().await),
+                        None => None,
+                    };
+                    step::run(engine, shared, step, scope, busy).await
+                });
             }
-            drop(busy);
+            drop(busy.take());
             let Some(next) = running.join_next().await else {
                 break;
             };
-            let ran = match next {
+            let mut ran = match next {
                 Ok(ran) => ran?,
                 Err(e) => {
                     tracing::error!("a step broke down inside the host: {e}");
@@ -367,6 +372,7 @@ impl Running {
                     continue;
                 }
             };
+            busy = ran.busy.take();
             ended.insert(ran.id.clone());
             let (id, status) = (ran.id.clone(), ran.status());
             let on_failure = policy.get(&id).copied().unwrap_or(OnFailure::Stop);

@@ -21,7 +21,8 @@ use crate::plugin::{Stopped, problem};
 use crate::run::{Ran, outcome};
 
 /// Runs a step to its end, with its retries and its rescue. The one `busy` that it holds is what
-/// its guest and its sleeps lay down: a second one would hold a virtual clock for ever.
+/// its guest and its sleeps lay down: a second one would hold a virtual clock for ever. It goes
+/// back with the answer, so that nothing moves before what comes next has started.
 pub(crate) fn run(
     engine: Arc<Engine>,
     shared: Arc<RunShared>,
@@ -31,11 +32,11 @@ pub(crate) fn run(
 ) -> BoxFuture<'static, Result<Ran, JournalError>> {
     Box::pin(async move {
         let id = step.id().to_owned();
-        let _busy = busy;
         let mut ran = Ran {
             id: id.clone(),
             ended: Vec::new(),
             in_doubt: Vec::new(),
+            busy,
         };
         if let Some(ended) = skipped(&step, &scope) {
             shared.journal.append(vec![Draft::step_ended(&ended)]);
@@ -247,10 +248,11 @@ impl Attempt<'_> {
             random(&self.shared.id, key),
         );
         let result = tokio::select! {
+            // The alarms first, so that they are set before the plugin lets virtual time pass.
             biased;
-            result = self.engine.sandbox.run(plugin, guest, input.to_string()) => Some(result),
             () = alarm(self.shared, self.step.timeout) => None,
             () = alarm_after_interrupt(self.shared, self.engine.limits.cleanup_timeout) => None,
+            result = self.engine.sandbox.run(plugin, guest, input.to_string()) => Some(result),
         };
         let finished = tokio::select! {
             biased;

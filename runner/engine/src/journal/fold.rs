@@ -100,27 +100,32 @@ impl RunState {
         match entry {
             Entry::RunOpened(header) => self.open(header),
             Entry::StepBegan(began) => {
-                let step = StepState {
-                    plugin: began.plugin,
-                    effects: BTreeMap::new(),
-                    ended: None,
-                };
-                match self.steps.insert(began.step.clone(), step) {
-                    None => Ok(()),
-                    Some(_) => Err(format!("step `{}` has begun before", began.step)),
+                if self.steps.contains_key(&began.step) {
+                    return Err(format!("step `{}` has begun before", began.step));
                 }
+                self.steps.insert(
+                    began.step,
+                    StepState {
+                        plugin: began.plugin,
+                        effects: BTreeMap::new(),
+                        ended: None,
+                    },
+                );
+                Ok(())
             }
             Entry::Intended(intended) => self.intend(intended),
             Entry::Settled(settled) => self.settle(settled),
             Entry::Delivered(delivered) => {
                 let step = running(&mut self.steps, &delivered.step)?;
-                for number in &delivered.effects {
+                for (at, number) in delivered.effects.iter().enumerate() {
                     match step.effects.get(number) {
                         None => return Err(format!("effect {number} was never intended")),
                         Some(effect) if effect.settled.is_none() => {
                             return Err(format!("effect {number} is not settled"));
                         }
-                        Some(effect) if effect.delivered => {
+                        Some(effect)
+                            if effect.delivered || delivered.effects[..at].contains(number) =>
+                        {
                             return Err(format!("effect {number} has been delivered before"));
                         }
                         Some(_) => {}

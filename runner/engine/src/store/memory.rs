@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{Append, Claim, LockHeld, NewRun, RunSummary, Standing, Store, StoreError};
+use super::{Append, Claim, LockHeld, NewRun, RunSummary, Standing, Store, StoreError, conflicts};
 use crate::journal::{Record, RunStatus};
 
 /// See the module.
@@ -85,15 +85,25 @@ impl Store for MemoryStore {
             return Err(StoreError::Exists(new.run.clone()));
         }
         for lock in &new.locks {
-            if let Some((run, until)) = inner.locks.get(lock)
-                && *until > now
+            if let Some((held, (run, _))) = inner
+                .locks
+                .iter()
+                .find(|(held, (_, until))| *until > now && conflicts(held, lock))
             {
                 return Err(StoreError::Locked {
-                    lock: lock.clone(),
+                    lock: held.clone(),
                     run: run.clone(),
                 });
             }
         }
+        let Inner { runs, locks } = &mut *inner;
+        locks.retain(|held, (run, _)| {
+            let taken = new.locks.iter().any(|lock| conflicts(held, lock));
+            if let (true, Some(loser)) = (taken, runs.get_mut(run)) {
+                loser.token += 1;
+            }
+            !taken
+        });
         for lock in &new.locks {
             inner
                 .locks

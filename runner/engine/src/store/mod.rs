@@ -4,6 +4,7 @@
 //! for tests. A store knows nothing of runs but their names, their entries in order, who holds
 //! them, and which locks they hold.
 
+mod lock;
 mod memory;
 mod sqlite;
 
@@ -13,6 +14,7 @@ use thiserror::Error;
 
 use crate::journal::{Mode, Record, RunStatus};
 
+pub use lock::conflicts;
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 
@@ -148,7 +150,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Makes a run, claims it until `expires_at` and takes its locks, all or nothing.
     ///
     /// # Errors
-    /// `Locked`, if a lock is held by a run that is alive; expired ones are taken away.
+    /// `Locked`, if a lock that [`conflicts`] is held by a run that is alive. Expired ones are
+    /// taken away, and with them the claim of the run that held them: it must not go on.
     fn open(
         &self,
         new: &NewRun,

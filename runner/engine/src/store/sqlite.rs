@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use rustix::fs::{Mode as FileMode, OFlags};
 
-use super::{Append, Claim, LockHeld, NewRun, RunSummary, Standing, Store, StoreError};
+use super::{Append, Claim, LockHeld, NewRun, RunSummary, Standing, Store, StoreError, conflicts};
 use crate::journal::{EntryKind, Mode, Record, RunStatus};
 
 /// How long a change waits for another process's change.
@@ -253,6 +253,13 @@ fn claimed(tx: &Transaction<'_>, claim: &Claim) -> Result<i64, Trouble> {
     found.ok_or_else(|| Trouble::Said(StoreError::Fenced(claim.run.clone())))
 }
 
+/// Name, run and expiry of every lock: a few dozen at most.
+fn locks(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(String, String, i64)>> {
+    tx.prepare_cached("SELECT name, run, expires_at FROM lock")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}
+
 impl Store for SqliteStore {
     fn open(
         &self,
@@ -262,11 +269,15 @@ impl Store for SqliteStore {
     ) -> Result<Claim, StoreError> {
         self.change(|tx| {
             for lock in &new.locks {
-                let holder: Option<String> = tx
-                    .query_row("SELECT run FROM lock WHERE name = ?1 AND expires_at > ?2", params![lock, micros(now)], |row| row.get(0))
-                    .optional()?;
-                if let Some(run) = holder {
-                    return Err(Trouble::Said(StoreError::Locked { lock: lock.clone(), run }));
+                for (held, run, until) in locks(tx)? {
+                    if run == new.run || !conflicts(&held, lock) {
+                        continue;
+                    }
+                    if moment(until) > now {
+                        return Err(Trouble::Said(StoreError::Locked { lock: held, run }));
+                    }
+                    tx.execute("DELETE FROM lock WHERE name = ?1", [held])?;
+                    tx.execute("UPDATE run SET token = token + 1 WHERE id = ?1", [run])?;
                 }
                 tx.execute("INSERT OR REPLACE INTO lock (name, run, expires_at) VALUES (?1, ?2, ?3)", params![lock, new.run, micros(expires_at)])?;
             }

@@ -1,0 +1,12 @@
+//! Tests of the engine through its public API, with guests written in WebAssembly text.
+
+mod admission;
+mod bounds;
+mod credential;
+mod fold;
+mod gate;
+mod hostile;
+mod interrupt;
+mod rehearsal;
+mod store;
+mod support;

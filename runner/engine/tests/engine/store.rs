@@ -1,0 +1,456 @@
+//! What every store does, as one suite that both run; and what SQLite's file must be.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use groundcrew::journal::{EntryKind, Mode, Record, RunStatus};
+use groundcrew::store::{
+    Append, Claim, MemoryStore, NewRun, SqliteStore, Standing, Store, StoreError,
+};
+use jiff::{SignedDuration, Timestamp};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap() + SignedDuration::from_secs(second)
+}
+
+fn new(run: &str, locks: &[&str]) -> NewRun {
+    NewRun {
+        run: run.to_owned(),
+        runbook: "one".to_owned(),
+        target: "test".to_owned(),
+        mode: Mode::Perform,
+        locks: locks.iter().map(|l| (*l).to_owned()).collect(),
+    }
+}
+
+fn record(sequence: u64) -> Record {
+    Record {
+        sequence,
+        at: at(100),
+        kind: EntryKind::Note,
+        payload: format!("{{\"n\": {sequence}, \"text\": \"ä\\u0000\"}}").into(),
+    }
+}
+
+fn append(
+    store: &dyn Store,
+    claim: &Claim,
+    sequences: std::ops::Range<u64>,
+    closing: Option<RunStatus>,
+) -> Result<(), StoreError> {
+    let records: Vec<_> = sequences.map(record).collect();
+    store.append(&Append {
+        claim,
+        records: &records,
+        closing,
+    })
+}
+
+/// The suite. `reopen` gives the same store again, as another process would see it.
+fn conforms(reopen: impl Fn() -> Arc<dyn Store>) {
+    entries_are_kept_in_order(&*reopen(), &*reopen());
+    claims_expire_and_fence(&*reopen(), &*reopen());
+    locks_are_all_or_nothing(&*reopen());
+    locks_expire_and_are_kept_alive(&*reopen());
+    wide_locks_conflict_both_ways(&*reopen());
+    runs_are_listed_newest_first(&*reopen());
+}
+
+fn entries_are_kept_in_order(store: &dyn Store, other: &dyn Store) {
+    let claim = store.open(&new("entries", &[]), at(0), at(15)).unwrap();
+    assert!(
+        matches!(store.open(&new("entries", &[]), at(0), at(15)), Err(StoreError::Exists(run)) if run == "entries")
+    );
+    assert!(store.read("entries", 0, 10).unwrap().is_empty());
+    assert!(matches!(store.read("none", 0, 10), Err(StoreError::NoSuchRun(run)) if run == "none"));
+    append(store, &claim, 0..3, None).unwrap();
+    append(store, &claim, 3..3, None).unwrap();
+    append(store, &claim, 3..5, None).unwrap();
+    for gap in [4..5, 0..1, 6..7] {
+        assert!(matches!(
+            append(store, &claim, gap, None),
+            Err(StoreError::Fenced(_))
+        ));
+    }
+    let read = |store: &dyn Store, first, max| {
+        store
+            .read("entries", first, max)
+            .unwrap()
+            .iter()
+            .map(|r| r.sequence)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(read(other, 0, usize::MAX), [0, 1, 2, 3, 4]);
+    assert_eq!(read(other, 1, 2), [1, 2]);
+    assert_eq!(read(other, 5, 9), [] as [u64; 0]);
+    let (mine, theirs) = (record(4), other.read("entries", 4, 1).unwrap().remove(0));
+    assert_eq!(
+        (mine.at, mine.kind, mine.payload),
+        (theirs.at, theirs.kind, theirs.payload),
+        "to the byte"
+    );
+    assert_eq!(other.run("entries", at(1)).unwrap().entries, 5);
+}
+
+fn claims_expire_and_fence(store: &dyn Store, other: &dyn Store) {
+    let first = store.open(&new("claims", &[]), at(0), at(15)).unwrap();
+    let standing = |now| store.run("claims", now).unwrap().standing;
+    assert_eq!(
+        (standing(at(14)), standing(at(15))),
+        (Standing::Running, Standing::Abandoned)
+    );
+    assert!(
+        matches!(other.claim("claims", at(14), at(30), false), Err(StoreError::Held(run)) if run == "claims")
+    );
+    store.beat(&first, at(20)).unwrap();
+    assert!(matches!(
+        other.claim("claims", at(19), at(40), false),
+        Err(StoreError::Held(_))
+    ));
+    let second = other.claim("claims", at(20), at(40), false).unwrap();
+    assert!(second.token > first.token);
+    let third = other.claim("claims", at(21), at(50), true).unwrap();
+    for old in [&first, &second] {
+        assert!(
+            matches!(append(store, old, 0..1, None), Err(StoreError::Fenced(run)) if run == "claims")
+        );
+        assert!(matches!(
+            store.beat(old, at(99)),
+            Err(StoreError::Fenced(_))
+        ));
+        assert!(matches!(store.release(old), Err(StoreError::Fenced(_))));
+    }
+    assert!(
+        store.read("claims", 0, 9).unwrap().is_empty(),
+        "nothing of it was kept"
+    );
+    append(store, &third, 0..1, Some(RunStatus::Failed)).unwrap();
+    assert_eq!(standing(at(22)), Standing::Closed(RunStatus::Failed));
+    assert_eq!(
+        store.run("claims", at(22)).unwrap().closed_at,
+        Some(at(100))
+    );
+    store.release(&third).unwrap();
+    assert!(matches!(
+        store.claim("none", at(0), at(1), true),
+        Err(StoreError::NoSuchRun(_))
+    ));
+    assert!(matches!(
+        store.run("none", at(0)),
+        Err(StoreError::NoSuchRun(_))
+    ));
+}
+
+fn names(store: &dyn Store, now: i64) -> Vec<(String, String)> {
+    store
+        .locks(at(now))
+        .unwrap()
+        .into_iter()
+        .map(|lock| (lock.name, lock.run))
+        .collect()
+}
+
+fn locks_are_all_or_nothing(store: &dyn Store) {
+    let first = store
+        .open(&new("locks-1", &["a", "b"]), at(0), at(15))
+        .unwrap();
+    match store.open(&new("locks-2", &["c", "b"]), at(1), at(16)) {
+        Err(StoreError::Locked { lock, run }) => {
+            assert_eq!((lock.as_str(), run.as_str()), ("b", "locks-1"))
+        }
+        other => panic!("it should be locked: {other:?}"),
+    }
+    assert!(
+        matches!(store.run("locks-2", at(1)), Err(StoreError::NoSuchRun(_))),
+        "nothing of it is left"
+    );
+    assert_eq!(
+        names(store, 1),
+        [
+            ("a".into(), "locks-1".into()),
+            ("b".into(), "locks-1".into())
+        ]
+    );
+    store.release(&first).unwrap();
+    assert!(names(store, 1).is_empty());
+    let second = store
+        .open(&new("locks-2", &["c", "b"]), at(1), at(16))
+        .unwrap();
+    // A run of a name that is there takes no locks either.
+    assert!(matches!(
+        store.open(&new("locks-2", &["d"]), at(1), at(16)),
+        Err(StoreError::Exists(_))
+    ));
+    assert_eq!(names(store, 1).len(), 2);
+    store.release(&second).unwrap();
+}
+
+fn locks_expire_and_are_kept_alive(store: &dyn Store) {
+    let first = store.open(&new("expire-1", &["x"]), at(0), at(15)).unwrap();
+    store.beat(&first, at(18)).unwrap();
+    assert!(matches!(
+        store.open(&new("expire-2", &["x"]), at(17), at(30)),
+        Err(StoreError::Locked { .. })
+    ));
+    assert_eq!(names(store, 18).len(), 0);
+    let second = store
+        .open(&new("expire-2", &["x"]), at(18), at(33))
+        .unwrap();
+    assert_eq!(names(store, 18), [("x".into(), "expire-2".into())]);
+    // The first has lost it and must not get it back by showing that it lives, nor take it away
+    // from the second by ending.
+    assert!(
+        matches!(store.beat(&first, at(60)), Err(StoreError::Fenced(run)) if run == "expire-1")
+    );
+    assert!(matches!(
+        append(store, &first, 0..1, None),
+        Err(StoreError::Fenced(_))
+    ));
+    assert!(matches!(store.release(&first), Err(StoreError::Fenced(_))));
+    assert_eq!(names(store, 34).len(), 0);
+    assert_eq!(names(store, 20), [("x".into(), "expire-2".into())]);
+    store.release(&second).unwrap();
+}
+
+fn wide_locks_conflict_both_ways(store: &dyn Store) {
+    let wide = store
+        .open(&new("wide-1", &["t/app/x/*"]), at(0), at(15))
+        .unwrap();
+    for held in [
+        "t/app/x/worker",
+        "t/app/x/*",
+        "t/app/x/a/b",
+        "t/app/x/a/*",
+        "t/app/x",
+        "t/*",
+    ] {
+        match store.open(&new("wide-2", &[held]), at(1), at(16)) {
+            // The name of the lock that is held, not of the one that was asked for.
+            Err(StoreError::Locked { lock, run }) => assert_eq!(
+                (lock.as_str(), run.as_str()),
+                ("t/app/x/*", "wide-1"),
+                "{held}"
+            ),
+            other => panic!("`{held}` should conflict: {other:?}"),
+        }
+    }
+    let beside = store
+        .open(
+            &new("wide-3", &["t/app/y/worker", "t/app/xx/worker", "t/app/xx"]),
+            at(1),
+            at(16),
+        )
+        .unwrap();
+    assert!(
+        matches!(store.open(&new("wide-4", &["t/app/y/*"]), at(1), at(16)), Err(StoreError::Locked { run, .. }) if run == "wide-3")
+    );
+    let after = store
+        .open(&new("wide-5", &["t/app/x/worker"]), at(15), at(30))
+        .unwrap();
+    assert!(matches!(
+        store.beat(&wide, at(99)),
+        Err(StoreError::Fenced(_))
+    ));
+    for claim in [beside, after] {
+        store.release(&claim).unwrap();
+    }
+}
+
+fn runs_are_listed_newest_first(store: &dyn Store) {
+    for (second, run) in [(1_000, "list-b"), (1_001, "list-c"), (1_000, "list-a")] {
+        store
+            .open(&new(run, &[]), at(second), at(second + 15))
+            .unwrap();
+    }
+    let listed: Vec<_> = store
+        .runs(at(1_002), 3)
+        .unwrap()
+        .into_iter()
+        .map(|r| r.run)
+        .collect();
+    assert_eq!(listed, ["list-c", "list-b", "list-a"]);
+    assert_eq!(store.runs(at(1_002), 1).unwrap().len(), 1);
+    let one = store.run("list-a", at(1_002)).unwrap();
+    assert_eq!(
+        (
+            one.runbook.as_str(),
+            one.target.as_str(),
+            one.mode,
+            one.opened_at,
+            one.closed_at
+        ),
+        ("one", "test", Mode::Perform, at(1_000), None)
+    );
+}
+
+#[test]
+fn the_memory_store_conforms() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    conforms(|| store.clone());
+}
+
+#[test]
+fn the_sqlite_store_conforms() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("made/on/the/way");
+    conforms(|| Arc::new(SqliteStore::open(&state).unwrap()));
+}
+
+#[test]
+fn what_the_sqlite_store_makes_is_private() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let store = SqliteStore::open(&state).unwrap();
+    store.open(&new("r", &[]), at(0), at(1)).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&state), 0o700);
+    for entry in std::fs::read_dir(&state).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[track_caller]
+fn refused(directory: &Path) -> String {
+    match SqliteStore::open(directory) {
+        Err(StoreError::Directory(message)) => message,
+        other => panic!("it should be refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_state_directory_that_others_can_write_to_is_refused() {
+    for mode in [0o770, 0o707, 0o777] {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let path = directory.path().display();
+        assert_eq!(
+            refused(directory.path()),
+            format!(
+                "the state directory `{path}` can be written to by others (mode {mode:o}); `chmod 700` it"
+            )
+        );
+        assert!(
+            std::fs::read_dir(directory.path())
+                .unwrap()
+                .next()
+                .is_none(),
+            "nothing is left there"
+        );
+    }
+    // Others may look at the directory: the file is private.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(SqliteStore::open(directory.path()).is_ok());
+}
+
+#[test]
+fn a_file_that_others_can_use_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(SqliteStore::FILE);
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(
+        refused(directory.path()),
+        format!(
+            "`{}` can be used by others (mode 644); `chmod 600` it",
+            path.display()
+        )
+    );
+}
+
+#[test]
+fn a_file_that_is_a_link_is_refused_and_not_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, elsewhere) = (
+        directory.path().join(SqliteStore::FILE),
+        directory.path().join("elsewhere"),
+    );
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    assert_eq!(
+        refused(directory.path()),
+        format!(
+            "`{}` is a symbolic link; it has to be a file",
+            path.display()
+        )
+    );
+    assert!(!elsewhere.exists());
+}
+
+/// Works for root too, whom permissions do not stop.
+#[test]
+fn a_directory_that_cannot_be_made_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let message = refused(&file.join("state"));
+    assert!(
+        message.starts_with(&format!(
+            "the state directory `{}/state` cannot be made: ",
+            file.display()
+        )),
+        "{message}"
+    );
+    assert!(refused(&file).starts_with("the state directory "));
+}
+
+#[test]
+fn a_file_that_is_no_database_or_a_newer_one_is_refused() {
+    let private = |directory: &Path, content: &[u8]| {
+        let path = directory.join(SqliteStore::FILE);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = private(directory.path(), &[b'x'; 4096]);
+    match SqliteStore::open(directory.path()) {
+        Err(StoreError::Broken(message)) => assert_eq!(
+            message,
+            format!("`{}`: file is not a database", path.display())
+        ),
+        other => panic!("it should be refused: {other:?}"),
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = private(directory.path(), b"");
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 2)
+        .unwrap();
+    assert_eq!(
+        refused(directory.path()),
+        format!(
+            "`{}` was written by a newer groundcrew (its tables are version 2, this program knows 1)",
+            path.display()
+        )
+    );
+}
+
+#[test]
+fn two_processes_append_beside_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores: Vec<_> = (0..4)
+        .map(|_| SqliteStore::open(directory.path()).unwrap())
+        .collect();
+    std::thread::scope(|scope| {
+        for (n, store) in stores.iter().enumerate() {
+            scope.spawn(move || {
+                let run = format!("beside-{n}");
+                let claim = store.open(&new(&run, &[&run]), at(0), at(15)).unwrap();
+                for sequence in 0..20 {
+                    append(store, &claim, sequence..sequence + 1, None).unwrap();
+                }
+            });
+        }
+    });
+    for n in 0..4 {
+        assert_eq!(
+            stores[0]
+                .run(&format!("beside-{n}"), at(1))
+                .unwrap()
+                .entries,
+            20
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! A store that can be watched, and can fail.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use groundcrew::journal::Record;
+use groundcrew::store::{
+    Append, Claim, LockHeld, MemoryStore, NewRun, RunSummary, Store, StoreError,
+};
+use jiff::Timestamp;
+
+use super::ledger::{Event, Log};
+
+/// A [`MemoryStore`] that logs its entries beside what the executor logs.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    inner: MemoryStore,
+    log: Log,
+    /// How many more entries it takes before every append fails.
+    room: AtomicUsize,
+}
+
+impl Watched {
+    pub(crate) fn new(log: Log) -> Self {
+        Self {
+            inner: MemoryStore::default(),
+            log,
+            room: AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    /// From now on it takes only so many more entries.
+    pub(crate) fn fail_after(&self, entries: usize) {
+        self.room.store(entries, Ordering::SeqCst);
+    }
+}
+
+impl Store for Watched {
+    fn open(
+        &self,
+        new: &NewRun,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Claim, StoreError> {
+        self.inner.open(new, now, expires_at)
+    }
+
+    fn claim(
+        &self,
+        run: &str,
+        now: Timestamp,
+        expires_at: Timestamp,
+        force: bool,
+    ) -> Result<Claim, StoreError> {
+        self.inner.claim(run, now, expires_at, force)
+    }
+
+    fn beat(&self, claim: &Claim, expires_at: Timestamp) -> Result<(), StoreError> {
+        self.inner.beat(claim, expires_at)
+    }
+
+    fn append(&self, append: &Append<'_>) -> Result<(), StoreError> {
+        let room = self.room.load(Ordering::SeqCst);
+        if append.records.len() > room {
+            self.room.store(0, Ordering::SeqCst);
+            return Err(StoreError::Broken("the disk is full".to_owned()));
+        }
+        self.inner.append(append)?;
+        self.room
+            .store(room - append.records.len(), Ordering::SeqCst);
+        let stored = append
+            .records
+            .iter()
+            .map(|record| Event::Stored(record.kind.word(), record.payload.to_string()));
+        self.log.lock().unwrap().extend(stored);
+        Ok(())
+    }
+
+    fn release(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.inner.release(claim)
+    }
+
+    fn read(&self, run: &str, first: u64, max: usize) -> Result<Vec<Record>, StoreError> {
+        self.inner.read(run, first, max)
+    }
+
+    fn runs(&self, now: Timestamp, max: usize) -> Result<Vec<RunSummary>, StoreError> {
+        self.inner.runs(now, max)
+    }
+
+    fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError> {
+        self.inner.run(run, now)
+    }
+
+    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
+        self.inner.locks(now)
+    }
+}
