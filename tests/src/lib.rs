@@ -235,7 +235,7 @@ impl World {
                 request.app.as_ref() == Some(&app) && request.subject.as_ref() == Some(&id),
                 "{effect} was applied to {app}/{id}, not to its target"
             );
-            if command == "restart" {
+            if command == "machines.restart" {
                 *times.entry(effect).or_default() += 1;
             }
         }

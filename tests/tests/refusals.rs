@@ -52,7 +52,7 @@ async fn inputs_runbooks_and_targets() -> Result<()> {
             "{arguments:?}: {said:?}"
         );
     }
-    ensure!(world.applied("restart").is_empty());
+    ensure!(world.applied("machines.restart").is_empty());
     world.verify()
 }
 
@@ -105,6 +105,6 @@ async fn a_state_directory_that_cannot_be_used() -> Result<()> {
     let child = command.spawn();
     let said = world.finish(child?).await?;
     ensure!(matches!(said.code, 2 | 5), "{said:?}");
-    ensure!(world.applied("restart").is_empty());
+    ensure!(world.applied("machines.restart").is_empty());
     Ok(())
 }

@@ -39,7 +39,9 @@ async fn a_rehearsal_needs_only_a_token_that_reads_and_writes_nothing() -> Resul
     ensure!(said.code == 0, "{said:?}");
     let report = report(&said.out)?;
     ensure!(report["steps"][0]["output"]["totals"]["restarted"] == wanted);
-    ensure!(world.applied("restart").is_empty() && world.applied("lease").is_empty());
+    ensure!(
+        world.applied("machines.restart").is_empty() && world.applied("machines.lease").is_empty()
+    );
     world.verify()
 }
 
@@ -49,7 +51,7 @@ async fn every_started_machine_of_the_group_is_restarted_once_and_no_other() -> 
     let wanted = world.started("web", "web")?;
     let said = world.run(&restart(&["--yes"])).await?;
     ensure!(said.code == 0, "{said:?}");
-    let restarted = world.applied("restart");
+    let restarted = world.applied("machines.restart");
     let distinct: BTreeSet<String> = restarted.iter().map(|(_, _, id)| id.clone()).collect();
     ensure!(restarted.len() == wanted.len() && distinct == wanted);
     ensure!(restarted.iter().all(|(_, app, _)| app == "web"));
@@ -117,7 +119,7 @@ async fn a_flaky_api_changes_nothing_about_once() -> Result<()> {
         let said = world.run(&restart(&["--yes"])).await?;
         ensure!(said.code == 0, "seed {seed}: {said:?}");
         ensure!(
-            world.applied("restart").len() == wanted.len(),
+            world.applied("machines.restart").len() == wanted.len(),
             "seed {seed}"
         );
         world.verify()?;
@@ -129,7 +131,7 @@ async fn a_flaky_api_changes_nothing_about_once() -> Result<()> {
 async fn a_second_run_on_the_same_app_is_refused_with_the_first_ones_id() -> Result<()> {
     let world = World::start(fleet(60, 7), 2.0).await?;
     let first = world.command(&restart(&["--yes", "--json"]))?.spawn()?;
-    world.until_applied("restart", 1).await?;
+    world.until_applied("machines.restart", 1).await?;
     let second = world.run(&restart(&["--yes"])).await?;
     ensure!(second.code == 4, "{second:?}");
     ensure!(second.err.contains("is locked by run"), "{second:?}");
@@ -146,7 +148,7 @@ async fn a_second_run_on_the_same_app_is_refused_with_the_first_ones_id() -> Res
 async fn signalled(signal: &str, code: i32) -> Result<()> {
     let world = World::start(fleet(60, 7), 2.0).await?;
     let child = world.command(&restart(&["--yes"]))?.spawn()?;
-    world.until_applied("restart", 2).await?;
+    world.until_applied("machines.restart", 2).await?;
     let pid = child.id().unwrap_or_default().to_string();
     tokio::process::Command::new("kill")
         .args([signal, &pid])
@@ -173,7 +175,7 @@ async fn a_termination_ends_the_run_in_order() -> Result<()> {
 async fn a_killed_run_is_shown_and_can_be_cancelled() -> Result<()> {
     let world = World::start(fleet(60, 7), 2.0).await?;
     let mut child = world.command(&restart(&["--yes"]))?.spawn()?;
-    world.until_applied("restart", 2).await?;
+    world.until_applied("machines.restart", 2).await?;
     child.kill().await?;
     let list = world.run(&["runs", "list", "--json"]).await?;
     let line: Value = serde_json::from_str(list.out.lines().next().unwrap_or_default())?;
