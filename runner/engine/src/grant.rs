@@ -112,7 +112,10 @@ impl Effective {
         let mut verbs: Vec<String> = granted.verbs.clone().unwrap_or_default();
         verbs.retain(|verb| requested.contains(verb));
         let mut apps = vec![patterns(granted.apps.as_deref().unwrap_or_default())?];
-        let mut groups: Vec<Vec<String>> = granted.groups.clone().into_iter().collect();
+        // `*` is every group: such a list limits nothing.
+        let limits = |list: &Vec<String>| !list.iter().any(|group| group == "*");
+        let mut groups: Vec<Vec<String>> =
+            granted.groups.clone().into_iter().filter(limits).collect();
         let mut max_machines = granted.max_machines;
         let mut max_share = granted.max_share;
         let mut policy_denied = Vec::new();
@@ -124,7 +127,7 @@ impl Effective {
             if let Some(allowed) = &limit.apps {
                 apps.push(patterns(allowed)?);
             }
-            groups.extend(limit.groups.clone());
+            groups.extend(limit.groups.clone().filter(limits));
             max_machines = smaller(max_machines, limit.max_machines);
             max_share = smaller(max_share, limit.max_share);
         }

@@ -5,6 +5,36 @@
 //! effect passes the gate (`gate.rs`), is written to the run's *journal* before it is performed,
 //! and acts either on the target or, in a rehearsal, on a fork of its fleet.
 //!
+//! ```no_run
+//! use std::sync::Arc;
+//! use groundcrew::{journal::{Actor, Mode}, runbook, store::MemoryStore, *};
+//! # struct Token;
+//! # impl CredentialSource for Token {
+//! #     fn reference(&self) -> String { "vault://fly".into() }
+//! #     fn resolve(&self) -> Result<Secret, String> { Ok(Secret::new("…")) }
+//! # }
+//! # async fn embed(plugins: Box<dyn PluginSource>, text: String) -> Result<(), Box<dyn std::error::Error>> {
+//! let wall = Arc::new(RealClock::new(jiff::Timestamp::now(), 1.0));
+//! let engine = Arc::new(Engine::new(EngineParts {
+//!     capabilities: vec![Arc::new(Machines)], // and your own
+//!     plugins: vec![plugins],
+//!     store: Arc::new(MemoryStore::default()),
+//!     wall,
+//!     limits: Limits::default(),
+//!     cache: None,
+//! })?);
+//! let runbook = runbook::check(&text).map_err(|wrong| format!("{} errors", wrong.len()))?;
+//! let inputs = runbook.bind_values(&serde_json::json!({ "app": "web" })).map_err(|wrong| wrong[0].to_string())?;
+//! let target = Target::new("production", Some("acme"), FLY_MACHINES_API, 1.0, Some(&Token), &[])?;
+//! let actor = Actor { user: "deploy-bot".into(), ..Actor::default() };
+//! let request = RunRequest { runbook, text, inputs, target, mode: Mode::Rehearsal, actor, policy: Policy::default(), seed: 7 };
+//! let admitted = engine.admit(request).await.map_err(|refusals| refusals[0].to_string())?;
+//! let report = engine.start(admitted, Arc::new(Unobserved)).await?.finished().await;
+//! println!("{:?}", report.status);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Start at [`Engine`]. This crate never prints, never reads the environment and never exits the
 //! process: clocks, credentials, stores and plugins are handed in.
 

@@ -217,7 +217,8 @@ impl Fleet {
         }
         match resumed {
             Some((at, what)) if !running => self.schedule(app, id, at.max(now), what),
-            Some(_) | None if running => self.schedule_crash(app, id),
+            // One that is up stays up: what never starts shows at its next start.
+            Some(_) | None if running && fate != Fate::NeverStarts => self.schedule_crash(app, id),
             Some(_) | None => {}
         }
         self.mark(key);

@@ -165,9 +165,19 @@ impl Machine {
         Some(self.running_since?.after(self.first_check_ms.max(grace)))
     }
 
-    /// One that exits soon after each start never gets as far as answering a check.
+    /// One that is about to exit never gets as far as answering a check.
     fn checks_fail(&self) -> bool {
-        matches!(self.fate, Fate::ChecksFail | Fate::NeverStarts)
+        match self.fate {
+            Fate::ChecksFail => true,
+            Fate::NeverStarts => self.pending.is_some(),
+            Fate::Normal
+            | Fate::HostUnreachable
+            | Fate::HostDiesAt { .. }
+            | Fate::HostDiesOnRestart
+            | Fate::OutOfMemory { .. }
+            | Fate::SlowStart { .. }
+            | Fate::ImagePullFails => false,
+        }
     }
 
     fn check_view(&self, check: &Check, now: Time) -> api::CheckStatus {

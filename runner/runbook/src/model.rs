@@ -66,7 +66,7 @@ pub enum OnFailure {
     /// No further step begins, apart from `rescue` and `finally`.
     #[default]
     Stop,
-    /// Steps that need it run as if it had succeeded.
+    /// The rest runs, those that need it too; the run has failed all the same.
     Continue,
 }
 

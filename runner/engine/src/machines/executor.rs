@@ -298,16 +298,26 @@ impl Executing {
                     );
                 }
                 // From here on the request that is in doubt carries a nonce that is refused.
-                if let Err(trouble) = self.leases.renew(at).await {
-                    return Found::Unknown(format!(
-                        "the lease cannot be taken anew ({})",
-                        trouble.failure
-                    ));
+                if let Err(failure) = self.take_anew(effect, at).await {
+                    return Found::Unknown(format!("the lease cannot be taken anew ({failure})"));
                 }
                 sure = true;
             } else {
                 self.clock.sleep(Duration::from_secs(1)).await;
             }
+        }
+    }
+
+    /// Gives the lease up and takes it again. Each half may be sent again: what is released twice
+    /// is released, and a lease that is ours already carries a new nonce.
+    async fn take_anew(&self, effect: &Effect, at: At<'_>) -> Result<(), Failure> {
+        self.limits.action("lease", at.id).await;
+        match self.read(effect, || self.leases.renew(at)).await {
+            Err(Failure::Conflict(text)) => match self.leases.look(at).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) | Err(_) => Err(Failure::Conflict(text)),
+            },
+            other => other,
         }
     }
 

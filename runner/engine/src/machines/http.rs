@@ -28,7 +28,7 @@ pub const EFFECT_HEADER: &str = "groundcrew-effect";
 const NONCE_HEADER: &str = "fly-machine-lease-nonce";
 
 /// A request other than a long poll is given up after this long: longer than Fly takes to talk to
-/// a slow host, shorter than the takeover of a dead run.
+/// a slow host. What it did is then found out.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A long poll may be answered this much later than it asked.

@@ -1,3 +1,0 @@
-//! Measures what Groundcrew promises.
-
-fn main() {}
