@@ -52,10 +52,17 @@ pub(crate) struct Gate {
     ending: CancellationToken,
 }
 
+/// An effect under way.
+struct Underway {
+    cancel: CancellationToken,
+    /// It writes to something other than this run's own bookkeeping.
+    forward: bool,
+}
+
 #[derive(Default)]
 struct State {
     /// Effects under way.
-    running: HashMap<u64, CancellationToken>,
+    running: HashMap<u64, Underway>,
     /// Settled, not yet delivered, in the order in which they settled.
     ready: VecDeque<(u64, Outcome)>,
     /// The Machines that this step has written to: the blast radius.
@@ -105,48 +112,26 @@ impl Gate {
         let mut durable = false;
         for (number, request) in batch {
             let effect = self.effect(number, request);
-            match self.granted(&effect.request) {
+            let granted = self.granted(&effect.request);
+            if granted.is_ok() && self.asks_first(&effect) {
+                ask.push(effect);
+                continue;
+            }
+            let request = &effect.request;
+            match granted.and_then(|()| self.within_limits(request, None)) {
                 Err(failure) => {
                     let outcome = Outcome::failed(failure);
-                    drafts.push(Draft::intended(
-                        &self.step,
-                        number,
-                        Decision::Denied,
-                        false,
-                        &effect.request,
-                        None,
-                    ));
-                    drafts.push(Draft::settled(&self.step, number, &outcome));
+                    drafts.extend(self.denial(number, request, &outcome));
                     denied.push((number, outcome));
                 }
-                Ok(()) if self.asks_first(&effect) => ask.push(effect),
-                Ok(()) => match self.within_limits(&effect.request, None) {
-                    Err(failure) => {
-                        let outcome = Outcome::failed(failure);
-                        drafts.push(Draft::intended(
-                            &self.step,
-                            number,
-                            Decision::Denied,
-                            false,
-                            &effect.request,
-                            None,
-                        ));
-                        drafts.push(Draft::settled(&self.step, number, &outcome));
-                        denied.push((number, outcome));
-                    }
-                    Ok(()) => {
-                        durable |= effect.request.row.kind == Kind::Write;
-                        drafts.push(Draft::intended(
-                            &self.step,
-                            number,
-                            Decision::Allowed,
-                            false,
-                            &effect.request,
-                            None,
-                        ));
-                        go.push(effect);
-                    }
-                },
+                Ok(()) => {
+                    durable |= request.row.kind == Kind::Write;
+                    let decision = Decision::Allowed;
+                    let intent =
+                        Draft::intended(&self.step, number, decision, false, request, None);
+                    drafts.push(intent);
+                    go.push(effect);
+                }
             }
         }
         self.write_down(drafts, durable).await?;
@@ -214,8 +199,8 @@ impl Gate {
 
     /// Asks for one effect to end early.
     pub(crate) fn cancel(&self, number: u64) {
-        if let Some(token) = self.state().running.get(&number) {
-            token.cancel();
+        if let Some(underway) = self.state().running.get(&number) {
+            underway.cancel.cancel();
         }
     }
 
@@ -254,7 +239,20 @@ impl Gate {
             }
             while !self.next(usize::MAX).await?.0.is_empty() {}
         }
-        Ok(std::mem::take(&mut self.state().in_doubt))
+        Ok(self.in_doubt())
+    }
+
+    /// The writes of which it is not known, at this moment, whether they happened.
+    pub(crate) fn in_doubt(&self) -> Vec<u64> {
+        let state = self.state();
+        let unsettled = state
+            .running
+            .iter()
+            .filter(|(_, u)| u.forward)
+            .map(|(n, _)| *n);
+        let mut all: Vec<u64> = state.in_doubt.iter().copied().chain(unsettled).collect();
+        all.sort_unstable();
+        all
     }
 
     fn effect(&self, number: u64, request: Request) -> Effect {
@@ -266,7 +264,12 @@ impl Gate {
         };
         let mut state = self.state();
         state.last = state.last.max(number);
-        state.running.insert(number, cancel.clone());
+        let forward = Effective::counts(&request);
+        let underway = Underway {
+            cancel: cancel.clone(),
+            forward,
+        };
+        state.running.insert(number, underway);
         drop(state);
         let id = EffectId {
             run: self.run.id.clone(),
@@ -279,6 +282,15 @@ impl Gate {
             baseline: None,
             cancel,
         }
+    }
+
+    /// A denial is an intent that is not performed, and its outcome.
+    fn denial(&self, number: u64, request: &Request, outcome: &Outcome) -> [Draft; 2] {
+        let decision = Decision::Denied;
+        [
+            Draft::intended(&self.step, number, decision, false, request, None),
+            Draft::settled(&self.step, number, outcome),
+        ]
     }
 
     /// **Granted?** By the step's grant as met with the plugin's request and the policy.
@@ -405,17 +417,9 @@ impl Gate {
             }
             Err(failure) => {
                 let outcome = Outcome::failed(failure);
-                let intent = Draft::intended(
-                    &self.step,
-                    number,
-                    Decision::Denied,
-                    false,
-                    &effect.request,
-                    None,
-                );
                 self.run
                     .journal
-                    .append(vec![intent, Draft::settled(&self.step, number, &outcome)]);
+                    .append(self.denial(number, &effect.request, &outcome).into());
                 self.arrive(number, outcome);
                 Ok(())
             }

@@ -278,7 +278,10 @@ impl Guest {
     {
         let (row, held) = self.held(number, operation)?;
         let (mut whole, bytes) = match held {
-            Held::Outcome(Err(failure)) => return Ok(Err(failure)),
+            Held::Outcome(Err(failure)) => {
+                self.held_bytes -= failure.parts().1.len().min(self.held_bytes);
+                return Ok(Err(failure));
+            }
             Held::Outcome(Ok(json)) => {
                 let whole: T = serde_json::from_str(&json).map_err(|e| {
                     stop(

@@ -260,7 +260,7 @@ impl Attempt<'_> {
             () = alarm(self.shared, self.engine.limits.cleanup_timeout) => {
                 let message = "cleaning up takes too long; leases that are left expire by themselves".to_owned();
                 self.shared.journal.append(vec![Draft::note(Some(key), NoteBody::Text { level: Level::Error, message })]);
-                Vec::new()
+                gate.in_doubt()
             }
         };
         let in_doubt = finished
