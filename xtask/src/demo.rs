@@ -60,6 +60,10 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
     if address.is_empty() {
         bail!("the simulator did not start");
     }
+    // To be pasted: on the port that the configuration names, not on any free one.
+    if let Some(line) = used.first_mut() {
+        *line = line.replace("127.0.0.1:0", address.trim_start_matches("http://"));
+    }
     let config = format!(
         "default_target = \"demo\"\n\n[target.demo]\norganisation = \"groundcrew\"\nmachines_api = \"{address}\"\ncredential = \"sim://\"\ntime_scale = {TIME_SCALE}\n"
     );
