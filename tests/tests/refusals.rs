@@ -1,7 +1,8 @@
 //! Bad input and bad answers: the exit code, and a message that says what to do.
 
 use anyhow::{Result, ensure};
-use groundcrew_tests::{World, fleet};
+use groundcrew_fleet::{Caller, FaultRule, api};
+use groundcrew_tests::{READ_CANARY, World, fleet};
 
 async fn world() -> Result<World> {
     World::start(fleet(20, 7), 20.0).await
@@ -106,5 +107,81 @@ async fn a_state_directory_that_cannot_be_used() -> Result<()> {
     let said = world.finish(child?).await?;
     ensure!(matches!(said.code, 2 | 5), "{said:?}");
     ensure!(world.applied("machines.restart").is_empty());
+    Ok(())
+}
+
+const ONE: [&str; 8] = [
+    "run",
+    "restart-by-group",
+    "-i",
+    "app=web",
+    "-i",
+    "group=web",
+    "--yes",
+    "--json",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_only_reads_cannot_run() -> Result<()> {
+    let mut world = world().await?;
+    world.use_token(READ_CANARY);
+    let said = world.run(&ONE).await?;
+    ensure!(said.code == 1, "{said:?}");
+    ensure!(said.out.contains("does not allow"), "{said:?}");
+    ensure!(world.applied("machines.restart").is_empty());
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_someone_else_names_its_holder() -> Result<()> {
+    let world = world().await?;
+    let started = world.started("web", "web")?;
+    let id = started.first().cloned().unwrap_or_default();
+    let ann = Caller {
+        nonce: None,
+        effect: None,
+        owner: "ann@example.com",
+    };
+    let request = api::LeaseRequest {
+        ttl: Some(3600),
+        description: Some("looking at it".to_owned()),
+    };
+    let lease = world
+        .simulator
+        .act(|fleet| fleet.lease_acquire(&ann, "web", &id, &request))
+        .map_err(|e| anyhow::anyhow!("{}", e.body.wording()))?;
+    let said = world.run(&ONE).await?;
+    ensure!(said.code == 1, "{said:?}");
+    ensure!(said.out.contains("ann@example.com"), "{said:?}");
+    let touched = world.applied("machines.restart");
+    ensure!(!touched.iter().any(|(_, _, machine)| *machine == id));
+    let nonce = Some(lease.nonce.as_str());
+    let released = world
+        .simulator
+        .act(|fleet| fleet.lease_release(&Caller { nonce, ..ann }, "web", &id));
+    ensure!(released.is_ok(), "the lease was taken from its holder");
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_say_no_are_said_with_their_reason() -> Result<()> {
+    let table = [
+        ("machines.restart@100%:conflict", "concurrent update"),
+        ("machines.restart@100%:capacity", "no room"),
+        ("machines.restart@100%:invalid", "refused"),
+        ("machines.lease@100%:rate-limited(1s)", "asked too often"),
+        ("machines.list@100%:cut-off", "connection broke"),
+    ];
+    for (rule, text) in table {
+        let world = world().await?;
+        let rules: Vec<FaultRule> = rule.parse().into_iter().collect();
+        ensure!(rules.len() == 1, "{rule}");
+        world.simulator.set_faults(rules);
+        let said = world.run(&ONE).await?;
+        ensure!(said.code == 1, "{rule}: {said:?}");
+        ensure!(said.out.contains(text), "{rule}: {said:?}");
+        ensure!(world.applied("machines.restart").is_empty(), "{rule}");
+        world.verify()?;
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Where tokens come from. A configuration holds references only: `fly://` (flyctl's own order),
-//! `env://NAME`, `file://PATH`, `cmd://PROGRAM ARGUMENTS`.
+//! `env://NAME`, `file://PATH`, `op://VAULT/ITEM/FIELD` (1Password's `op read`), `cmd://PROGRAM
+//! ARGUMENTS`.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,11 @@ impl Source {
             },
             "env" if !rest.is_empty() => Self::Environment(rest.to_owned()),
             "file" if !rest.is_empty() => Self::File(rest.into()),
-            "cmd" if !trusted => {
+            "op" if trusted && !rest.is_empty() => {
+                let words = ["op", "read", reference];
+                Self::Command(words.map(str::to_owned).to_vec())
+            }
+            "cmd" | "op" if !trusted => {
                 return Err(Exit::refused(
                     format!(
                         "the project's configuration wants to run `{rest}` for a token; only your own configuration may"
@@ -161,6 +166,8 @@ mod tests {
     fn a_project_may_not_run_commands() {
         assert!(Source::parse("cmd://op read x", false, None).is_err());
         assert!(Source::parse("cmd://op read x", true, None).is_ok());
+        assert!(Source::parse("op://ops/fly/token", false, None).is_err());
+        assert!(Source::parse("op://ops/fly/token", true, None).is_ok());
         assert!(Source::parse("http://x", true, None).is_err());
     }
 }
