@@ -138,6 +138,22 @@ fn cell(value: &Value) -> String {
     }
 }
 
+/// Columns that come first, in this order; the others follow as they are.
+const FIRST: [&str; 12] = [
+    "run",
+    "operation",
+    "name",
+    "id",
+    "group",
+    "region",
+    "state",
+    "result",
+    "status",
+    "version",
+    "kind",
+    "verb",
+];
+
 /// Columns as wide as they need to be.
 pub(crate) fn table(rows: &[Value], indent: &str) -> String {
     let mut names: Vec<&String> = Vec::new();
@@ -148,6 +164,10 @@ pub(crate) fn table(rows: &[Value], indent: &str) -> String {
                 .collect::<Vec<_>>(),
         );
     }
+    names.sort_by_key(|name| {
+        let place = FIRST.iter().position(|first| first == name);
+        place.unwrap_or(FIRST.len())
+    });
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
