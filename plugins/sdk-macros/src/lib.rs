@@ -95,7 +95,7 @@ fn expand(
         #function
 
         #[cfg(target_arch = "wasm32")]
-        #[allow(unsafe_code)] // The exports of the canonical ABI.
+        #[expect(unsafe_code, reason = "the exports of the canonical ABI")]
         const _: () = {
             struct Plugin;
 

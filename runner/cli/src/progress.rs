@@ -47,7 +47,7 @@ struct Step {
 }
 
 impl Progress {
-    pub(crate) fn new(json: bool, _colour: bool, mode: Mode) -> Self {
+    pub(crate) fn new(json: bool, mode: Mode) -> Self {
         let look = if json {
             Look::Json
         } else if std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true") {

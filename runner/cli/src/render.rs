@@ -228,12 +228,7 @@ pub(crate) fn entry_line(record: &Record) -> String {
         ),
         Ok(Entry::StepBegan(b)) => format!("{} ({}) {}", b.step, b.plugin, b.input),
         Ok(Entry::Intended(i)) => {
-            let on = [&i.request.app, &i.request.subject]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect::<Vec<_>>()
-                .join("/");
+            let on = i.request.on();
             let decision = if i.decision == groundcrew::journal::Decision::Denied {
                 " DENIED"
             } else {

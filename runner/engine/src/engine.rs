@@ -351,12 +351,7 @@ fn in_doubt(state: &RunState, is_read: impl Fn(&str) -> bool) -> Vec<String> {
     unsure
         .map(|(step, effect)| {
             let request = &effect.intended.request;
-            let on = [&request.app, &request.subject]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect::<Vec<_>>()
-                .join("/");
+            let on = request.on();
             format!(
                 "{step}/{} {} {on}",
                 effect.intended.effect, request.operation

@@ -360,11 +360,7 @@ impl Guest {
     /// Cuts a text to the bound on notes, at a character.
     pub(crate) fn cut(&self, mut text: String) -> String {
         if text.len() > self.limits.note_bytes {
-            let end = (0..=self.limits.note_bytes)
-                .rev()
-                .find(|&i| text.is_char_boundary(i))
-                .unwrap_or(0);
-            text.truncate(end);
+            text.truncate(text.floor_char_boundary(self.limits.note_bytes));
         }
         text
     }

@@ -297,7 +297,7 @@ impl Running {
                 self.shared.busy(),
             )
             .await?;
-            self.take(ran, OnFailure::Continue);
+            self.take(ran);
         }
         Ok(())
     }
@@ -376,7 +376,7 @@ impl Running {
             ended.insert(ran.id.clone());
             let (id, status) = (ran.id.clone(), ran.status());
             let on_failure = policy.get(&id).copied().unwrap_or(OnFailure::Stop);
-            self.take(ran, on_failure);
+            self.take(ran);
             if self.shared.interrupt.is_cancelled() {
                 stopped = Some("the run was interrupted".to_owned());
             } else if status == StepStatus::Failed && on_failure == OnFailure::Stop {
@@ -386,7 +386,7 @@ impl Running {
         Ok(())
     }
 
-    fn take(&mut self, ran: Ran, _on_failure: OnFailure) {
+    fn take(&mut self, ran: Ran) {
         self.failed |= ran.status() == StepStatus::Failed;
         if let Some(last) = ran.ended.last() {
             self.scope.steps.insert(ran.id.clone(), outcome(last));

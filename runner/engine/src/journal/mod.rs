@@ -262,6 +262,14 @@ pub struct IntendedRequest {
     pub arguments: Value,
 }
 
+impl IntendedRequest {
+    /// What it acts on, for people: `app/subject`, or whichever of the two there is.
+    pub fn on(&self) -> String {
+        let named = [self.app.as_deref(), self.subject.as_deref()];
+        named.into_iter().flatten().collect::<Vec<_>>().join("/")
+    }
+}
+
 /// What became of an effect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Settled {

@@ -12,7 +12,6 @@ use groundcrew_fleet::api::{
     WaitQuery, WaitResponse,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, header};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -344,10 +343,6 @@ fn seconds(duration: Duration) -> String {
     format!("{}s", duration.as_secs_f64().ceil().max(1.0))
 }
 
-fn query<T: Serialize + ?Sized>(request: RequestBuilder, pairs: &T) -> RequestBuilder {
-    request.query(pairs)
-}
-
 impl Api for Http {
     fn list<'a>(&'a self, effect: &'a EffectId, app: &'a str) -> Answer<'a, Vec<Machine>> {
         Box::pin(async move {
@@ -367,9 +362,9 @@ impl Api for Http {
             for _ in 0..ORGANISATION_PAGES {
                 let mut request =
                     self.request(Method::GET, &["orgs", organisation, "machines"], effect)?;
-                request = query(request, &[("limit", ORGANISATION_PAGE.to_string())]);
+                request = request.query(&[("limit", ORGANISATION_PAGE.to_string())]);
                 if !cursor.is_empty() {
-                    request = query(request, &[("cursor", &cursor)]);
+                    request = request.query(&[("cursor", &cursor)]);
                 }
                 let page: OrgMachines = json_of(request).await?;
                 all.machines.extend(page.machines);
@@ -395,11 +390,8 @@ impl Api for Http {
 
     fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>> {
         Box::pin(async move {
-            json_of(query(
-                self.machine(Method::GET, at, &["events"])?,
-                &[("limit", limit)],
-            ))
-            .await
+            let request = self.machine(Method::GET, at, &["events"])?;
+            json_of(request.query(&[("limit", limit)])).await
         })
     }
 
@@ -440,7 +432,7 @@ impl Api for Http {
                             .map(|ms| ("timeout", seconds(Duration::from_millis(ms)))),
                     );
                     pairs.extend(options.signal.clone().map(|signal| ("signal", signal)));
-                    query(self.machine(Method::POST, at, &["restart"])?, &pairs)
+                    self.machine(Method::POST, at, &["restart"])?.query(&pairs)
                 }
             };
             if let Some(nonce) = nonce {
@@ -480,7 +472,9 @@ impl Api for Http {
             ];
             pairs.extend(wait.version.clone().map(|version| ("version", version)));
             pairs.extend(wait.from_event_id.clone().map(|id| ("from_event_id", id)));
-            let request = query(self.machine(Method::GET, at, &["wait"])?, &pairs)
+            let request = self
+                .machine(Method::GET, at, &["wait"])?
+                .query(&pairs)
                 .timeout(timeout.div_f64(self.scale) + LONG_POLL_SLACK);
             let response = request.send().await.map_err(|e| unanswered(&e))?;
             if response.status() == StatusCode::REQUEST_TIMEOUT {

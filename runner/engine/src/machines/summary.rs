@@ -104,11 +104,7 @@ pub(super) fn event(from: &api::Event) -> Event {
 fn check(from: &api::CheckStatus) -> Check {
     let mut output = from.output.clone();
     if output.len() > OUTPUT_BYTES {
-        let end = (0..=OUTPUT_BYTES)
-            .rev()
-            .find(|&i| output.is_char_boundary(i))
-            .unwrap_or(0);
-        output.truncate(end);
+        output.truncate(output.floor_char_boundary(OUTPUT_BYTES));
     }
     let status = match from.result() {
         CheckResult::Passing => CheckStatus::Passing,
