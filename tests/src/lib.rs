@@ -89,6 +89,13 @@ impl World {
         })
     }
 
+    /// From now on the target is known to speak HTTP/2.
+    pub fn use_http2(&self) -> Result<()> {
+        let path = self.home.path().join("groundcrew.toml");
+        let text = std::fs::read_to_string(&path)?;
+        Ok(std::fs::write(path, format!("{text}http2 = true\n"))?)
+    }
+
     /// From now on with this token.
     pub fn use_token(&mut self, token: &'static str) {
         self.token = token;

@@ -1,5 +1,6 @@
 //! Builds, tests, demonstrates and measures Groundcrew.
 
+mod bench;
 mod demo;
 mod plugins;
 mod test;
@@ -8,7 +9,7 @@ mod wasm_target;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
 /// Builds, tests, demonstrates and measures Groundcrew.
@@ -21,12 +22,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Build the plugins, then everything that embeds them.
-    Build,
+    /// Build the plugins, then the binary.
+    Build {
+        /// Optimised, and with the plugins inside.
+        #[arg(long)]
+        release: bool,
+    },
     /// Build everything, then take the tour: rehearsal, run with failures, journal.
     Demo,
     /// Run every test.
     Test,
+    /// Measure what is promised, and write `benches/README.md`.
+    Bench(bench::Args),
     /// Build only the plugins, into `<target>/plugins`.
     Plugins {
         /// Also print what each one imports.
@@ -37,9 +44,11 @@ enum Task {
 
 fn main() -> Result<()> {
     match Arguments::parse().task {
-        Task::Build => build().map(drop),
+        Task::Build { release: false } => build().map(drop),
+        Task::Build { release: true } => release(&[]).map(drop),
         Task::Demo => demo::run(&build()?),
         Task::Test => test::run(),
+        Task::Bench(args) => bench::run(&args),
         Task::Plugins { verbose } => build_plugins(verbose).map(drop),
     }
 }
@@ -51,6 +60,40 @@ fn build() -> Result<PathBuf> {
     binary()
 }
 
+/// Builds the binary as it is released, with the plugins inside, and further packages with it;
+/// gives its path.
+fn release(packages: &[&str]) -> Result<PathBuf> {
+    let built = build_plugins(false)?;
+    let plugins = built
+        .first()
+        .and_then(|plugin| plugin.path.parent())
+        .context("there are no plugins")?;
+    let mut build = Command::new(cargo_path());
+    build
+        .args(["build", "--release", "--package", "groundcrew-cli"])
+        .env("GROUNDCREW_EMBED_PLUGINS", plugins);
+    for package in packages {
+        build.args(["--package", package]);
+    }
+    succeed(&mut build)?;
+    let target = plugins.parent().context("no target directory")?;
+    let binary = target.join("release").join("groundcrew");
+    let carried = std::fs::read(&binary).with_context(|| binary.display().to_string())?;
+    for plugin in &built {
+        let component = std::fs::read(&plugin.path)?;
+        let here = carried
+            .windows(component.len())
+            .any(|part| part == component);
+        ensure!(
+            here,
+            "{} does not carry `{}`",
+            binary.display(),
+            plugin.name
+        );
+    }
+    Ok(binary)
+}
+
 /// Where a development build puts the binary.
 fn binary() -> Result<PathBuf> {
     let here = std::env::current_exe().context("this program's own path")?;
@@ -59,14 +102,18 @@ fn binary() -> Result<PathBuf> {
 
 /// Runs cargo on the workspace; its output is the person's.
 fn cargo(arguments: &[&str]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(arguments)
+    succeed(Command::new(cargo_path()).args(arguments))
+}
+
+fn cargo_path() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command
         .status()
-        .context("cargo cannot be run")?;
-    if !status.success() {
-        bail!("`cargo {}` failed", arguments.join(" "));
-    }
+        .with_context(|| format!("{command:?} cannot be run"))?;
+    ensure!(status.success(), "{command:?} failed");
     Ok(())
 }
 

@@ -48,6 +48,9 @@ pub(crate) struct TargetConfig {
     pub(crate) credential: Option<String>,
     /// Seconds of a simulator's time in one second.
     pub(crate) time_scale: Option<f64>,
+    /// The address speaks HTTP/2 without TLS, as `groundcrew sim` does. With TLS it is found out.
+    #[serde(default)]
+    pub(crate) http2: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -127,7 +127,7 @@ impl Shared {
         Ok(Arc::new(Engine::new(parts)?))
     }
 
-    /// Configured directories first, then the bundled plugins.
+    /// Configured directories first, then the bundled plugins: in this executable or beside it.
     fn plugin_sources(&self, config: &Config) -> Vec<Box<dyn PluginSource>> {
         let mut paths: Vec<PathBuf> = config
             .project
@@ -139,11 +139,14 @@ impl Shared {
         if let Some(user) = Self::user_dir() {
             paths.extend(config.user.plugins.paths.iter().map(|p| user.join(p)));
         }
-        paths.extend(bundled_dirs("plugins"));
+        if EMBEDDED.is_empty() {
+            paths.extend(bundled_dirs("plugins"));
+        }
         paths
             .iter()
             .filter_map(|path| Directory::open(path))
             .map(|d| Box::new(d) as Box<dyn PluginSource>)
+            .chain([Box::new(Embedded) as Box<dyn PluginSource>])
             .collect()
     }
 
@@ -172,14 +175,35 @@ impl Shared {
         )?;
         let api = found.machines_api.as_deref().unwrap_or(FLY_MACHINES_API);
         let scale = found.time_scale.unwrap_or(1.0);
-        Ok(Target::new(
+        let mut target = Target::new(
             name,
             found.organisation.as_deref(),
             api,
             scale,
             Some(&source),
             &config.user.trusted_origins,
-        )?)
+        )?;
+        target.http2 = found.http2;
+        Ok(target)
+    }
+}
+
+/// The plugins that the executable carries, by name. (`build.rs`)
+const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
+
+struct Embedded;
+
+impl PluginSource for Embedded {
+    fn component(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
+        let found = EMBEDDED.iter().find(|(embedded, _)| *embedded == name);
+        Ok(found.map(|(_, bytes)| bytes.to_vec()))
+    }
+
+    fn names(&self) -> Vec<String> {
+        EMBEDDED
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect()
     }
 }
 
@@ -192,12 +216,14 @@ fn builtin(name: &str) -> Option<TargetConfig> {
             machines_api: variable("FLY_FLAPS_BASE_URL"),
             credential: None,
             time_scale: None,
+            http2: false,
         }),
         "sim" => Some(TargetConfig {
             organisation: Some("groundcrew".to_owned()),
             machines_api: Some("http://127.0.0.1:4280".to_owned()),
             credential: Some("sim://".to_owned()),
             time_scale: variable("GROUNDCREW_SIM_TIME_SCALE").and_then(|v| v.parse().ok()),
+            http2: true,
         }),
         _ => None,
     }

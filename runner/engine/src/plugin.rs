@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, Store};
+use wasmtime::{Config, Engine, OptLevel, Store};
 
 use crate::bindings::{PluginInfo, Problem, RunInfo, load_compiled};
 use crate::cache::CompiledCache;
@@ -123,9 +123,10 @@ impl Sandbox {
             // The same program gives the same bits everywhere: a replay depends on it.
             .cranelift_nan_canonicalization(true)
             .relaxed_simd_deterministic(true)
-            // Small reservations: plugins are small, and machines may limit address space.
-            .memory_reservation(128 << 20)
-            .memory_guard_size(64 << 10);
+            // Plugins order work, they do not compute: what counts is the time to compile them.
+            .cranelift_opt_level(OptLevel::None)
+            // Nobody reads the backtrace of a plugin that trapped; its code is smaller without.
+            .generate_address_map(false);
         let engine = Engine::new(&config)?;
         let mut linker = Linker::new(&engine);
         crate::core::link(&mut linker)?;

@@ -178,10 +178,8 @@ impl Attempt<'_> {
                 Vec::new(),
             ),
         };
-        self.shared
-            .journal
-            .commit(vec![Draft::step_ended(&ended)])
-            .await?;
+        // Durable with the next intent or the end of the run: nothing else depends on it.
+        self.shared.journal.append(vec![Draft::step_ended(&ended)]);
         Ok((ended, in_doubt))
     }
 

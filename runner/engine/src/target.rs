@@ -93,6 +93,8 @@ pub struct Target {
     pub machines_api: Url,
     /// Seconds of this target's time in one second of the wall: 1 but for simulators.
     pub time_scale: f64,
+    /// The service is known to speak HTTP/2; otherwise it is found out, which only TLS allows.
+    pub http2: bool,
     /// Goes with every request.
     pub(crate) credential: Option<Secret>,
     credential_reference: Option<String>,
@@ -152,6 +154,7 @@ impl Target {
             organisation: organisation.map(str::to_owned),
             machines_api: url,
             time_scale,
+            http2: false,
             credential: secret,
             credential_reference: reference,
         })

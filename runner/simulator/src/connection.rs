@@ -31,7 +31,11 @@ impl Connection {
 }
 
 #[derive(Debug)]
-pub(crate) struct CuttableListener(pub(crate) TcpListener);
+pub(crate) struct CuttableListener {
+    pub(crate) listener: TcpListener,
+    /// How many connections have been accepted.
+    pub(crate) accepted: Arc<AtomicU64>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Cuttable {
@@ -44,7 +48,8 @@ impl Listener for CuttableListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Cuttable, SocketAddr) {
-        let (stream, peer) = Listener::accept(&mut self.0).await;
+        let (stream, peer) = Listener::accept(&mut self.listener).await;
+        self.accepted.fetch_add(1, Ordering::Relaxed);
         // Small answers, and clients that wait for them: Nagle would only delay.
         let _ = stream.set_nodelay(true);
         let connection = Connection {
@@ -55,7 +60,7 @@ impl Listener for CuttableListener {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 

@@ -18,11 +18,12 @@ mod route;
 mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use groundcrew_fleet::{FaultRule, Faults, Fleet};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -80,7 +81,7 @@ impl SimulatorConfig {
     pub async fn start(self) -> Result<Running, StartError> {
         let bind = self.bind;
         let failed = |source| StartError { bind, source };
-        let listener = TcpListener::bind(bind).await.map_err(failed)?;
+        let listener = listen(bind).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let clock = Clock::new(self.fleet.now(), self.pace);
         let faults = Faults::new(self.fleet.settings().seed, self.faults);
@@ -93,12 +94,18 @@ impl SimulatorConfig {
             faults,
         ));
         let (stop, stopped) = watch::channel(false);
+        let accepted = Arc::new(AtomicU64::new(0));
+        let listener = CuttableListener {
+            listener,
+            accepted: accepted.clone(),
+        };
         let driven = world.clone();
         let driver = tokio::spawn(async move { driven.drive().await });
         let server = tokio::spawn(serve(listener, world.clone(), stopped));
         Ok(Running {
             address,
             world,
+            accepted,
             stop,
             server: Some(server),
             driver,
@@ -106,14 +113,29 @@ impl SimulatorConfig {
     }
 }
 
-async fn serve(listener: TcpListener, world: Arc<World>, mut stopped: watch::Receiver<bool>) {
+/// As many as a fleet has Machines may connect at the same moment; the kernel lowers this to its
+/// own bound.
+const BACKLOG: u32 = 16_384;
+
+fn listen(bind: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match bind {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A port whose last server has just stopped can be had again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(bind)?;
+    socket.listen(BACKLOG)
+}
+
+async fn serve(listener: CuttableListener, world: Arc<World>, mut stopped: watch::Receiver<bool>) {
     let router = Router::new().fallback(handler::handle).with_state(world);
     let service = router.into_make_service_with_connect_info::<Connection>();
     let stop = async move {
         // An error means that the sender is gone, which is a stop as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let served = axum::serve(CuttableListener(listener), service)
+    let served = axum::serve(listener, service)
         .with_graceful_shutdown(stop)
         .await;
     if let Err(error) = served {
@@ -136,6 +158,7 @@ pub struct StartError {
 pub struct Running {
     address: SocketAddr,
     world: Arc<World>,
+    accepted: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
     server: Option<JoinHandle<()>>,
     driver: JoinHandle<()>,
@@ -150,6 +173,11 @@ impl Running {
     /// `http://HOST:PORT`, without a path.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// How many connections have been accepted so far.
+    pub fn connections(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// The fleet, to look at. To change it use [`Running::act`], which wakes those who wait.

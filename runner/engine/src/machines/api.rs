@@ -6,33 +6,10 @@ use std::time::Duration;
 
 use groundcrew_fleet::api::{Event, Lease, Machine, OrgMachine, WaitQuery, WaitResponse};
 
-use crate::bindings::Failure;
+use super::trouble::Trouble;
 use crate::bindings::machines::{RestartOptions, StopOptions};
 use crate::clock::BoxFuture;
 use crate::effect::EffectId;
-
-/// A request that did not work out.
-#[derive(Debug, Clone)]
-pub(super) struct Trouble {
-    pub(super) failure: Failure,
-    /// Whether the request may have had its effect all the same.
-    pub(super) may_have_happened: bool,
-    /// Whether the same request may work a moment later.
-    pub(super) transient: bool,
-    /// How long the service asked us to wait.
-    pub(super) retry_after: Option<Duration>,
-}
-
-impl Trouble {
-    pub(super) fn refused(failure: Failure) -> Self {
-        Self {
-            failure,
-            may_have_happened: false,
-            transient: false,
-            retry_after: None,
-        }
-    }
-}
 
 /// A write on one Machine.
 #[derive(Debug, Clone)]
@@ -63,9 +40,14 @@ pub(super) struct At<'a> {
 
 pub(super) type Answer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
 
+/// Takes the Machines of a listing.
+pub(super) type Each<'e> = dyn Fn(Machine) + Send + Sync + 'e;
+
 /// See the module.
 pub(super) trait Api: Send + Sync + 'static {
-    fn list<'a>(&'a self, effect: &'a EffectId, app: &'a str) -> Answer<'a, Vec<Machine>>;
+    /// Every Machine of an app, handed over one by one. When it fails some may have been.
+    fn list<'a>(&'a self, effect: &'a EffectId, app: &'a str, each: &'a Each<'a>)
+    -> Answer<'a, ()>;
     fn list_organisation<'a>(&'a self, effect: &'a EffectId) -> Answer<'a, Everything>;
     fn get<'a>(&'a self, at: At<'a>) -> Answer<'a, Machine>;
     fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>>;

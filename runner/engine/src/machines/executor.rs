@@ -11,9 +11,10 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde_json::{Value, json};
 
-use super::api::{Api, At, Command, Trouble};
+use super::api::{Api, At, Command};
 use super::leases::Leases;
 use super::limiter::Limits;
+use super::trouble::Trouble;
 use super::{ListArguments, Listing, row, summary, watch};
 use crate::bindings::Failure;
 use crate::bindings::machines::{
@@ -125,6 +126,29 @@ impl Executing {
         groups.insert((app.to_owned(), id.to_owned()), group.to_owned());
     }
 
+    /// What is made of each Machine of an app. Notes the groups of all of them.
+    async fn list_app<T: Send>(
+        &self,
+        effect: &Effect,
+        app: &str,
+        made: impl Fn(&groundcrew_fleet::api::Machine) -> Option<T> + Send + Sync,
+    ) -> Result<Vec<T>, Failure> {
+        self.limits.action("list", app).await;
+        let all = Mutex::new(Vec::new());
+        let all_of = || all.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = |machine: groundcrew_fleet::api::Machine| {
+            self.note_group(app, &machine.id, machine.process_group());
+            all_of().extend(made(&machine));
+        };
+        self.read(effect, || {
+            // What an earlier try left.
+            all_of().clear();
+            self.api.list(&effect.id, app, &each)
+        })
+        .await?;
+        Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
     async fn list(&self, effect: &Effect) -> Outcome {
         let arguments: ListArguments = match effect.request.arguments() {
             Ok(arguments) => arguments,
@@ -133,23 +157,15 @@ impl Executing {
         let filter = &arguments.filter;
         let listed = match &arguments.scope {
             Scope::App(app) => {
-                self.limits.action("list", app).await;
-                self.read(effect, || self.api.list(&effect.id, app))
-                    .await
-                    .map(|all| {
-                        for machine in &all {
-                            self.note_group(app, &machine.id, machine.process_group());
-                        }
-                        let machines = all
-                            .iter()
-                            .map(|m| summary::machine(app, m))
-                            .filter(|m| keeps(filter, m))
-                            .collect();
-                        Listing {
-                            machines,
-                            missing_regions: Vec::new(),
-                        }
-                    })
+                let wanted = |machine: &_| {
+                    let machine = summary::machine(app, machine);
+                    keeps(filter, &machine).then_some(machine)
+                };
+                let machines = self.list_app(effect, app, wanted).await;
+                machines.map(|machines| Listing {
+                    machines,
+                    missing_regions: Vec::new(),
+                })
             }
             Scope::Organisation => {
                 self.limits.action("list", "*").await;
@@ -418,10 +434,7 @@ impl Executor for Executing {
                 return Ok(known);
             }
             // One listing tells all groups, and how large each is.
-            self.limits.action("list", app).await;
-            for machine in self.read(effect, || self.api.list(&effect.id, app)).await? {
-                self.note_group(app, &machine.id, machine.process_group());
-            }
+            self.list_app(effect, app, |_| None::<()>).await?;
             let known = self
                 .groups
                 .lock()

@@ -19,7 +19,8 @@ use groundcrew_fleet::api::{
 };
 use groundcrew_fleet::{Behaviour, Caller, Fleet, Settings, Time};
 
-use super::api::{Answer, Api, At, Command, Everything, Trouble};
+use super::api::{Answer, Api, At, Command, Each, Everything};
+use super::trouble::{Trouble, answered};
 use crate::bindings::Failure;
 use crate::clock::{Clock, millis};
 use crate::effect::EffectId;
@@ -64,7 +65,15 @@ impl Fork {
     async fn touch(&self, effect: &EffectId, app: &str) -> Result<(), Trouble> {
         let mut copied = self.copied.lock().await;
         if !copied.contains(app) {
-            let machines = self.live.list(effect, app).await?;
+            let machines = Mutex::new(Vec::new());
+            let each = |machine| {
+                let mut machines = machines.lock().unwrap_or_else(PoisonError::into_inner);
+                machines.push(machine);
+            };
+            self.live.list(effect, app, &each).await?;
+            let machines = machines
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner);
             self.model().adopt(app, machines);
             copied.insert(app.to_owned());
         }
@@ -90,23 +99,24 @@ impl Fork {
 
 /// The model never fails to answer: what it refuses, Fly would refuse.
 fn refused(e: &ApiError) -> Trouble {
-    let text = e.body.wording().to_owned();
-    Trouble::refused(match e.status {
-        404 => Failure::NotFound(text),
-        409 => Failure::Conflict(text),
-        408 | 500.. => Failure::Unavailable(text),
-        412 => Failure::Conflict(text),
-        _ => Failure::Invalid(text),
-    })
+    Trouble {
+        may_have_happened: false,
+        ..answered(e.status, &e.body)
+    }
 }
 
 impl Api for Fork {
-    fn list<'a>(&'a self, effect: &'a EffectId, app: &'a str) -> Answer<'a, Vec<Machine>> {
+    fn list<'a>(
+        &'a self,
+        effect: &'a EffectId,
+        app: &'a str,
+        each: &'a Each<'a>,
+    ) -> Answer<'a, ()> {
         Box::pin(async move {
             self.touch(effect, app).await?;
-            self.model()
-                .list(app, &ListQuery::default())
-                .map_err(|e| refused(&e))
+            let listed = self.model().list(app, &ListQuery::default());
+            listed.map_err(|e| refused(&e))?.into_iter().for_each(each);
+            Ok(())
         })
     }
 

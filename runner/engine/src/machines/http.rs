@@ -1,21 +1,23 @@
 //! The Machines API over HTTP. One request in, one answer out; no retries here.
 //!
-//! Facts: Fly's OpenAPI document and documentation, and flyctl's and fly-go's sources for status
-//! codes that the document leaves out. Every request carries the id of the effect it serves in
+//! Facts: Fly's OpenAPI document and documentation, and flyctl's and fly-go's sources for what the
+//! document leaves out. `lanes.rs` has the connections, `trouble.rs` what goes wrong. Every request carries the id of the effect it serves in
 //! the header [`EFFECT_HEADER`].
 
-use std::error::Error as _;
+use std::fmt;
 use std::time::Duration;
 
 use groundcrew_fleet::api::{
-    ErrorResponse, Event, Lease, LeaseEnvelope, LeaseRequest, Machine, OrgMachines, StartResponse,
-    WaitQuery, WaitResponse,
+    Event, Lease, LeaseEnvelope, LeaseRequest, Machine, OrgMachines, StartResponse, WaitQuery,
+    WaitResponse,
 };
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, header};
-use serde::de::DeserializeOwned;
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, StatusCode, Url, header};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
-use super::api::{Answer, Api, At, Command, Everything, Trouble};
+use super::api::{Answer, Api, At, Command, Each, Everything};
+use super::lanes::{Answered, Lanes};
+use super::trouble::{Trouble, refusal, unanswered};
 use crate::bindings::Failure;
 use crate::effect::EffectId;
 use crate::target::Target;
@@ -46,7 +48,7 @@ const ORGANISATION_PAGE: usize = 1000;
 const ORGANISATION_PAGES: usize = 1000;
 
 pub(super) struct Http {
-    client: Client,
+    lanes: Lanes,
     base: Url,
     organisation: Option<String>,
     authorization: Option<header::HeaderValue>,
@@ -55,17 +57,7 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(target: &Target) -> Result<Self, String> {
-        // Another part of the program may have installed the same provider before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .user_agent(concat!("groundcrew/", env!("CARGO_PKG_VERSION")))
-            // A credential follows nobody anywhere.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(Duration::from_secs(10))
-            .pool_idle_timeout(Duration::from_secs(30))
-            .build()
+        let lanes = Lanes::new(client, target.http2)
             .map_err(|e| format!("no HTTP client can be made: {e}"))?;
         let authorization = target
             .credential
@@ -73,7 +65,7 @@ impl Http {
             .map(|secret| authorization(secret.expose()))
             .transpose()?;
         Ok(Self {
-            client,
+            lanes,
             base: target.machines_api.clone(),
             organisation: target.organisation.clone(),
             authorization,
@@ -103,7 +95,8 @@ impl Http {
             .push("v1")
             .extend(path);
         let mut request = self
-            .client
+            .lanes
+            .client()
             .request(method, url)
             .timeout(REQUEST_TIMEOUT)
             .header(EFFECT_HEADER, effect.to_string());
@@ -156,29 +149,59 @@ fn authorization(token: &str) -> Result<header::HeaderValue, String> {
     Ok(value)
 }
 
-async fn send(request: RequestBuilder) -> Result<Response, Trouble> {
-    let response = request.send().await.map_err(|e| unanswered(&e))?;
-    if response.status().is_success() {
-        Ok(response)
-    } else {
-        Err(refusal(response).await)
+fn client() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("groundcrew/", env!("CARGO_PKG_VERSION")))
+        // A credential follows nobody anywhere.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .tcp_nodelay(true)
+        .connect_timeout(Duration::from_secs(10))
+        .pool_idle_timeout(Duration::from_secs(30))
+}
+
+/// The most of an error's text that is read: more is no use.
+const REFUSAL_BYTES: usize = 64 << 10;
+
+impl Http {
+    async fn send(&self, request: RequestBuilder) -> Result<Answered, Trouble> {
+        let answered = self.lanes.send(request).await;
+        let answered = answered.map_err(|e| unanswered(&e))?;
+        if answered.response.status().is_success() {
+            Ok(answered)
+        } else {
+            Err(refused(answered).await)
+        }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Trouble> {
+        let body = body(self.send(request).await?, ANSWER_BYTES).await?;
+        serde_json::from_slice(&body).map_err(|e| unreadable(&e))
     }
 }
 
-async fn json_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Trouble> {
-    let body = body(send(request).await?, ANSWER_BYTES).await?;
-    serde_json::from_slice(&body).map_err(|e| Trouble {
+async fn refused(answered: Answered) -> Trouble {
+    let status = answered.response.status();
+    let headers = answered.response.headers().clone();
+    let body = body(answered, REFUSAL_BYTES).await.unwrap_or_default();
+    refusal(status, &headers, &body)
+}
+
+fn unreadable(e: &serde_json::Error) -> Trouble {
+    Trouble {
         failure: Failure::Unavailable(format!(
             "the answer is not what the Machines API answers: {e}"
         )),
         may_have_happened: true,
         transient: true,
         retry_after: None,
-    })
+    }
 }
 
-async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, Trouble> {
-    let mut body = Vec::new();
+async fn body(mut answered: Answered, most: usize) -> Result<Vec<u8>, Trouble> {
+    let response = &mut answered.response;
+    let announced = response.content_length().unwrap_or(0);
+    let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(most).min(most));
     while let Some(chunk) = response.chunk().await.map_err(|e| unanswered(&e))? {
         if body.len() + chunk.len() > most {
             return Err(Trouble {
@@ -193,149 +216,30 @@ async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, Trouble> {
     Ok(body)
 }
 
-/// No answer, or half of one.
-fn unanswered(e: &reqwest::Error) -> Trouble {
-    let never_sent = e.is_connect() || e.is_builder();
-    let what = if e.is_timeout() {
-        "no answer in time"
-    } else if e.is_connect() {
-        "no connection"
-    } else {
-        "the connection broke"
-    };
-    let mut cause = String::new();
-    let mut source = e.source();
-    while let Some(inner) = source {
-        cause = inner.to_string();
-        source = inner.source();
+/// Reads a list of Machines one by one: thousands of them with their configurations are large, and
+/// nobody needs them all at once.
+struct OneByOne<'a>(&'a Each<'a>);
+
+impl<'de> DeserializeSeed<'de> for OneByOne<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
     }
-    let to = e.url().map_or_else(String::new, |url| {
-        format!(" to {}", url.origin().ascii_serialization())
-    });
-    let failure = Failure::Unavailable(format!(
-        "{what}{to}{}",
-        if cause.is_empty() {
-            cause
-        } else {
-            format!(" ({cause})")
+}
+
+impl<'de> Visitor<'de> for OneByOne<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of Machines")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(machine) = list.next_element::<Machine>()? {
+            (self.0)(machine);
         }
-    ));
-    Trouble {
-        failure,
-        may_have_happened: !never_sent,
-        transient: true,
-        retry_after: None,
-    }
-}
-
-/// An answer that says no.
-async fn refusal(response: Response) -> Trouble {
-    let status = response.status();
-    let retry_after = response
-        .headers()
-        .get(header::RETRY_AFTER)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.trim().parse().ok())
-        .map(Duration::from_secs);
-    let request_id = response
-        .headers()
-        .get("fly-request-id")
-        .and_then(|v| v.to_str().ok())
-        .map(str::to_owned);
-    // An error's text is short; more of it is no use.
-    let bytes = body(response, 64 << 10).await.unwrap_or_default();
-    let said = serde_json::from_slice::<ErrorResponse>(&bytes).ok();
-    let code = said
-        .as_ref()
-        .and_then(|e| e.status.clone())
-        .unwrap_or_default();
-    let text = said.map_or_else(
-        || {
-            String::from_utf8_lossy(&bytes)
-                .trim()
-                .chars()
-                .take(200)
-                .collect()
-        },
-        |e| e.wording().to_owned(),
-    );
-    let text = if text.is_empty() {
-        status
-            .canonical_reason()
-            .unwrap_or("no reason given")
-            .to_owned()
-    } else {
-        text
-    };
-    let mut trouble = classify(status, &code, &text);
-    trouble.retry_after = retry_after;
-    if let (Some(id), true) = (request_id, status.is_server_error()) {
-        trouble.failure = match trouble.failure {
-            Failure::Unavailable(text) => {
-                Failure::Unavailable(format!("{text} (fly-request-id {id})"))
-            }
-            other => other,
-        };
-    }
-    trouble
-}
-
-/// What a status and its text mean. The texts are those that flyctl and other clients look for.
-fn classify(status: StatusCode, code: &str, text: &str) -> Trouble {
-    let full = |what: &str| format!("{what} (status {}): {text}", status.as_u16());
-    let has = |needle: &str| text.contains(needle);
-    let capacity = code == "insufficient_capacity"
-        || has("insufficient resources")
-        || has("insufficient memory")
-        || has("over the allowed quota")
-        || has("no capacity");
-    let (failure, may_have_happened, transient) = match status.as_u16() {
-        401 => (
-            Failure::Denied(full("the token is missing or not valid")),
-            false,
-            false,
-        ),
-        _ if capacity => (Failure::Capacity(full("no room")), false, false),
-        403 => (
-            Failure::Denied(full("the token does not allow this")),
-            false,
-            false,
-        ),
-        404 => (Failure::NotFound(full("not found")), false, false),
-        409 if has("concurrent update") => (
-            Failure::Conflict(full("another change of this Machine is under way")),
-            false,
-            true,
-        ),
-        409 => (Failure::Conflict(full("conflict")), false, false),
-        412 => (
-            Failure::Conflict(full("the Machine has changed")),
-            false,
-            false,
-        ),
-        429 => (Failure::RateLimited(full("asked too often")), false, true),
-        408 => (
-            Failure::Unavailable(full("Fly did not hear from the host in time")),
-            true,
-            true,
-        ),
-        _ if has("temporarily disabled") => (
-            Failure::Unavailable(full("the host takes no changes")),
-            false,
-            true,
-        ),
-        500.. => (
-            Failure::Unavailable(full("the Machines API failed")),
-            true,
-            true,
-        ),
-        _ => (Failure::Invalid(full("refused")), false, false),
-    };
-    Trouble {
-        failure,
-        may_have_happened,
-        transient,
-        retry_after: None,
+        Ok(())
     }
 }
 
@@ -344,9 +248,20 @@ fn seconds(duration: Duration) -> String {
 }
 
 impl Api for Http {
-    fn list<'a>(&'a self, effect: &'a EffectId, app: &'a str) -> Answer<'a, Vec<Machine>> {
+    fn list<'a>(
+        &'a self,
+        effect: &'a EffectId,
+        app: &'a str,
+        each: &'a Each<'a>,
+    ) -> Answer<'a, ()> {
         Box::pin(async move {
-            json_of(self.request(Method::GET, &["apps", app, "machines"], effect)?).await
+            let request = self.request(Method::GET, &["apps", app, "machines"], effect)?;
+            let body = body(self.send(request).await?, ANSWER_BYTES).await?;
+            let mut json = serde_json::Deserializer::from_slice(&body);
+            OneByOne(each)
+                .deserialize(&mut json)
+                .and_then(|()| json.end())
+                .map_err(|e| unreadable(&e))
         })
     }
 
@@ -366,7 +281,7 @@ impl Api for Http {
                 if !cursor.is_empty() {
                     request = request.query(&[("cursor", &cursor)]);
                 }
-                let page: OrgMachines = json_of(request).await?;
+                let page: OrgMachines = self.read(request).await?;
                 all.machines.extend(page.machines);
                 all.missing_regions.extend(page.error_regions);
                 // A page may be short or empty while more remain: only the cursor tells the end.
@@ -385,13 +300,13 @@ impl Api for Http {
     }
 
     fn get<'a>(&'a self, at: At<'a>) -> Answer<'a, Machine> {
-        Box::pin(async move { json_of(self.machine(Method::GET, at, &[])?).await })
+        Box::pin(async move { self.read(self.machine(Method::GET, at, &[])?).await })
     }
 
     fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>> {
         Box::pin(async move {
             let request = self.machine(Method::GET, at, &["events"])?;
-            json_of(request.query(&[("limit", limit)])).await
+            self.read(request.query(&[("limit", limit)])).await
         })
     }
 
@@ -438,7 +353,7 @@ impl Api for Http {
             if let Some(nonce) = nonce {
                 request = request.header(NONCE_HEADER, nonce);
             }
-            let response = send(request).await?;
+            let response = self.send(request).await?;
             if matches!(command, Command::Start) {
                 // A start can fail with a status of 200. (fly-go reads this too.)
                 let bytes = body(response, ANSWER_BYTES).await?;
@@ -476,24 +391,18 @@ impl Api for Http {
                 .machine(Method::GET, at, &["wait"])?
                 .query(&pairs)
                 .timeout(timeout.div_f64(self.scale) + LONG_POLL_SLACK);
-            let response = request.send().await.map_err(|e| unanswered(&e))?;
-            if response.status() == StatusCode::REQUEST_TIMEOUT {
+            let answered = self.lanes.send(request).await;
+            let answered = answered.map_err(|e| unanswered(&e))?;
+            if answered.response.status() == StatusCode::REQUEST_TIMEOUT {
                 return Ok(None);
             }
-            if !response.status().is_success() {
-                return Err(refusal(response).await);
+            if !answered.response.status().is_success() {
+                return Err(refused(answered).await);
             }
-            let body = body(response, ANSWER_BYTES).await?;
+            let body = body(answered, ANSWER_BYTES).await?;
             serde_json::from_slice(&body)
                 .map(Some)
-                .map_err(|e| Trouble {
-                    failure: Failure::Unavailable(format!(
-                        "the answer to a wait does not read: {e}"
-                    )),
-                    may_have_happened: false,
-                    transient: true,
-                    retry_after: None,
-                })
+                .map_err(|e| unreadable(&e))
         })
     }
 
@@ -513,7 +422,7 @@ impl Api for Http {
             if let Some(nonce) = nonce {
                 request = request.header(NONCE_HEADER, nonce);
             }
-            let envelope: LeaseEnvelope = json_of(request).await?;
+            let envelope: LeaseEnvelope = self.read(request).await?;
             envelope.data.ok_or_else(|| Trouble {
                 failure: Failure::Unavailable("a lease was answered without its data".to_owned()),
                 may_have_happened: true,
@@ -525,7 +434,10 @@ impl Api for Http {
 
     fn held_lease<'a>(&'a self, at: At<'a>) -> Answer<'a, Option<Lease>> {
         Box::pin(async move {
-            match json_of::<LeaseEnvelope>(self.machine(Method::GET, at, &["lease"])?).await {
+            match self
+                .read::<LeaseEnvelope>(self.machine(Method::GET, at, &["lease"])?)
+                .await
+            {
                 Ok(envelope) => Ok(envelope.data),
                 Err(Trouble {
                     failure: Failure::NotFound(_),
@@ -538,11 +450,12 @@ impl Api for Http {
 
     fn release<'a>(&'a self, at: At<'a>, nonce: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
-            match send(
-                self.machine(Method::DELETE, at, &["lease"])?
-                    .header(NONCE_HEADER, nonce),
-            )
-            .await
+            match self
+                .send(
+                    self.machine(Method::DELETE, at, &["lease"])?
+                        .header(NONCE_HEADER, nonce),
+                )
+                .await
             {
                 // Gone already: expired, or an earlier try got through.
                 Ok(_)

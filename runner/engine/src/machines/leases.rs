@@ -9,7 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::api::{Api, At, Trouble};
+use super::api::{Api, At};
+use super::trouble::Trouble;
 use crate::bindings::Failure;
 use crate::clock::{Clock, after};
 use crate::effect::EffectId;
