@@ -274,7 +274,7 @@ impl World {
 }
 
 /// The binary under test: beside the tests' own directory, where the build puts it.
-fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     let here = std::env::current_exe()?;
     let directory = here.parent().and_then(|deps| deps.parent());
     let path = directory.context("no directory")?.join("groundcrew");

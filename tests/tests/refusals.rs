@@ -164,6 +164,27 @@ async fn a_lease_of_someone_else_names_its_holder() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_late_or_unsure_are_waited_for_and_found_out() -> Result<()> {
+    for rule in [
+        "machines.*@100%:slow(2s)",
+        "machines.restart@first-3:timeout",
+        "machines.restart@first-3:late(5s)",
+    ] {
+        let world = world().await?;
+        let wanted = world.started("web", "web")?.len();
+        let rules: Vec<FaultRule> = rule.parse().into_iter().collect();
+        ensure!(rules.len() == 1, "{rule}");
+        world.simulator.set_faults(rules);
+        let said = world.run(&ONE).await?;
+        ensure!(said.code == 0, "{rule}: {said:?}");
+        let restarted = world.applied("machines.restart").len();
+        ensure!(restarted == wanted, "{rule}: {restarted} of {wanted}");
+        world.verify()?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn answers_that_say_no_are_said_with_their_reason() -> Result<()> {
     let table = [
         ("machines.restart@100%:conflict", "concurrent update"),

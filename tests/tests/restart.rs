@@ -58,6 +58,32 @@ async fn every_started_machine_of_the_group_is_restarted_once_and_no_other() -> 
     world.verify()
 }
 
+/// As many as are restarted at once are waited for at once, and no connection carries more
+/// requests than a service has to take.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http2_requests_share_connections_and_none_waits() -> Result<()> {
+    let world = World::start(fleet(780, 7), 5.0).await?;
+    world.use_http2()?;
+    let wanted = world.started("web", "web")?;
+    ensure!(wanted.len() > 200, "{}", wanted.len());
+    let mut all = RESTART.to_vec();
+    all.pop();
+    all.extend(["parallel=400", "-i", "canary=false", "--yes"]);
+    let said = world.run(&all).await?;
+    ensure!(said.code == 0, "{said:?}");
+    let restarted = world.applied("machines.restart");
+    ensure!(restarted.len() == wanted.len(), "{}", restarted.len());
+    let lanes = wanted.len().div_ceil(100) as u64;
+    let connections = world.simulator.connections();
+    // The one that lists, and those that are opened anew while another is closing.
+    ensure!(
+        (lanes..=lanes + 2).contains(&connections),
+        "{connections} connections for {} Machines",
+        wanted.len()
+    );
+    world.verify()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_that_fail_are_reported_each_with_its_reason() -> Result<()> {
     let world = World::start(fleet(120, 7), 20.0).await?;

@@ -1,0 +1,234 @@
+//! The commands that only read, and the ways in which output is asked for.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use groundcrew_fleet::{Fate, api};
+use groundcrew_tests::{World, binary, fleet};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+const RESTART: [&str; 7] = [
+    "run",
+    "restart-by-group",
+    "-i",
+    "app=web",
+    "-i",
+    "group=web",
+    "--yes",
+];
+
+/// Every line is JSON, and there is one at least.
+fn json_lines(text: &str) -> Result<Vec<Value>> {
+    let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
+    let lines = lines.with_context(|| text.to_owned())?;
+    ensure!(!lines.is_empty(), "nothing was printed");
+    Ok(lines)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_read_print_what_there_is() -> Result<()> {
+    let world = World::start(fleet(20, 7), 20.0).await?;
+    let said = world.run(&RESTART).await?;
+    ensure!(said.code == 0, "{said:?}");
+    let list = world.run(&["runs", "list", "--json"]).await?;
+    let run = json_lines(&list.out)?[0]["run"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let table: [(&[&str], &str); 11] = [
+        (&["plugin", "list"], "restart-by-group"),
+        (&["plugin", "show", "count-machines"], "machines"),
+        (&["plugin", "capabilities"], "machines.restart"),
+        (&["machines", "web"], "started"),
+        (&["runs", "list"], "restart-by-group"),
+        (&["runs", "show", &run], "succeeded"),
+        (&["audit", "list"], &run),
+        (&["audit", "show", &run], "machines.restart"),
+        (&["schema"], "\"$schema\""),
+        (&["completions", "bash"], "groundcrew"),
+        (&["doctor"], "ok"),
+    ];
+    for (arguments, text) in table {
+        let said = world.run(arguments).await?;
+        ensure!(
+            said.code == 0 && said.out.contains(text),
+            "{arguments:?}: {said:?}"
+        );
+        let prints_text_only = matches!(arguments[0], "completions");
+        if !prints_text_only {
+            let json: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+            let said = world.run(&json).await?;
+            let whole = serde_json::from_str::<Value>(&said.out).is_ok();
+            ensure!(whole || json_lines(&said.out).is_ok(), "{json:?}: {said:?}");
+        }
+    }
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn github_gets_groups_and_annotations() -> Result<()> {
+    let world = World::start(fleet(20, 7), 20.0).await?;
+    let id = world
+        .started("web", "web")?
+        .into_iter()
+        .next()
+        .context("no Machine")?;
+    world
+        .simulator
+        .act(|fleet| fleet.set_fate("web", &id, Fate::NeverStarts));
+    let mut command = world.command(&RESTART)?;
+    command.env("GITHUB_ACTIONS", "true");
+    let said = world.finish(command.spawn()?).await?;
+    ensure!(said.code == 1, "{said:?}");
+    let annotation = format!("::error title=groundcrew::{id}: ");
+    ensure!(said.out.contains(&annotation), "{said:?}");
+    let groups = said.out.lines().filter(|l| l.starts_with("::group::"));
+    let ends = said.out.lines().filter(|l| *l == "::endgroup::");
+    ensure!(groups.count() == 1 && ends.count() == 1, "{said:?}");
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_fleet_can_be_loaded_and_rehearsed_on() -> Result<()> {
+    let world = World::start(fleet(40, 7), 20.0).await?;
+    let machines = world
+        .simulator
+        .act(|fleet| fleet.list("web", &api::ListQuery::default()))
+        .map_err(|e| anyhow::anyhow!("{}", e.body.wording()))?;
+    let file = world.project().join("machines.json");
+    // As `fly machine list --json` prints it.
+    std::fs::write(&file, serde_json::to_vec_pretty(&machines)?)?;
+    let file = file.display().to_string();
+    let loaded = [
+        "sim",
+        "--from",
+        &file,
+        "--app",
+        "web",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let mut simulator = world.command(&loaded)?.spawn()?;
+    let out = simulator.stdout.take().context("no output")?;
+    let mut address = String::new();
+    BufReader::new(out).read_line(&mut address).await?;
+    let config = format!(
+        "default_target = \"loaded\"\n[target.loaded]\nmachines_api = \"{}\"\ncredential = \"sim://\"\n",
+        address.trim()
+    );
+    std::fs::write(world.project().join("groundcrew.toml"), config)?;
+    let said = world.run(&["machines", "web", "--json"]).await?;
+    let listed = serde_json::from_str::<Value>(&said.out)
+        .map_or_else(|_| json_lines(&said.out), |all| Ok(vec![all]))?;
+    for machine in &machines {
+        let shown = listed
+            .iter()
+            .any(|line| line.to_string().contains(&machine.id));
+        ensure!(shown, "{} is missing: {said:?}", machine.id);
+    }
+    let rehearsed = world.run(&[&RESTART[..], &["--dry-run"]].concat()).await?;
+    ensure!(rehearsed.code == 0, "{rehearsed:?}");
+    simulator.kill().await?;
+    std::fs::write(world.project().join("machines.json"), "{}")?;
+    let said = world.run(&loaded).await?;
+    ensure!(
+        said.code == 2 && said.err.contains("fly machine list --json"),
+        "{said:?}"
+    );
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_that_may_only_be_read() -> Result<()> {
+    let world = World::start(fleet(20, 7), 20.0).await?;
+    // Somebody who is not root, and cannot see into root's directories: the binary is taken along.
+    let place = tempfile::tempdir()?;
+    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755))?;
+    let program = place.path().join("groundcrew");
+    std::fs::copy(binary()?, &program)?;
+    let state = place.path().join("state");
+    std::fs::create_dir(&state)?;
+    let mut command = Command::new(&program);
+    if nobody_can_be() {
+        std::os::unix::fs::chown(&state, Some(NOBODY), Some(NOBODY))?;
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    std::fs::set_permissions(&state, PermissionsExt::from_mode(0o500))?;
+    command
+        .args(["--project"])
+        .arg(place.path())
+        .arg("--state-dir")
+        .arg(&state)
+        .args(["runs", "list"])
+        .env_clear()
+        .env("HOME", place.path())
+        .current_dir(place.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let said = world.finish(command.spawn()?).await?;
+    std::fs::set_permissions(&state, PermissionsExt::from_mode(0o700))?;
+    ensure!(said.code == 5, "{said:?}");
+    ensure!(
+        said.err.contains(&state.display().to_string()) && said.err.contains("written"),
+        "{said:?}"
+    );
+    Ok(())
+}
+
+/// The user and group `nobody` of most systems; any number that owns nothing would do.
+const NOBODY: u32 = 65_534;
+
+fn nobody_can_be() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    // What we make belongs to whom we are.
+    tempfile::tempfile()
+        .and_then(|file| file.metadata())
+        .is_ok_and(|made| made.uid() == 0)
+}
+
+/// No file may grow beyond a bound, as on a disk that is full: the journal fails in the middle of
+/// the run. What it holds stays readable, and nothing more is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_cannot_grow_stops_the_run() -> Result<()> {
+    let world = World::start(fleet(120, 7), 20.0).await?;
+    let whole = world.command(&[&RESTART[..], &["-i", "parallel=2"]].concat())?;
+    let whole = whole.as_std();
+    let mut command = Command::new("sh");
+    command
+        // The signal that a program gets at the bound is ignored, so that the write fails.
+        .args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$@\"", "sh"])
+        .arg(whole.get_program())
+        .args(whole.get_args())
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    for (name, value) in whole.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let said = world.finish(command.spawn()?).await?;
+    ensure!(said.code == 5, "{said:?}");
+    ensure!(said.err.contains("the run was stopped"), "{said:?}");
+    let restarted = world.applied("machines.restart").len();
+    let wanted = world.started("web", "web")?.len();
+    ensure!(
+        restarted > 0 && restarted < wanted,
+        "{restarted} of {wanted}: the bound was met too early or too late"
+    );
+    // The leases that it held expire by themselves, after at most a minute of the fleet's time.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let list = world.run(&["runs", "list", "--json"]).await?;
+    let run = json_lines(&list.out)?[0]["run"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let shown = world.run(&["runs", "show", &run]).await?;
+    ensure!(shown.code == 0, "{shown:?}");
+    world.verify()
+}
