@@ -7,7 +7,7 @@
 mod debian;
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -57,7 +57,7 @@ impl WasmTarget {
             return Ok(Self::Debian(toolchain));
         }
         if source != Source::Debian {
-            match add_with_rustup() {
+            match add_with_rustup(OsStr::new("rustup"), RUSTUP_PATIENCE) {
                 Ok(()) if has_target(&sysroot) => return Ok(Self::Installed),
                 Ok(()) => failures.push(format!("rustup added {TARGET} to another toolchain")),
                 Err(error) => failures.push(format!("{error:#}")),
@@ -152,12 +152,12 @@ fn linker() -> Result<PathBuf> {
 }
 
 /// `rustup target add` within its time.
-fn add_with_rustup() -> Result<()> {
+fn add_with_rustup(rustup: &OsStr, patience: Duration) -> Result<()> {
     eprintln!(
         "rustup target add {TARGET} (at most {} s)",
-        RUSTUP_PATIENCE.as_secs()
+        patience.as_secs_f64()
     );
-    let mut rustup = Command::new("rustup")
+    let mut rustup = Command::new(rustup)
         .args(["target", "add", TARGET])
         .stdin(Stdio::null())
         .spawn()
@@ -171,12 +171,12 @@ fn add_with_rustup() -> Result<()> {
                 bail!("rustup target add failed")
             };
         }
-        if began.elapsed() > RUSTUP_PATIENCE {
+        if began.elapsed() > patience {
             rustup.kill()?;
             rustup.wait()?;
             bail!(
                 "rustup target add did not finish within {} s",
-                RUSTUP_PATIENCE.as_secs()
+                patience.as_secs_f64()
             );
         }
         thread::sleep(Duration::from_millis(100));
@@ -191,4 +191,39 @@ fn cache_directory() -> Result<PathBuf> {
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))
         .context("neither XDG_CACHE_HOME nor HOME is set")?;
     Ok(base.join("groundcrew/wasm-toolchain"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn script(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rustup");
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn a_rustup_that_hangs_is_given_up() {
+        let (_directory, rustup) = script("exec sleep 3600");
+        let error = add_with_rustup(rustup.as_os_str(), Duration::from_millis(300)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "rustup target add did not finish within 0.3 s"
+        );
+    }
+
+    #[test]
+    fn a_rustup_that_fails_or_is_missing_is_said() {
+        let (_directory, rustup) = script("exit 1");
+        let patience = Duration::from_secs(60);
+        let error = add_with_rustup(rustup.as_os_str(), patience).unwrap_err();
+        assert_eq!(error.to_string(), "rustup target add failed");
+        let error = add_with_rustup(OsStr::new("/nowhere/rustup"), patience).unwrap_err();
+        assert_eq!(error.to_string(), "cannot run rustup");
+    }
 }

@@ -284,11 +284,16 @@ impl Sandbox {
                 },
             )
         })?;
+        let asked = info.capabilities.iter().map(|capability| {
+            let verbs: usize = capability.verbs.iter().map(String::len).sum();
+            capability.name.len() + capability.reason.len() + verbs
+        });
         let size = info.name.len()
             + info.version.len()
             + info.summary.len()
             + info.input_schema.len()
-            + info.output_schema.len();
+            + info.output_schema.len()
+            + asked.sum::<usize>();
         if size > DESCRIPTION_BYTES {
             return Err(crate::plugin::problem(
                 "output",
@@ -357,7 +362,7 @@ impl Sandbox {
     }
 }
 
-/// Name, version, summary and both schemas together.
+/// Name, version, summary, both schemas and what it asks for, together.
 const DESCRIPTION_BYTES: usize = 256 << 10;
 
 /// Why a plugin did not come to its own end.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod bounds;
+mod cache;
 mod credential;
 mod fold;
 mod gate;
