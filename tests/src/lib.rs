@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use groundcrew::journal::{Decision, Mode, RunState};
 use groundcrew::store::{SqliteStore, Store};
 use groundcrew_fleet::{Behaviour, Fleet, Generated, Settings, Time, api, generate};
-use groundcrew_simulator::{Pace, Running, SimulatorConfig, Token};
+use groundcrew_simulator::{Pace, Running, SimulatorConfig, Token as Known};
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -23,6 +23,19 @@ use tokio::process::{Child, Command};
 pub const CANARY: &str = "canary-7f3a9c51-write";
 /// The token that may only read.
 pub const READ_CANARY: &str = "canary-7f3a9c51-read";
+
+/// A credential that is just there.
+pub struct Token(pub &'static str);
+
+impl groundcrew::CredentialSource for Token {
+    fn reference(&self) -> String {
+        "test".to_owned()
+    }
+
+    fn resolve(&self) -> Result<groundcrew::Secret, String> {
+        Ok(groundcrew::Secret::new(self.0))
+    }
+}
 
 /// A simulator, and a home for the binary.
 pub struct World {
@@ -69,8 +82,8 @@ impl World {
         let config = SimulatorConfig {
             pace: Pace::Scaled(scale),
             tokens: vec![
-                Token::read_write(CANARY, &organisation),
-                Token::read_only(READ_CANARY, &organisation),
+                Known::read_write(CANARY, &organisation),
+                Known::read_only(READ_CANARY, &organisation),
             ],
             ..SimulatorConfig::new(fleet)
         };

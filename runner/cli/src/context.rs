@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use groundcrew::journal::Actor;
+use groundcrew::journal::{Actor, Record, RunState};
 use groundcrew::store::{SqliteStore, Store};
 use groundcrew::{
     Capability, CompiledCache, Engine, EngineParts, FLY_MACHINES_API, Limits, Machines,
@@ -106,22 +106,35 @@ impl Shared {
         Ok(Arc::new(SqliteStore::open(&self.state_dir()?)?))
     }
 
+    /// A run's journal and what it folds to.
+    pub(crate) fn journal(
+        &self,
+        store: &dyn Store,
+        run: &str,
+    ) -> Result<(Vec<Record>, RunState), Exit> {
+        let records = store.read(run, 0, usize::MAX)?;
+        let state = RunState::fold(&records)
+            .map_err(|e| Exit::journal(format!("the journal of run `{run}` is damaged: {e}")))?;
+        Ok((records, state))
+    }
+
     /// The engine, with its journals in the state directory.
     pub(crate) fn engine(&self, config: &Config) -> Result<Arc<Engine>, Exit> {
-        self.engine_on(config, self.store()?)
+        self.engine_on(config, self.store()?, Limits::default())
     }
 
     pub(crate) fn engine_on(
         &self,
         config: &Config,
         store: Arc<dyn Store>,
+        limits: Limits,
     ) -> Result<Arc<Engine>, Exit> {
         let parts = EngineParts {
             capabilities: vec![Arc::new(Machines) as Arc<dyn Capability>],
             plugins: self.plugin_sources(config),
             store,
             wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),
-            limits: Limits::default(),
+            limits,
             cache: cache(),
         };
         Ok(Arc::new(Engine::new(parts)?))

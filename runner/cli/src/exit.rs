@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use groundcrew::store::StoreError;
-use groundcrew::{PluginError, Refusal, StartError, TargetError};
+use groundcrew::store::bundle::BundleError;
+use groundcrew::{PluginError, Refusal, ResumeError, StartError, TargetError};
 
 /// An end that is not success.
 #[derive(Debug)]
@@ -101,12 +102,12 @@ impl From<StoreError> for Exit {
             StoreError::Locked { run, .. } => Self::refused(
                 message,
                 Some(&format!(
-                    "`groundcrew runs show {run}` shows what it does; if its process is gone, `groundcrew runs cancel {run}` closes it"
+                    "`groundcrew runs show {run}` shows what it does; if its process is gone, `groundcrew resume {run}` goes on with it"
                 )),
             ),
             StoreError::Held(_) => Self::refused(
                 message,
-                Some("interrupt that process, or wait until it counts as gone (15 s)"),
+                Some("interrupt that process, or wait until it counts as gone (30 s)"),
             ),
             StoreError::Fenced(_)
             | StoreError::Exists(_)
@@ -127,6 +128,32 @@ impl From<StartError> for Exit {
                 Self::refused(e.to_string(), None)
             }
             StartError::Fault(_) => Self::bug(e.to_string()),
+        }
+    }
+}
+
+impl From<ResumeError> for Exit {
+    fn from(e: ResumeError) -> Self {
+        match e {
+            ResumeError::Start(e) => e.into(),
+            ResumeError::Refused(refusals) => Self::refusals(&refusals),
+            ResumeError::Changed { ref run, .. } => Self::refused(
+                e.to_string(),
+                Some(&format!("`groundcrew runs cancel {run}` ends it")),
+            ),
+            ResumeError::Unknown(_) => Self::silent(6),
+        }
+    }
+}
+
+impl From<BundleError> for Exit {
+    fn from(e: BundleError) -> Self {
+        match e {
+            BundleError::Store(e) => e.into(),
+            BundleError::Malformed { .. } | BundleError::Illegal(_) => Self::usage(
+                e.to_string(),
+                Some("it has to be what `groundcrew runs export` wrote"),
+            ),
         }
     }
 }

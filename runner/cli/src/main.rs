@@ -38,6 +38,8 @@ Exit codes:
 enum Command {
     /// Run a runbook, or rehearse it with --dry-run
     Run(commands::run::Args),
+    /// Go on with a run whose process is gone, without doing anything twice
+    Resume(commands::resume::Args),
     /// Check runbooks and say everything that is wrong with them
     Check(commands::check::Args),
     /// Print the JSON Schema of runbooks, for editors
@@ -45,7 +47,7 @@ enum Command {
     /// List plugins, show one, or print the operations table
     #[command(subcommand)]
     Plugin(commands::plugin::Command),
-    /// List runs, show one, or close one whose process is gone
+    /// List runs, show, export or close one
     #[command(subcommand)]
     Runs(commands::runs::Command),
     /// Read the journals of runs
@@ -95,6 +97,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
     let shared = arguments.shared;
     match arguments.command {
         Command::Run(args) => commands::run::run(&shared, args).await,
+        Command::Resume(args) => commands::resume::run(&shared, args).await,
         Command::Check(args) => commands::check::run(&shared, &args),
         Command::Schema => commands::schema::run(),
         Command::Plugin(command) => commands::plugin::run(&shared, command).await,

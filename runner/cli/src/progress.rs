@@ -46,6 +46,18 @@ struct Step {
     working: BTreeMap<String, String>,
 }
 
+impl Step {
+    fn item(&mut self, name: &str, at: &ItemState) {
+        if let ItemState::Working(what) = at {
+            self.working.insert(name.to_owned(), what.clone());
+            return;
+        }
+        self.done += 1;
+        self.failed += u32::from(matches!(at, ItemState::Failed(_)));
+        self.working.remove(name);
+    }
+}
+
 impl Progress {
     pub(crate) fn new(json: bool, mode: Mode) -> Self {
         let look = if json {
@@ -78,6 +90,25 @@ impl Progress {
                 bar,
                 steps: BTreeMap::new(),
             }),
+        }
+    }
+
+    /// What an earlier process has said of its work, without saying it again.
+    pub(crate) fn recall(&self, records: &[Record]) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            let Ok(Entry::Note(note)) = record.entry() else {
+                continue;
+            };
+            let step = inner
+                .steps
+                .entry(note.step.unwrap_or_default())
+                .or_default();
+            match note.note {
+                NoteBody::Expect { total, unit } => (step.total, step.unit) = (total, unit),
+                NoteBody::Item { name, at } => step.item(&name, &at),
+                NoteBody::Text { .. } | NoteBody::Interrupted | NoteBody::Resumed { .. } => {}
+            }
         }
     }
 
@@ -115,34 +146,32 @@ impl Progress {
                     self.say(steps, &format!("step `{key}`: {total} {unit}"));
                 }
             }
-            NoteBody::Item { name, at } => self.item(steps, &key, &name, at),
+            NoteBody::Item { name, at } => self.item(steps, &key, &name, &at),
+            // Who interrupts or resumes says so.
+            NoteBody::Interrupted | NoteBody::Resumed { .. } => {}
         }
         self.draw(steps);
     }
 
-    fn item(&self, steps: &mut Steps, key: &str, name: &str, at: ItemState) {
-        let step = steps.steps.entry(key.to_owned()).or_default();
+    fn item(&self, steps: &mut Steps, key: &str, name: &str, at: &ItemState) {
+        steps
+            .steps
+            .entry(key.to_owned())
+            .or_default()
+            .item(name, at);
         let line = match at {
-            ItemState::Working(what) => {
-                step.working.insert(name.to_owned(), what);
-                return;
-            }
+            ItemState::Working(_) => None,
             ItemState::Succeeded(detail) => {
-                step.done += 1;
                 (self.look != Look::Bar).then(|| format!("  ok      {name}  {detail}"))
             }
             ItemState::Failed(why) => {
-                step.done += 1;
-                step.failed += 1;
                 self.annotate(Level::Error, &format!("{name}: {why}"));
                 Some(format!("  failed  {name}  {why}"))
             }
             ItemState::Skipped(why) => {
-                step.done += 1;
                 (self.look != Look::Bar).then(|| format!("  skipped {name}  {why}"))
             }
         };
-        step.working.remove(name);
         if let Some(line) = line {
             self.say(steps, &line);
         }
@@ -180,11 +209,7 @@ impl Progress {
             Level::Warning => "warning",
             Level::Debug | Level::Info => return,
         };
-        let escaped = message
-            .replace('%', "%25")
-            .replace('\r', "%0D")
-            .replace('\n', "%0A");
-        println!("::{word} title=groundcrew::{escaped}");
+        println!("::{word} title=groundcrew::{}", escaped(message));
     }
 
     fn group(&self, text: &str) {
@@ -192,6 +217,14 @@ impl Progress {
             println!("{text}");
         }
     }
+}
+
+/// As the value of a workflow command.
+pub(crate) fn escaped(message: &str) -> String {
+    message
+        .replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
 }
 
 impl Observer for Progress {

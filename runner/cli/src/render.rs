@@ -265,6 +265,11 @@ pub(crate) fn entry_line(record: &Record) -> String {
                 };
                 format!("{name} {word} {detail}")
             }
+            groundcrew::journal::NoteBody::Interrupted => "interrupted".to_owned(),
+            groundcrew::journal::NoteBody::Resumed { actor, .. } => format!(
+                "resumed by {} on {}, process {}",
+                actor.user, actor.host, actor.process
+            ),
         },
     };
     format!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use groundcrew_runbook::{EvaluatedGrant, Runbook, Scope, Step};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -56,6 +57,7 @@ pub struct Refusal {
 pub struct Admitted {
     pub(crate) request: RunRequest,
     pub(crate) run: Arc<str>,
+    pub(crate) started_at: Timestamp,
     pub(crate) scope: Scope,
     pub(crate) steps: Vec<AdmittedStep>,
     pub(crate) finally: Vec<AdmittedStep>,
@@ -112,17 +114,24 @@ struct Admission<'a> {
     default_locks: Vec<String>,
 }
 
-pub(crate) async fn admit(engine: &Engine, request: RunRequest) -> Result<Admitted, Vec<Refusal>> {
-    let now = engine.wall.now();
-    let random = u128::from(request.seed) << 16 | u128::from(request.seed.rotate_left(17) & 0xffff);
-    let run: Arc<str> = ulid::Ulid::from_parts(millis(now), random)
-        .to_string()
-        .to_lowercase()
-        .into();
+/// A new run's id.
+pub(crate) fn new_id(now: Timestamp, seed: u64) -> Arc<str> {
+    let random = u128::from(seed) << 16 | u128::from(seed.rotate_left(17) & 0xffff);
+    let id = ulid::Ulid::from_parts(millis(now), random);
+    id.to_string().to_lowercase().into()
+}
+
+/// Admits a run of this id, started then.
+pub(crate) async fn admit(
+    engine: &Engine,
+    request: RunRequest,
+    run: Arc<str>,
+    started_at: Timestamp,
+) -> Result<Admitted, Vec<Refusal>> {
     let scope = Scope {
         inputs: request.inputs.clone(),
         target: json!({ "name": request.target.name, "organisation": request.target.organisation }),
-        run: json!({ "id": *run, "runbook": request.runbook.name, "started_at": now.to_string() }),
+        run: json!({ "id": *run, "runbook": request.runbook.name, "started_at": started_at.to_string() }),
         steps: BTreeMap::new(),
     };
     let mut admission = Admission {
@@ -161,6 +170,7 @@ pub(crate) async fn admit(engine: &Engine, request: RunRequest) -> Result<Admitt
         .map(|bytes| hex(&Sha256::digest(bytes)));
     Ok(Admitted {
         run,
+        started_at,
         scope,
         steps,
         finally,

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,6 +16,7 @@ use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Linker, Linke
 
 use crate::bindings::Failure;
 use crate::clock::{BoxFuture, Clock};
+use crate::deadline::Deadline;
 use crate::effect::{EffectId, Outcome, Request, Row};
 use crate::guest::Guest;
 use crate::journal::Mode;
@@ -57,6 +59,8 @@ pub struct Setting {
     pub clock: Arc<dyn Clock>,
     /// Seeds every jitter.
     pub seed: u64,
+    /// To be checked right before each write is sent.
+    pub deadline: Deadline,
 }
 
 /// An effect on its way.
@@ -77,6 +81,17 @@ pub struct Effect {
 pub struct Afterwards {
     /// What is done.
     pub request: Request,
+}
+
+/// What became of a write of which only the intent is known.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// It happened, with this outcome.
+    Happened(Outcome),
+    /// It did not, and cannot any more; or it does no harm to do it again.
+    DidNot,
+    /// Nobody can tell, and why.
+    Unknown(String),
 }
 
 /// Performs effects. One per capability and run; effects of all steps run concurrently.
@@ -105,6 +120,32 @@ pub trait Executor: Send + Sync + 'static {
     fn prepare<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<Value>, Failure>> {
         let _ = effect;
         Box::pin(async { Ok(None) })
+    }
+
+    /// Takes over what an earlier process of this run holds: `done` has the housekeeping that it
+    /// did for steps which have not ended, in order. Called once, before anything else is. Gives
+    /// what could not be taken over, a sentence each.
+    fn take_over(&self, done: Vec<Effect>) -> BoxFuture<'_, Vec<String>> {
+        let _ = done;
+        Box::pin(async { Vec::new() })
+    }
+
+    /// Finds out what became of a write that was written down at `intended_at`, by a process that
+    /// is gone before it could write down the outcome. What does no harm twice has not happened.
+    fn find_out<'a>(&'a self, effect: &'a Effect, intended_at: Timestamp) -> BoxFuture<'a, Found> {
+        let _ = intended_at;
+        let found = if effect.request.row.idempotent {
+            Found::DidNot
+        } else {
+            Found::Unknown(effect.request.row.in_doubt.to_owned())
+        };
+        Box::pin(async { found })
+    }
+
+    /// What a plugin is answered when a write is known to have happened.
+    fn happened(&self, effect: &Effect) -> Outcome {
+        let _ = effect;
+        Outcome::ok(&())
     }
 
     /// Performs one effect, with whatever retries and reconciliation it takes.

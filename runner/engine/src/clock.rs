@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -28,10 +28,23 @@ pub trait Clock: Send + Sync + 'static {
     fn scale(&self) -> f64 {
         1.0
     }
+    /// Time since some fixed instant, by which a process knows how long it has not shown that it is
+    /// alive: time counts that the machine, or the process, was suspended.
+    fn since_boot(&self) -> Duration {
+        since_boot()
+    }
     /// The virtual clock behind this trait, if it is one.
     fn as_virtual(&self) -> Option<&VirtualClock> {
         None
     }
+}
+
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or(0),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// Milliseconds since the Unix epoch, as the contract with plugins counts.
@@ -56,7 +69,7 @@ pub(crate) fn between(earlier: Timestamp, later: Timestamp) -> Duration {
 #[derive(Debug, Clone)]
 pub struct RealClock {
     started: Timestamp,
-    origin: Instant,
+    origin: Duration,
     scale: f64,
 }
 
@@ -71,7 +84,7 @@ impl RealClock {
         };
         Self {
             started,
-            origin: Instant::now(),
+            origin: since_boot(),
             scale,
         }
     }
@@ -79,7 +92,8 @@ impl RealClock {
 
 impl Clock for RealClock {
     fn now(&self) -> Timestamp {
-        after(self.started, self.origin.elapsed().mul_f64(self.scale))
+        let elapsed = since_boot().saturating_sub(self.origin);
+        after(self.started, elapsed.mul_f64(self.scale))
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

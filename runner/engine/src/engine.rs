@@ -1,7 +1,6 @@
 //! The embedding API: an [`Engine`] admits and starts runs, and closes those whose process died.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use thiserror::Error;
 
@@ -10,6 +9,7 @@ use crate::bindings::Failure;
 use crate::cache::CompiledCache;
 use crate::capability::Capability;
 use crate::clock::{Clock, after};
+use crate::deadline::CLAIM;
 use crate::effect::Row;
 use crate::journal::{
     Draft, Illegal, JournalError, Record, RunClosed, RunState, RunStatus, StepEnded, StepProblem,
@@ -58,13 +58,6 @@ pub struct EngineParts {
     /// Where compiled plugins are kept, if anywhere.
     pub cache: Option<CompiledCache>,
 }
-
-/// A claim lives this long without a heartbeat; after it the run counts as abandoned, and its
-/// locks are free.
-pub(crate) const CLAIM: Duration = Duration::from_secs(15);
-
-/// How often a live run shows that it is.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// Why a run that was admitted did not start, or a run could not be closed.
 #[derive(Debug, Error)]
@@ -196,7 +189,9 @@ impl Engine {
     /// # Errors
     /// Every refusal.
     pub async fn admit(&self, request: RunRequest) -> Result<Admitted, Vec<Refusal>> {
-        admit::admit(self, request).await
+        let now = self.wall.now();
+        let run = admit::new_id(now, request.seed);
+        admit::admit(self, request, run, now).await
     }
 
     /// Opens the journal, takes the locks and starts. A rehearsal takes no locks.

@@ -11,15 +11,31 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
+use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::bindings::Failure;
 use crate::capability::{Effect, Executor};
 use crate::clock::{Busy, Clock, Parked, millis};
-use crate::effect::{EffectId, Kind, Outcome, Request};
+use crate::effect::{EffectId, Kind, Outcome, Request, Row};
 use crate::grant::Effective;
-use crate::journal::{Decision, Draft, JournalError, Writer};
+use crate::journal::{
+    Decision, Draft, IntendedRequest, JournalError, StepEnded, StepState, Writer,
+};
+use crate::replay::{Again, Delivery, Diverged, Past};
+
+/// Why a run cannot go on: its journal cannot be written, or does not tell what its plugins do.
+#[derive(Debug, Clone, Error)]
+pub enum Halt {
+    /// Nothing more can be written down.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A plugin does not repeat what it did before.
+    #[error(transparent)]
+    Diverged(#[from] Diverged),
+}
 
 /// What all steps of a run share.
 pub(crate) struct RunShared {
@@ -30,9 +46,34 @@ pub(crate) struct RunShared {
     pub(crate) executors: HashMap<&'static str, Arc<dyn Executor>>,
     /// No more forward writes; waits end early; cleaning up goes on.
     pub(crate) interrupt: CancellationToken,
+    /// The operations table.
+    pub(crate) rows: HashMap<&'static str, &'static Row>,
+    /// What an earlier process did, by step; empty for a run that begins.
+    pub(crate) past: Mutex<BTreeMap<String, StepState>>,
+    /// When that process wrote down its last entry.
+    pub(crate) resumed_from: Timestamp,
 }
 
 impl RunShared {
+    /// Whether an earlier process began a step, or skipped it.
+    pub(crate) fn has_past(&self, step: &str) -> bool {
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.contains_key(step)
+    }
+
+    /// How an earlier process skipped a step; none if it ran it.
+    pub(crate) fn skipped_before(&self, step: &str) -> Option<StepEnded> {
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = past.get(step)?;
+        step.ended.clone().filter(|_| step.began.is_none())
+    }
+
+    /// What an earlier process did in a step. Taken once.
+    pub(crate) fn past(&self, step: &str) -> Option<StepState> {
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.remove(step)
+    }
+
     /// Holds a virtual clock in place; nothing otherwise.
     pub(crate) fn busy(&self) -> Option<Busy> {
         self.clock
@@ -59,6 +100,16 @@ struct Underway {
     forward: bool,
 }
 
+/// Where a step that is repeated is.
+enum Repeat {
+    Delivered(Delivery),
+    /// The plugin waits for nothing.
+    Idle,
+    Left(Past),
+    /// Nothing is repeated any more.
+    Nothing,
+}
+
 #[derive(Default)]
 struct State {
     /// Effects under way.
@@ -70,6 +121,8 @@ struct State {
     in_doubt: Vec<u64>,
     parked: Option<Parked>,
     last: u64,
+    /// What the step did before and has not repeated yet.
+    past: Option<Past>,
 }
 
 impl Gate {
@@ -77,13 +130,17 @@ impl Gate {
         run: Arc<RunShared>,
         step: Arc<str>,
         grants: BTreeMap<&'static str, Effective>,
+        past: Option<Past>,
     ) -> Arc<Self> {
         let ending = run.interrupt.child_token();
         Arc::new(Self {
             run,
             step,
             grants,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                past,
+                ..State::default()
+            }),
             arrived: Notify::new(),
             ending,
         })
@@ -103,10 +160,17 @@ impl Gate {
 
     /// Takes everything that the plugin submitted since it last blocked. Intents that need
     /// nothing to be read first are committed together; then the effects are under way.
-    pub(crate) async fn submit(
-        self: &Arc<Self>,
-        batch: Vec<(u64, Request)>,
-    ) -> Result<(), JournalError> {
+    pub(crate) async fn submit(self: &Arc<Self>, batch: Vec<(u64, Request)>) -> Result<(), Halt> {
+        if let Some(past) = &mut self.state().past {
+            for (number, request) in batch {
+                past.ask(number, request)?;
+            }
+            return Ok(());
+        }
+        self.go(batch).await
+    }
+
+    async fn go(self: &Arc<Self>, batch: Vec<(u64, Request)>) -> Result<(), Halt> {
         let mut drafts = Vec::with_capacity(batch.len());
         let (mut go, mut denied, mut ask) = (Vec::new(), Vec::new(), Vec::new());
         let mut durable = false;
@@ -148,12 +212,18 @@ impl Gate {
     }
 
     /// Blocks until something is settled, journals what is about to be delivered, and returns it
-    /// with the plugin's new `now`. Empty when nothing is under way.
+    /// with the plugin's new `now`. Empty when nothing is under way; no time passes then.
     pub(crate) async fn next(
-        &self,
+        self: &Arc<Self>,
         max: usize,
-    ) -> Result<(Vec<(u64, Outcome)>, u64), JournalError> {
+    ) -> Result<(Vec<(u64, Outcome)>, u64), Halt> {
         loop {
+            match self.repeat(true)? {
+                Repeat::Delivered(delivery) => return Ok(delivery),
+                Repeat::Idle => return Ok((Vec::new(), 0)),
+                Repeat::Left(past) => self.leave(past).await?,
+                Repeat::Nothing => {}
+            }
             let parked = {
                 let mut state = self.state();
                 let idle = state.running.is_empty() && state.ready.is_empty();
@@ -172,7 +242,7 @@ impl Gate {
                 sleep.await;
             }
             if let Some(failure) = self.run.journal.failure() {
-                return Err(failure);
+                return Err(failure.into());
             }
             let (batch, idle) = {
                 let mut state = self.state();
@@ -197,17 +267,131 @@ impl Gate {
         }
     }
 
+    /// What was delivered next before, or the past when it is over. When the plugin has ended, what
+    /// it waited for does not matter any more.
+    fn repeat(&self, waits: bool) -> Result<Repeat, Halt> {
+        let mut state = self.state();
+        let Some(past) = &mut state.past else {
+            return Ok(Repeat::Nothing);
+        };
+        if waits && past.idle() {
+            return Ok(Repeat::Idle);
+        }
+        if let Some(delivery) = past.deliver()? {
+            return Ok(Repeat::Delivered(delivery));
+        }
+        Ok(state.past.take().map_or(Repeat::Nothing, Repeat::Left))
+    }
+
+    /// Goes on live where the journal ends: what was settled waits to be delivered, what was under
+    /// way is performed under the intent that it has, what was never written down goes the whole
+    /// way.
+    async fn leave(self: &Arc<Self>, past: Past) -> Result<(), Halt> {
+        let left = past.leave()?;
+        for recorded in left.did {
+            let Some(request) = self.recorded(recorded) else {
+                continue;
+            };
+            if let (Some(app), Some(subject), true) =
+                (&request.app, &request.subject, Effective::counts(&request))
+            {
+                let machine = (app.clone(), subject.clone());
+                let group = self.group_of(request).await;
+                self.state().written.insert(machine, group);
+            }
+        }
+        {
+            let mut state = self.state();
+            state.last = state.last.max(left.last);
+            state.in_doubt.extend(left.in_doubt);
+            state.ready.extend(left.ready);
+        }
+        for again in left.again {
+            self.again(again);
+        }
+        self.go(left.fresh).await?;
+        left.cancelled
+            .into_iter()
+            .for_each(|number| self.cancel(number));
+        Ok(())
+    }
+
+    /// What was written down, as a request; none of a capability that this host lacks.
+    fn recorded(&self, recorded: IntendedRequest) -> Option<Request> {
+        let row = self.run.rows.get(recorded.operation.as_str())?;
+        Some(Request {
+            row,
+            app: recorded.app,
+            subject: recorded.subject,
+            arguments: recorded.arguments,
+        })
+    }
+
+    /// The process group of what was written to, where a grant of a share asks for it.
+    async fn group_of(&self, request: Request) -> Option<String> {
+        let capability = request.row.capability();
+        let asks = self
+            .grants
+            .get(capability)
+            .is_some_and(Effective::asks_share);
+        let executor = self.run.executors.get(capability).filter(|_| asks)?;
+        let effect = Effect {
+            id: self.id(0),
+            request: Arc::new(request),
+            baseline: None,
+            cancel: CancellationToken::new(),
+        };
+        executor.group(&effect).await.ok().flatten()
+    }
+
+    /// One effect of which only the intent is known. That it may be performed (again) has been found
+    /// out before the run went on.
+    fn again(self: &Arc<Self>, again: Again) {
+        let request = again.request.or_else(|| self.recorded(again.recorded));
+        let Some(request) = request else { return };
+        let mut effect = self.effect(again.number, request);
+        effect.baseline = again.baseline;
+        let granted = match self.granted(&effect.request) {
+            Ok(()) if again.denied => Err(Failure::Denied("denied before".to_owned())),
+            granted => granted,
+        };
+        match granted {
+            Ok(()) => self.spawn(effect, Gate::perform),
+            Err(failure) => {
+                let outcome = Outcome::failed(failure);
+                let settled = Draft::settled(&self.step, again.number, &outcome);
+                self.run.journal.append(vec![settled]);
+                self.arrive(again.number, outcome);
+            }
+        }
+    }
+
+    /// Whether the plugin only says again what it has said before.
+    pub(crate) fn said(&self) -> bool {
+        self.state().past.as_mut().is_some_and(Past::said)
+    }
+
     /// Asks for one effect to end early.
     pub(crate) fn cancel(&self, number: u64) {
-        if let Some(underway) = self.state().running.get(&number) {
+        let mut state = self.state();
+        if let Some(past) = &mut state.past {
+            past.cancel(number);
+        } else if let Some(underway) = state.running.get(&number) {
             underway.cancel.cancel();
         }
     }
 
     /// Ends the step: waits end early, what was sent is seen to its end, and what the step still
     /// holds is given back, under the host's own name.
-    pub(crate) async fn finish(self: &Arc<Self>) -> Result<Vec<u64>, JournalError> {
+    pub(crate) async fn finish(self: &Arc<Self>) -> Result<Vec<u64>, Halt> {
         self.ending.cancel();
+        loop {
+            match self.repeat(false)? {
+                Repeat::Delivered(_) | Repeat::Idle => {}
+                Repeat::Left(past) => self.leave(past).await?,
+                Repeat::Nothing => break,
+            }
+        }
         loop {
             let (batch, _) = self.next(usize::MAX).await?;
             if batch.is_empty() {
@@ -271,16 +455,19 @@ impl Gate {
         };
         state.running.insert(number, underway);
         drop(state);
-        let id = EffectId {
-            run: self.run.id.clone(),
-            step: self.step.clone(),
-            number,
-        };
         Effect {
-            id,
+            id: self.id(number),
             request: Arc::new(request),
             baseline: None,
             cancel,
+        }
+    }
+
+    fn id(&self, number: u64) -> EffectId {
+        EffectId {
+            run: self.run.id.clone(),
+            step: self.step.clone(),
+            number,
         }
     }
 

@@ -12,10 +12,9 @@ use thiserror::Error;
 use wasmtime::{StoreLimits, StoreLimitsBuilder};
 
 use crate::bindings::{Failure, RunInfo};
-use crate::clock::millis;
 use crate::effect::{Outcome, Request, Row};
-use crate::gate::Gate;
-use crate::journal::{Draft, JournalError, NoteBody};
+use crate::gate::{Gate, Halt};
+use crate::journal::{Draft, NoteBody};
 use crate::limits::Limits;
 
 /// Why the host stopped a plugin.
@@ -29,9 +28,9 @@ pub(crate) enum Stop {
         /// What it did.
         message: String,
     },
-    /// The journal cannot be written.
+    /// The run cannot go on.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Halt(#[from] Halt),
 }
 
 pub(crate) fn stop(code: &'static str, message: String) -> wasmtime::Error {
@@ -69,6 +68,7 @@ impl Guest {
         limits: Limits,
         info: RunInfo,
         random: Pcg64,
+        now: u64,
     ) -> Self {
         let memory = StoreLimitsBuilder::new()
             .memory_size(limits.memory_bytes)
@@ -79,9 +79,6 @@ impl Guest {
             .instances(16)
             .trap_on_grow_failure(true)
             .build();
-        let now = gate
-            .as_ref()
-            .map_or(0, |gate| millis(gate.run().clock.now()));
         Self {
             gate,
             limits,
@@ -163,17 +160,17 @@ impl Guest {
         if !pending.is_empty() {
             gate.submit(pending)
                 .await
-                .map_err(|e| wasmtime::Error::new(Stop::Journal(e)))?;
+                .map_err(|e| wasmtime::Error::new(Stop::Halt(e)))?;
         }
         loop {
             let (batch, now) = gate
                 .next(max as usize)
                 .await
-                .map_err(|e| wasmtime::Error::new(Stop::Journal(e)))?;
-            self.now = now;
+                .map_err(|e| wasmtime::Error::new(Stop::Halt(e)))?;
             if batch.is_empty() {
                 return Ok(Vec::new());
             }
+            self.now = now;
             let mut numbers = Vec::with_capacity(batch.len());
             for (number, outcome) in batch {
                 let row = self.in_flight.remove(&number);
@@ -343,6 +340,9 @@ impl Guest {
     pub(crate) fn note(&mut self, note: NoteBody) {
         let Some(gate) = &self.gate else { return };
         self.notes += 1;
+        if gate.said() {
+            return;
+        }
         if self.notes <= self.limits.notes {
             gate.note(note);
         } else if self.notes == self.limits.notes + 1 {

@@ -44,6 +44,7 @@ mod cache;
 mod capability;
 mod clock;
 mod core;
+mod deadline;
 mod effect;
 mod engine;
 mod gate;
@@ -54,6 +55,8 @@ mod limits;
 mod machines;
 mod observe;
 mod plugin;
+mod replay;
+mod resume;
 mod run;
 mod step;
 pub mod store;
@@ -65,16 +68,22 @@ pub use bindings::{
     CapabilityRequest, Failure, ItemState, Level, OtherFailure, PluginInfo, ProblemKind,
 };
 pub use cache::{CacheError, CompiledCache};
-pub use capability::{Afterwards, Capability, Effect, Executor, Linking, Setting, arguments};
+pub use capability::{
+    Afterwards, Capability, Effect, Executor, Found, Linking, Setting, arguments,
+};
 pub use clock::{BoxFuture, Busy, Clock, RealClock, VirtualClock};
+pub use deadline::Deadline;
 pub use effect::{EffectId, Kind, Outcome, Request, Row};
 pub use engine::{Closed, Engine, EngineParts, LeaseClosed, PluginSource, StartError};
+pub use gate::Halt;
 pub use grant::{CapabilityGrant, Effective, Policy, TargetPolicy};
 pub use guest::Guest;
 pub use limits::Limits;
 pub use machines::{EFFECT_HEADER, Machines, list_machines, reachable};
 pub use observe::{Observer, Unobserved};
 pub use plugin::{Plugin, PluginError};
+pub use replay::Diverged;
+pub use resume::{Answer, Question, ResumeError, ResumeRequest};
 pub use run::{RunHandle, RunReport};
 pub use target::{CredentialSource, FLY_MACHINES_API, Secret, Target, TargetError};
 

@@ -266,7 +266,7 @@ impl Sandbox {
             attempt: 0,
             target: String::new(),
         };
-        let guest = Guest::new(None, self.limits, nobody, rand_pcg::Pcg64::new(0, 0));
+        let guest = Guest::new(None, self.limits, nobody, rand_pcg::Pcg64::new(0, 0), 0);
         let mut store = self.store(guest, self.limits.describe_fuel);
         let result = async {
             let running = instance.instantiate_async(&mut store).await?;
@@ -352,7 +352,7 @@ impl Sandbox {
             Err(e) => {
                 let e: wasmtime::Error = e;
                 match e.downcast_ref::<Stop>() {
-                    Some(Stop::Journal(failure)) => Err(Stopped::Journal(failure.clone())),
+                    Some(Stop::Halt(halt)) => Err(Stopped::Halt(halt.clone())),
                     Some(Stop::Bound { .. }) | None => {
                         Err(Stopped::Problem(stopped(&e, &self.limits)))
                     }
@@ -368,7 +368,7 @@ const DESCRIPTION_BYTES: usize = 256 << 10;
 /// Why a plugin did not come to its own end.
 pub(crate) enum Stopped {
     Problem(StepProblem),
-    Journal(crate::journal::JournalError),
+    Halt(crate::gate::Halt),
 }
 
 pub(crate) fn problem(code: &str, message: String) -> StepProblem {

@@ -2,7 +2,7 @@
 //! closing it, whatever happened.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use groundcrew_runbook::{OnFailure, Scope};
 use serde_json::{Value, json};
@@ -13,19 +13,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::{Admitted, AdmittedStep};
 use crate::bindings::ProblemKind;
-use crate::capability::Setting;
+use crate::capability::{Capability, Executor, Setting};
 use crate::clock::{Busy, Clock, RealClock, VirtualClock, after};
 use crate::core::Operations;
-use crate::engine::{CLAIM, Engine, HEARTBEAT, StartError};
-use crate::gate::RunShared;
+use crate::deadline::{CLAIM, Deadline, HEARTBEAT};
+use crate::engine::{Engine, StartError};
+use crate::gate::{Halt, RunShared};
 use crate::journal::{
-    Draft, FORMAT, JournalError, Mode, RunClosed, RunOpened, RunStatus, StepEnded, StepProblem,
-    StepStatus, Writer,
+    Draft, FORMAT, Mode, NoteBody, RunClosed, RunOpened, RunState, RunStatus, StepEnded,
+    StepProblem, StepStatus, Writer,
 };
 use crate::observe::Observer;
 use crate::plugin::hex;
 use crate::step;
-use crate::store::{Claim, NewRun};
+use crate::store::{Claim, NewRun, StoreError};
 
 /// A run under way.
 pub struct RunHandle {
@@ -47,8 +48,8 @@ pub struct RunReport {
     pub steps: Vec<StepEnded>,
     /// Writes of which it is not known whether they happened, as `step/number`.
     pub in_doubt: Vec<String>,
-    /// Why the journal could not be written.
-    pub journal_failure: Option<JournalError>,
+    /// Why it could not go on, if it is left as it is.
+    pub halt: Option<Halt>,
 }
 
 impl RunHandle {
@@ -81,7 +82,7 @@ impl RunHandle {
             status: None,
             steps: Vec::new(),
             in_doubt: Vec::new(),
-            journal_failure: None,
+            halt: None,
         })
     }
 }
@@ -91,37 +92,21 @@ pub(crate) async fn start(
     admitted: Admitted,
     observer: Arc<dyn Observer>,
 ) -> Result<RunHandle, StartError> {
-    let run = admitted.run.clone();
     let request = &admitted.request;
     let now = engine.wall.now();
     let clock: Arc<dyn Clock> = match request.mode {
         Mode::Perform => Arc::new(RealClock::new(now, request.target.time_scale)),
         Mode::Rehearsal => Arc::new(VirtualClock::new(now)),
     };
-    let setting = Setting {
-        run: run.clone(),
-        target: request.target.clone(),
-        mode: request.mode,
-        clock: clock.clone(),
-        seed: request.seed,
-    };
-    let mut executors = HashMap::new();
-    let operations: Arc<dyn crate::capability::Capability> = Arc::new(Operations);
-    for capability in engine.capabilities.iter().chain([&operations]) {
-        executors.insert(
-            capability.name(),
-            capability
-                .executor(&setting)
-                .map_err(StartError::Capability)?,
-        );
-    }
+    let deadline = Deadline::new(engine.wall.clone());
+    let executors = executors(&engine, &admitted, &clock, &deadline)?;
     // A rehearsal holds nobody up.
     let locks = match request.mode {
         Mode::Perform => admitted.locks.clone(),
         Mode::Rehearsal => Vec::new(),
     };
     let new = NewRun {
-        run: run.to_string(),
+        run: admitted.run.to_string(),
         runbook: request.runbook.name.clone(),
         target: request.target.name.clone(),
         mode: request.mode,
@@ -137,11 +122,13 @@ pub(crate) async fn start(
     );
     let header = RunOpened {
         format: FORMAT,
-        run: run.to_string(),
+        run: admitted.run.to_string(),
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         mode: request.mode,
+        started_at: admitted.started_at,
         runbook: request.runbook.name.clone(),
         runbook_digest: hex(&Sha256::digest(request.text.as_bytes())),
+        runbook_text: request.text.clone(),
         inputs: request.inputs.clone(),
         target: request.target.to_json(),
         actor: request.actor.clone(),
@@ -152,18 +139,88 @@ pub(crate) async fn start(
         locks,
     };
     journal.commit(vec![Draft::run_opened(&header)]).await?;
+    Ok(launch(Launch {
+        engine,
+        admitted,
+        claim,
+        journal,
+        clock,
+        deadline,
+        executors,
+        past: RunState::default(),
+    }))
+}
+
+/// What performs the effects of a run, by capability.
+pub(crate) fn executors(
+    engine: &Engine,
+    admitted: &Admitted,
+    clock: &Arc<dyn Clock>,
+    deadline: &Deadline,
+) -> Result<HashMap<&'static str, Arc<dyn Executor>>, StartError> {
+    let setting = Setting {
+        run: admitted.run.clone(),
+        target: admitted.request.target.clone(),
+        mode: admitted.request.mode,
+        clock: clock.clone(),
+        seed: admitted.request.seed,
+        deadline: deadline.clone(),
+    };
+    let operations: Arc<dyn Capability> = Arc::new(Operations);
+    let all = engine.capabilities.iter().chain([&operations]);
+    all.map(|capability| {
+        let executor = capability.executor(&setting);
+        Ok((capability.name(), executor.map_err(StartError::Capability)?))
+    })
+    .collect()
+}
+
+/// A run whose journal is open.
+pub(crate) struct Launch {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) admitted: Admitted,
+    pub(crate) claim: Claim,
+    pub(crate) journal: Writer,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) deadline: Deadline,
+    pub(crate) executors: HashMap<&'static str, Arc<dyn Executor>>,
+    /// What an earlier process did of it.
+    pub(crate) past: RunState,
+}
+
+pub(crate) fn launch(launch: Launch) -> RunHandle {
+    let Launch {
+        engine,
+        admitted,
+        claim,
+        journal,
+        clock,
+        deadline,
+        executors,
+        past,
+    } = launch;
     let interrupt = CancellationToken::new();
+    if past.interrupted {
+        interrupt.cancel();
+    }
     let stop = CancellationToken::new();
     let shared = Arc::new(RunShared {
-        id: run.clone(),
+        id: admitted.run.clone(),
         clock,
         journal,
         executors,
         interrupt: interrupt.clone(),
+        rows: engine
+            .operations()
+            .chain(Operations.operations())
+            .map(|row| (row.name, row))
+            .collect(),
+        past: Mutex::new(past.steps),
+        resumed_from: past.last_at,
     });
     let (done, report) = oneshot::channel();
     let handle = RunHandle {
-        run,
+        run: admitted.run.clone(),
         interrupt,
         stop: stop.clone(),
         report,
@@ -177,19 +234,21 @@ pub(crate) async fn start(
             in_doubt: Vec::new(),
             failed: false,
         };
-        let lost = heartbeat(&engine, &claim);
         let report = tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            () = lost => None,
+            () = heartbeat(&engine, &claim, &deadline) => None,
+            () = note_interrupt(&shared, past.interrupted) => None,
             report = running.run(admitted.steps, admitted.finally) => Some(report),
         };
+        // From here on nothing is sent, whatever is still under way.
+        deadline.pass();
         let report = report.unwrap_or_else(|| RunReport {
             run: shared.id.clone(),
             status: None,
             steps: Vec::new(),
             in_doubt: Vec::new(),
-            journal_failure: shared.journal.failure(),
+            halt: shared.journal.failure().map(Halt::Journal),
         });
         if report.status.is_some()
             && let Err(e) = engine.store.release(&claim)
@@ -198,22 +257,35 @@ pub(crate) async fn start(
         }
         let _ = done.send(report);
     });
-    Ok(handle)
+    handle
+}
+
+/// Writes down that the run was interrupted, so that whoever resumes it brings it to its end and
+/// not on.
+async fn note_interrupt(shared: &RunShared, known: bool) {
+    shared.interrupt.cancelled().await;
+    if !known {
+        let note = Draft::note(None, NoteBody::Interrupted);
+        shared.journal.append(vec![note]);
+    }
+    std::future::pending().await
 }
 
 /// Shows that the run is alive; returns when it has been taken over.
-async fn heartbeat(engine: &Arc<Engine>, claim: &Claim) {
+async fn heartbeat(engine: &Arc<Engine>, claim: &Claim, deadline: &Deadline) {
     loop {
         engine.wall.sleep(HEARTBEAT).await;
+        let began = deadline.beginning();
         let (engine, claim) = (engine.clone(), claim.clone());
         let beat = tokio::task::spawn_blocking(move || {
             engine.store.beat(&claim, after(engine.wall.now(), CLAIM))
         })
         .await;
         match beat {
-            Ok(Err(crate::store::StoreError::Fenced(_))) => return,
+            Ok(Err(StoreError::Fenced(_))) => return,
             Ok(Err(e)) => tracing::warn!("the run could not show that it is alive: {e}"),
-            Ok(Ok(())) | Err(_) => {}
+            Ok(Ok(())) => deadline.extend(began),
+            Err(_) => {}
         }
     }
 }
@@ -252,7 +324,7 @@ impl Running {
             status: None,
             steps: self.steps,
             in_doubt: self.in_doubt,
-            journal_failure: None,
+            halt: None,
         };
         let status = if !report.in_doubt.is_empty() {
             RunStatus::InDoubt
@@ -264,20 +336,20 @@ impl Running {
             RunStatus::Succeeded
         };
         let closed = match result {
-            Ok(()) => {
-                self.shared
-                    .journal
-                    .commit(vec![Draft::run_closed(&RunClosed {
-                        status,
-                        in_doubt: report.in_doubt.clone(),
-                    })])
-                    .await
-            }
-            Err(failure) => Err(failure),
+            Ok(()) => self
+                .shared
+                .journal
+                .commit(vec![Draft::run_closed(&RunClosed {
+                    status,
+                    in_doubt: report.in_doubt.clone(),
+                })])
+                .await
+                .map_err(Halt::Journal),
+            Err(halt) => Err(halt),
         };
         match closed {
             Ok(()) => report.status = Some(status),
-            Err(failure) => report.journal_failure = Some(failure),
+            Err(halt) => report.halt = Some(halt),
         }
         report
     }
@@ -286,7 +358,7 @@ impl Running {
         &mut self,
         steps: Vec<AdmittedStep>,
         finally: Vec<AdmittedStep>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<(), Halt> {
         self.pipeline(steps).await?;
         for step in finally {
             let ran = step::run(
@@ -304,14 +376,14 @@ impl Running {
 
     /// Runs steps as their `needs` allow. After a failure that stops the run, those that have not
     /// begun are skipped.
-    async fn pipeline(&mut self, steps: Vec<AdmittedStep>) -> Result<(), JournalError> {
+    async fn pipeline(&mut self, steps: Vec<AdmittedStep>) -> Result<(), Halt> {
         let mut waiting: Vec<Arc<AdmittedStep>> = steps.into_iter().map(Arc::new).collect();
         let policy: BTreeMap<String, OnFailure> = waiting
             .iter()
             .map(|s| (s.id().to_owned(), s.step.on_failure))
             .collect();
         let mut ended: BTreeSet<String> = BTreeSet::new();
-        let mut running: JoinSet<Result<Ran, JournalError>> = JoinSet::new();
+        let mut running: JoinSet<Result<Ran, Halt>> = JoinSet::new();
         let mut stopped: Option<String> = None;
         // Held while steps are handed over, so that a virtual clock does not run on before all
         // that can start now has started.
@@ -336,9 +408,11 @@ impl Running {
                         output: None,
                         problem: Some(problem),
                     };
-                    self.shared
-                        .journal
-                        .append(vec![Draft::step_ended(&skipped)]);
+                    if !self.shared.has_past(step.id()) {
+                        self.shared
+                            .journal
+                            .append(vec![Draft::step_ended(&skipped)]);
+                    }
                     self.steps.push(skipped);
                 }
             }

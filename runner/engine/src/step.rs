@@ -10,14 +10,13 @@ use sha2::{Digest, Sha256};
 
 use crate::admit::AdmittedStep;
 use crate::bindings::{Level, Problem, ProblemKind, RunInfo};
-use crate::clock::{BoxFuture, Busy};
+use crate::clock::{BoxFuture, Busy, between, millis};
 use crate::engine::Engine;
-use crate::gate::{Gate, RunShared};
+use crate::gate::{Gate, Halt, RunShared};
 use crate::guest::Guest;
-use crate::journal::{
-    Draft, JournalError, NoteBody, StepBegan, StepEnded, StepProblem, StepStatus,
-};
+use crate::journal::{Draft, NoteBody, StepBegan, StepEnded, StepProblem, StepState, StepStatus};
 use crate::plugin::{Stopped, problem};
+use crate::replay::{Diverged, Past};
 use crate::run::{Ran, outcome};
 
 /// Runs a step to its end, with its retries and its rescue. The one `busy` that it holds is what
@@ -29,7 +28,7 @@ pub(crate) fn run(
     step: Arc<AdmittedStep>,
     scope: Scope,
     busy: Option<Busy>,
-) -> BoxFuture<'static, Result<Ran, JournalError>> {
+) -> BoxFuture<'static, Result<Ran, Halt>> {
     Box::pin(async move {
         let id = step.id().to_owned();
         let mut ran = Ran {
@@ -38,8 +37,7 @@ pub(crate) fn run(
             in_doubt: Vec::new(),
             busy,
         };
-        if let Some(ended) = skipped(&step, &scope) {
-            shared.journal.append(vec![Draft::step_ended(&ended)]);
+        if let Some(ended) = skip(&shared, &step, &scope) {
             ran.ended.push(ended);
             return Ok(ran);
         }
@@ -71,7 +69,13 @@ pub(crate) fn run(
             if !again {
                 break failed;
             }
-            let message = format!("step `{id}` is tried again in {} s", delay.as_secs_f64());
+            let pause = delay;
+            delay = (delay * 2).min(retry.max_backoff);
+            attempt += 1;
+            if shared.has_past(&key(&id, attempt)) {
+                continue;
+            }
+            let message = format!("step `{id}` is tried again in {} s", pause.as_secs_f64());
             shared.journal.append(vec![Draft::note(
                 None,
                 NoteBody::Text {
@@ -80,11 +84,9 @@ pub(crate) fn run(
                 },
             )]);
             tokio::select! {
-                () = shared.clock.sleep(delay) => {}
+                () = shared.clock.sleep(pause) => {}
                 () = shared.interrupt.cancelled() => break failed,
             }
-            delay = (delay * 2).min(retry.max_backoff);
-            attempt += 1;
         };
         if failed && !step.rescue.is_empty() {
             rescue(&engine, &shared, &step, scope, &mut ran).await?;
@@ -100,14 +102,13 @@ async fn rescue(
     step: &AdmittedStep,
     mut scope: Scope,
     ran: &mut Ran,
-) -> Result<(), JournalError> {
+) -> Result<(), Halt> {
     let Some(failure) = ran.ended.pop() else {
         return Ok(());
     };
     scope.steps.insert(ran.id.clone(), outcome(&failure));
     for one in &step.rescue {
-        if let Some(ended) = skipped(one, &scope) {
-            shared.journal.append(vec![Draft::step_ended(&ended)]);
+        if let Some(ended) = skip(shared, one, &scope) {
             ran.ended.push(ended);
             continue;
         }
@@ -131,6 +132,24 @@ async fn rescue(
     // Last, because the step's own end is what the run goes by.
     ran.ended.push(failure);
     Ok(())
+}
+
+/// The end of a step that is not run, written down; none if it is to be run.
+fn skip(shared: &RunShared, step: &AdmittedStep, scope: &Scope) -> Option<StepEnded> {
+    if shared.has_past(step.id()) {
+        return shared.skipped_before(step.id());
+    }
+    let ended = skipped(step, scope)?;
+    shared.journal.append(vec![Draft::step_ended(&ended)]);
+    Some(ended)
+}
+
+/// The step's key in the journal: its id, with `~2` behind it for a second attempt.
+fn key(id: &str, attempt: u32) -> String {
+    match attempt {
+        1 => id.to_owned(),
+        later => format!("{id}~{later}"),
+    }
 }
 
 fn skipped(step: &AdmittedStep, scope: &Scope) -> Option<StepEnded> {
@@ -164,15 +183,16 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(&self) -> Result<(StepEnded, Vec<String>), JournalError> {
-        let id = self.step.id();
-        let key: Arc<str> = if self.number == 1 {
-            id.into()
-        } else {
-            format!("{id}~{}", self.number).into()
-        };
+    async fn run(&self) -> Result<(StepEnded, Vec<String>), Halt> {
+        let key: Arc<str> = key(self.step.id(), self.number).into();
+        let past = self.shared.past(&key);
+        if let Some(mut past) = past.clone()
+            && let Some(ended) = past.ended.take()
+        {
+            return Ok((ended, in_doubt(&key, &past)));
+        }
         let (ended, in_doubt) = match self.input() {
-            Ok(input) => self.perform(&key, input).await?,
+            Ok(input) => self.perform(&key, input, past).await?,
             Err(problem) => (
                 ended(&key, StepStatus::Failed, None, Some(problem)),
                 Vec::new(),
@@ -209,7 +229,8 @@ impl Attempt<'_> {
         &self,
         key: &Arc<str>,
         input: Value,
-    ) -> Result<(StepEnded, Vec<String>), JournalError> {
+        past: Option<StepState>,
+    ) -> Result<(StepEnded, Vec<String>), Halt> {
         let plugin = &self.step.plugin;
         let grant = self
             .step
@@ -217,15 +238,41 @@ impl Attempt<'_> {
             .iter()
             .map(|(name, grant)| ((*name).to_owned(), grant.to_json()))
             .collect();
-        let began = StepBegan {
-            step: key.to_string(),
-            plugin: plugin.info.name.clone(),
-            attempt: self.number,
-            input: input.clone(),
-            grant: Value::Object(grant),
-        };
-        self.shared.journal.append(vec![Draft::step_began(&began)]);
-        let gate = Gate::new(self.shared.clone(), key.clone(), self.step.grants.clone());
+        let mut now = millis(self.shared.clock.now());
+        let mut timeout = self.step.timeout;
+        match past
+            .as_ref()
+            .and_then(|past| Some((past, past.began.as_ref()?)))
+        {
+            Some((past, began)) => {
+                if began.input != input {
+                    let what = format!("recorded input `{}`, now `{input}`", began.input);
+                    return Err(Halt::Diverged(Diverged {
+                        step: key.to_string(),
+                        effect: None,
+                        what,
+                    }));
+                }
+                now = began.now;
+                // What it has used of its time; the time in which nobody worked on it is not counted.
+                let used = between(past.began_at, self.shared.resumed_from);
+                timeout = timeout.saturating_sub(used.mul_f64(self.shared.clock.scale()));
+            }
+            None => {
+                let began = StepBegan {
+                    step: key.to_string(),
+                    plugin: plugin.info.name.clone(),
+                    attempt: self.number,
+                    input: input.clone(),
+                    grant: Value::Object(grant),
+                    now,
+                };
+                self.shared.journal.append(vec![Draft::step_began(&began)]);
+            }
+        }
+        let past = past.map(|past| Past::new(key, past));
+        let grants = self.step.grants.clone();
+        let gate = Gate::new(self.shared.clone(), key.clone(), grants, past);
         let info = RunInfo {
             id: self.shared.id.to_string(),
             runbook: self.scope.run["runbook"]
@@ -244,14 +291,18 @@ impl Attempt<'_> {
             self.engine.limits,
             info,
             random(&self.shared.id, key),
+            now,
         );
         let result = tokio::select! {
             // The alarms first, so that they are set before the plugin lets virtual time pass.
             biased;
-            () = alarm(self.shared, self.step.timeout) => None,
+            () = alarm(self.shared, timeout) => None,
             () = alarm_after_interrupt(self.shared, self.engine.limits.cleanup_timeout) => None,
             result = self.engine.sandbox.run(plugin, guest, input.to_string()) => Some(result),
         };
+        if let Some(Err(Stopped::Halt(halt))) = result {
+            return Err(halt);
+        }
         let finished = tokio::select! {
             biased;
             finished = gate.finish() => finished?,
@@ -271,7 +322,7 @@ impl Attempt<'_> {
             Some(Err(Stopped::Problem(problem))) => {
                 ended(key, StepStatus::Failed, None, Some(problem))
             }
-            Some(Err(Stopped::Journal(failure))) => return Err(failure),
+            Some(Err(Stopped::Halt(halt))) => return Err(halt), // seen above
             None if self.shared.interrupt.is_cancelled() => {
                 let problem = StepProblem {
                     kind: ProblemKind::Cancelled,
@@ -359,6 +410,19 @@ fn ended(
         output,
         problem,
     }
+}
+
+/// The writes of a step that ended before, of which it is not known whether they happened.
+fn in_doubt(key: &str, past: &StepState) -> Vec<String> {
+    let unsure = past.effects.iter().filter(|(_, effect)| {
+        effect
+            .settled
+            .as_ref()
+            .is_some_and(|settled| settled.in_doubt)
+    });
+    unsure
+        .map(|(number, _)| format!("{key}/{number}"))
+        .collect()
 }
 
 /// Rings after a while of the run's time, which it does not hold up.

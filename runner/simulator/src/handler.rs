@@ -15,6 +15,7 @@ use crate::control;
 use crate::dispatch::{Input, Reply, dispatch};
 use crate::query::Query;
 use crate::route::{self, Route, Verb};
+use crate::tap::Moment;
 use crate::world::{World, lock};
 
 /// The largest body that is read: a Machine's configuration with files in it. Our own bound.
@@ -91,7 +92,7 @@ async fn serve(
         }
         return finish(&world, entry, refuse(error));
     }
-    if fault == Some(Fault::Drop) {
+    if fault == Some(Fault::Drop) || !world.tap.passes(Moment::Arrived, &entry) {
         connection.cut_after(0);
         return finish(&world, fleet::Request { status: 0, ..entry }, cut());
     }
@@ -101,6 +102,11 @@ async fn serve(
         perform(&world, &route, &asked, &token)
     };
     let reply = outcome.map_or_else(refuse, Outgoing::of);
+    let fault = if world.tap.passes(Moment::Done, &entry) {
+        fault
+    } else {
+        Some(Fault::ReplyLost)
+    };
     match fault {
         Some(Fault::ReplyLost) => {
             connection.cut_after(0);

@@ -15,6 +15,7 @@ mod handler;
 mod limits;
 mod query;
 mod route;
+mod tap;
 mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,13 +23,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use groundcrew_fleet::{FaultRule, Faults, Fleet};
+use groundcrew_fleet::{FaultRule, Faults, Fleet, Request};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use auth::Token;
 pub use clock::Pace;
+pub use tap::Moment;
 
 use clock::Clock;
 use connection::{Connection, CuttableListener};
@@ -195,6 +197,17 @@ impl Running {
     /// Replaces the faults in force; they are counted anew.
     pub fn set_faults(&self, rules: Vec<FaultRule>) {
         *lock(&self.world.faults) = Faults::new(self.world.seed, rules);
+    }
+
+    /// Shows every request that is carried out, before it is done and before it is answered. Where
+    /// `watch` says false, its connection is cut.
+    pub fn tap(&self, watch: impl Fn(Moment, &Request) -> bool + Send + Sync + 'static) {
+        self.world.tap.set(Some(Arc::new(watch)));
+    }
+
+    /// Shows nothing any more.
+    pub fn untap(&self) {
+        self.world.tap.set(None);
     }
 
     /// Moves a clock that goes by hand. False for one that runs by itself.

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use crate::auth::Token;
 use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::tap::Tap;
 
 #[derive(Debug)]
 pub(crate) struct World {
@@ -19,6 +20,7 @@ pub(crate) struct World {
     pub(crate) faults: Mutex<Faults>,
     pub(crate) seed: u64,
     pub(crate) limits: Option<Mutex<Limits>>,
+    pub(crate) tap: Tap,
     /// Wakes the driver when something falls due earlier than it knew.
     pub(crate) sooner: Notify,
     waiters: Mutex<HashMap<MachineKey, Arc<Notify>>>,
@@ -45,6 +47,7 @@ impl World {
             faults: Mutex::new(faults),
             seed,
             limits: limited.then(Mutex::default),
+            tap: Tap::default(),
             sooner: Notify::new(),
             waiters: Mutex::default(),
         }

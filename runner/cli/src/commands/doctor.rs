@@ -68,6 +68,7 @@ pub(crate) async fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
     match shared.engine_on(
         &config,
         std::sync::Arc::new(groundcrew::store::MemoryStore::default()),
+        groundcrew::Limits::default(),
     ) {
         Err(e) => findings.say("engine", Err(text(e))),
         Ok(engine) => {

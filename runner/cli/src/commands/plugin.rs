@@ -26,6 +26,7 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
     let engine = shared.engine_on(
         &config,
         std::sync::Arc::new(groundcrew::store::MemoryStore::default()),
+        groundcrew::Limits::default(),
     )?;
     match command {
         Command::List => {

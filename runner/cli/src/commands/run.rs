@@ -7,13 +7,14 @@ use std::sync::Arc;
 use clap::Args as Arguments;
 use groundcrew::journal::{Mode, RunStatus};
 use groundcrew::runbook::{self, Runbook};
-use groundcrew::{Admitted, Observer, RunReport, RunRequest};
+use groundcrew::store::StoreError;
+use groundcrew::{Admitted, Engine, Observer, RunHandle, RunReport, RunRequest, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::context::{Shared, actor, bundled_dirs, random_seed};
+use crate::context::{Shared, actor, bundled_dirs, random_seed, surely_gone};
 use crate::exit::Exit;
 use crate::files::Directory;
-use crate::progress::Progress;
+use crate::progress::{Progress, escaped};
 use crate::render;
 
 /// Run a runbook
@@ -172,15 +173,69 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         confirm(&admitted, shared)?;
     }
     let progress = Arc::new(Progress::new(shared.json, mode));
-    let handle = engine
-        .start(admitted, progress.clone() as Arc<dyn Observer>)
-        .await?;
+    let observer = progress.clone() as Arc<dyn Observer>;
+    let handle = match engine.start(admitted, observer).await {
+        Err(StartError::Store(StoreError::Locked { lock, run })) => {
+            return Err(locked(&engine, &lock, &run));
+        }
+        other => other?,
+    };
+    see(shared, handle, &progress, mode).await
+}
+
+/// Follows a run to its end.
+pub(crate) async fn see(
+    shared: &Shared,
+    handle: RunHandle,
+    progress: &Progress,
+    mode: Mode,
+) -> Result<(), Exit> {
     let signals = listen(&handle)?;
     let report = handle.finished().await;
     progress.finish();
     let signalled = signals.abort_and_read();
     render::report(&report, mode, shared.json);
+    if report.status.is_none() && mode == Mode::Perform {
+        unfinished(shared, &report.run);
+    }
     conclude(&report, signalled)
+}
+
+/// Says how to go on with a run that is left as it is.
+pub(crate) fn unfinished(shared: &Shared, run: &str) {
+    eprintln!(
+        "  hint: `groundcrew resume {run}` goes on with it, `groundcrew runs cancel {run}` ends it"
+    );
+    let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true");
+    let (true, Ok(state)) = (github, shared.state_dir()) else {
+        return;
+    };
+    // The machine of a job is gone afterwards, and the journal with it.
+    let step = format!(
+        "run {run} is unfinished; add this step, so that another job can go on with it:\n- if: always()\n  uses: actions/upload-artifact@v4\n  with:\n    name: groundcrew-{run}\n    path: {0}\n    include-hidden-files: true\nand there, with that directory: groundcrew resume {run} --state-dir {0}",
+        state.display()
+    );
+    println!("::notice title=groundcrew::{}", escaped(&step));
+}
+
+/// A run on a lock that we need: if its process is gone, it can be gone on with.
+fn locked(engine: &Engine, lock: &str, run: &str) -> Exit {
+    let error = StoreError::Locked {
+        lock: lock.to_owned(),
+        run: run.to_owned(),
+    };
+    let gone = engine
+        .journal(run)
+        .is_ok_and(|(_, state)| state.actor.as_ref().is_some_and(surely_gone));
+    if !gone {
+        return error.into();
+    }
+    Exit::refused(
+        format!("{error}, which was interrupted"),
+        Some(&format!(
+            "`groundcrew resume {run}` goes on with it, `groundcrew runs cancel {run}` ends it"
+        )),
+    )
 }
 
 fn inputs(runbook: &Runbook, given: &[String]) -> Result<serde_json::Value, Exit> {
@@ -280,9 +335,7 @@ fn listen(handle: &groundcrew::RunHandle) -> Result<Signals, Exit> {
                 );
                 soft.cancel();
             } else {
-                eprintln!(
-                    "stopped at once: run {run} is left as it is; `groundcrew runs cancel {run}` closes it"
-                );
+                eprintln!("stopped at once: run {run} is left as it is");
                 hard.cancel();
             }
         }
@@ -291,9 +344,9 @@ fn listen(handle: &groundcrew::RunHandle) -> Result<Signals, Exit> {
 }
 
 fn conclude(report: &RunReport, signalled: Option<u8>) -> Result<(), Exit> {
-    if let Some(failure) = &report.journal_failure {
+    if let Some(halt) = &report.halt {
         eprintln!("  what the journal holds is intact; leases that are left expire by themselves");
-        return Err(Exit::journal(format!("{failure}; the run was stopped")));
+        return Err(Exit::journal(format!("{halt}; the run was stopped")));
     }
     let Some(status) = report.status else {
         return Err(Exit::silent(signalled.unwrap_or(5)));

@@ -1,11 +1,12 @@
-//! `groundcrew runs list|show|cancel`.
+//! `groundcrew runs list|show|cancel|export`.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
 use groundcrew::Unobserved;
 use groundcrew::journal::{Decision, RunState};
-use groundcrew::store::Standing;
+use groundcrew::store::{Standing, StoreError, bundle};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -34,12 +35,21 @@ pub(crate) enum Command {
         #[arg(short, long)]
         target: Option<String>,
     },
+    /// Write a run's journal into a file, to go on with it on another machine
+    Export {
+        /// Its id
+        run: String,
+        /// The file; standard output without it
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
 }
 
 pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
     match command {
         Command::List { max } => list(shared, max),
         Command::Show { run } => show(shared, &run),
+        Command::Export { run, output } => export(shared, &run, output.as_deref()),
         Command::Cancel { run, target } => cancel(shared, &run, target.as_deref()).await,
     }
 }
@@ -47,8 +57,8 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
 /// The word for people: a run whose process is gone is *interrupted*.
 fn word(standing: Standing, state: Option<&RunState>) -> &'static str {
     let gone = state
-        .and_then(|s| s.header.as_ref())
-        .is_some_and(|h| surely_gone(&h.actor));
+        .and_then(|s| s.actor.as_ref())
+        .is_some_and(surely_gone);
     match standing {
         Standing::Running if gone => "interrupted",
         Standing::Abandoned => "interrupted",
@@ -60,11 +70,11 @@ fn list(shared: &Shared, max: usize) -> Result<(), Exit> {
     let store = shared.store()?;
     let mut rows: Vec<Value> = Vec::new();
     for run in store.runs(Timestamp::now(), max)? {
-        // Only a run that claims to be alive is worth a look at its header.
+        // Only of a run that claims to be alive does it matter who works on it.
         let state = (run.standing == Standing::Running)
             .then(|| {
                 store
-                    .read(&run.run, 0, 1)
+                    .read(&run.run, 0, usize::MAX)
                     .ok()
                     .and_then(|r| RunState::fold(&r).ok())
             })
@@ -141,7 +151,7 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
         });
         println!(
             "\nstep {key} ({}): {} effects, {denied} denied, {unsettled} not settled",
-            step.plugin,
+            step.plugin(),
             step.effects.len()
         );
         match &step.ended {
@@ -167,10 +177,44 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
     }
     if status == "interrupted" && state.closed.is_none() {
         println!(
-            "\nIts process is gone. `groundcrew runs cancel {run}` releases its leases and closes it."
+            "\nIts process is gone. `groundcrew resume {run}` goes on with it; `groundcrew runs cancel {run}` releases its leases and closes it."
         );
     }
     Ok(())
+}
+
+fn export(shared: &Shared, run: &str, output: Option<&Path>) -> Result<(), Exit> {
+    let store = shared.store()?;
+    if store.run(run, Timestamp::now())?.standing == Standing::Running {
+        let (_, state) = shared.journal(&*store, run)?;
+        if !state.actor.as_ref().is_some_and(surely_gone) {
+            return Err(StoreError::Held(run.to_owned()).into());
+        }
+    }
+    let text = bundle::export(&*store, run)?;
+    match output {
+        Some(path) => {
+            write_private(path, &text)
+                .map_err(|e| Exit::failed(format!("`{}`: {e}", path.display())))?;
+            eprintln!(
+                "run {run} is in `{0}`; on another machine `groundcrew resume --from {0}` goes on with it",
+                path.display()
+            );
+        }
+        None => print!("{text}"),
+    }
+    Ok(())
+}
+
+/// Inputs and answers are nobody else's business.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 async fn cancel(shared: &Shared, run: &str, target: Option<&str>) -> Result<(), Exit> {
@@ -182,7 +226,7 @@ async fn cancel(shared: &Shared, run: &str, target: Option<&str>) -> Result<(), 
         .and_then(|h| h.target["name"].as_str())
         .map(str::to_owned);
     let target = shared.target(&config, target.or(named.as_deref()))?;
-    let sure = header.is_some_and(|h| surely_gone(&h.actor));
+    let sure = state.actor.as_ref().is_some_and(surely_gone);
     let closed = engine
         .cancel_run(run, &target, sure, Arc::new(Unobserved))
         .await?;

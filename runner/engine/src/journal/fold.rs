@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use thiserror::Error;
 
 use super::{
-    Decision, Entry, Intended, Mode, Record, RunClosed, RunOpened, Settled, StepEnded, StepStatus,
+    Actor, Decision, Delivered, Entry, Intended, Mode, NoteBody, Record, RunClosed, RunOpened,
+    Settled, StepBegan, StepEnded, StepStatus,
 };
 
 /// Where one effect is.
@@ -21,14 +23,29 @@ pub struct OperationState {
 }
 
 /// Where one step is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct StepState {
-    /// The plugin's name.
-    pub plugin: String,
+    /// How it began; none if it was skipped.
+    pub began: Option<StepBegan>,
+    /// When, by the wall clock.
+    pub began_at: Timestamp,
     /// Its effects by number.
     pub effects: BTreeMap<u64, OperationState>,
+    /// Effects in the order in which they were settled.
+    pub settled: Vec<u64>,
+    /// What the plugin was given, in order.
+    pub deliveries: Vec<Delivered>,
+    /// How many notes it has in the journal.
+    pub notes: u64,
     /// How it ended.
     pub ended: Option<StepEnded>,
+}
+
+impl StepState {
+    /// The plugin's name, if it began.
+    pub fn plugin(&self) -> &str {
+        self.began.as_ref().map_or("", |began| &began.plugin)
+    }
 }
 
 /// Where a run is.
@@ -40,6 +57,12 @@ pub struct RunState {
     pub steps: BTreeMap<String, StepState>,
     /// How it ended.
     pub closed: Option<RunClosed>,
+    /// Who works on it, or did last.
+    pub actor: Option<Actor>,
+    /// It was interrupted, and was being brought to an end.
+    pub interrupted: bool,
+    /// When the last entry was written, by the wall clock.
+    pub last_at: Timestamp,
     /// How many entries have been folded.
     pub entries: u64,
 }
@@ -85,12 +108,13 @@ impl RunState {
         let entry = record
             .entry()
             .map_err(|e| illegal(format!("its payload does not read: {e}")))?;
-        self.take(entry).map_err(illegal)?;
+        self.take(entry, record.at).map_err(illegal)?;
+        self.last_at = record.at;
         self.entries += 1;
         Ok(())
     }
 
-    fn take(&mut self, entry: Entry) -> Result<(), String> {
+    fn take(&mut self, entry: Entry, at: Timestamp) -> Result<(), String> {
         if self.closed.is_some() {
             return Err("the run is closed".to_owned());
         }
@@ -103,14 +127,13 @@ impl RunState {
                 if self.steps.contains_key(&began.step) {
                     return Err(format!("step `{}` has begun before", began.step));
                 }
-                self.steps.insert(
-                    began.step,
-                    StepState {
-                        plugin: began.plugin,
-                        effects: BTreeMap::new(),
-                        ended: None,
-                    },
-                );
+                let key = began.step.clone();
+                let step = StepState {
+                    began: Some(began),
+                    began_at: at,
+                    ..StepState::default()
+                };
+                self.steps.insert(key, step);
                 Ok(())
             }
             Entry::Intended(intended) => self.intend(intended),
@@ -136,14 +159,25 @@ impl RunState {
                         effect.delivered = true;
                     }
                 }
+                step.deliveries.push(delivered);
                 Ok(())
             }
-            Entry::StepEnded(ended) => self.end_step(ended),
+            Entry::StepEnded(ended) => self.end_step(ended, at),
             Entry::RunClosed(closed) => {
                 self.closed = Some(closed);
                 Ok(())
             }
-            Entry::Note(_) => Ok(()),
+            Entry::Note(note) => {
+                match note.note {
+                    NoteBody::Interrupted => self.interrupted = true,
+                    NoteBody::Resumed { actor, .. } => self.actor = Some(actor),
+                    NoteBody::Text { .. } | NoteBody::Expect { .. } | NoteBody::Item { .. } => {}
+                }
+                if let Some(step) = note.step.and_then(|key| self.steps.get_mut(&key)) {
+                    step.notes += 1;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -158,6 +192,7 @@ impl RunState {
                 super::FORMAT
             ));
         }
+        self.actor = Some(header.actor.clone());
         self.header = Some(header);
         Ok(())
     }
@@ -198,13 +233,14 @@ impl RunState {
                 ))
             }
             Some(effect) => {
+                step.settled.push(settled.effect);
                 effect.settled = Some(settled);
                 Ok(())
             }
         }
     }
 
-    fn end_step(&mut self, ended: StepEnded) -> Result<(), String> {
+    fn end_step(&mut self, ended: StepEnded, at: Timestamp) -> Result<(), String> {
         match self.steps.get_mut(&ended.step) {
             Some(step) if step.ended.is_some() => {
                 Err(format!("step `{}` has ended before", ended.step))
@@ -219,9 +255,9 @@ impl RunState {
             ) =>
             {
                 let step = StepState {
-                    plugin: String::new(),
-                    effects: BTreeMap::new(),
+                    began_at: at,
                     ended: Some(ended.clone()),
+                    ..StepState::default()
                 };
                 self.steps.insert(ended.step, step);
                 Ok(())

@@ -4,11 +4,12 @@
 //! After anything else (a reset, a cut-off, a 408, a 5xx) it is *found out* first whether the
 //! write happened, by its row's rule. What cannot be found out is said to be in doubt.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::api::{Api, At, Command};
@@ -20,7 +21,7 @@ use crate::bindings::Failure;
 use crate::bindings::machines::{
     Done, Filter, HealthyOptions, Machine, RestartOptions, Scope, StopOptions, WaitOptions,
 };
-use crate::capability::{Afterwards, Effect, Executor, Setting};
+use crate::capability::{Afterwards, Effect, Executor, Found, Setting};
 use crate::clock::{BoxFuture, Clock, after};
 use crate::effect::{Outcome, Request, Row};
 
@@ -39,13 +40,6 @@ pub(super) struct Executing {
     seed: u64,
     /// Process groups of Machines that have been read: a grant may name groups.
     groups: Mutex<HashMap<(String, String), String>>,
-}
-
-/// What was found out about a write that nobody confirmed.
-enum Found {
-    Happened,
-    DidNot,
-    Unknown(String),
 }
 
 impl Executing {
@@ -188,19 +182,12 @@ impl Executing {
 
     /// Sends a write until it is known what became of it, or known that this cannot be known.
     async fn write(&self, effect: &Effect, at: At<'_>, command: &Command) -> Outcome {
-        let done = Done {
-            baseline_event: effect
-                .baseline
-                .as_ref()
-                .and_then(|b| b["event"].as_str())
-                .map(str::to_owned),
-        };
         let mut backoff = self.backoff(effect);
         loop {
             self.limits.action(effect.request.row.name, at.id).await;
             let nonce = self.leases.nonce(at.app, at.id);
             let trouble = match self.api.command(at, command, nonce.as_deref()).await {
-                Ok(()) => return Outcome::ok(&done),
+                Ok(()) => return self.happened(effect),
                 Err(trouble) => trouble,
             };
             if !trouble.may_have_happened {
@@ -218,8 +205,9 @@ impl Executing {
                     Some(_) | None => return self.explain(at, trouble.failure).await.into(),
                 }
             }
-            match self.find_out(effect, at, command).await {
-                Found::Happened => return Outcome::ok(&done),
+            let until = after(self.clock.now(), LATE);
+            match self.found(effect, at, command, until).await {
+                Found::Happened(outcome) => return outcome,
                 Found::DidNot => match backoff.next() {
                     Some(delay) => self.clock.sleep(trouble.retry_after.unwrap_or(delay)).await,
                     None => return said(&trouble.failure, "it did not happen").into(),
@@ -251,9 +239,16 @@ impl Executing {
     }
 
     /// By the rule of the row.
-    async fn find_out(&self, effect: &Effect, at: At<'_>, command: &Command) -> Found {
+    /// `until` is when what has been sent would have been seen, if it ever arrived.
+    async fn found(
+        &self,
+        effect: &Effect,
+        at: At<'_>,
+        command: &Command,
+        until: Timestamp,
+    ) -> Found {
         let wanted: &[&str] = match command {
-            Command::Restart(_) => return self.find_restart(effect, at).await,
+            Command::Restart(_) => return self.find_restart(effect, at, until).await,
             Command::Signal(_) => return Found::Unknown("a signal leaves no trace".to_owned()),
             // Sent again they do no harm.
             Command::Cordon | Command::Uncordon => return Found::DidNot,
@@ -265,13 +260,15 @@ impl Executing {
             Ok(machine) if machine.host_status == "unreachable" => {
                 Found::Unknown("its host is unreachable".to_owned())
             }
-            Ok(machine) if wanted.contains(&machine.state.as_str()) => Found::Happened,
+            Ok(machine) if wanted.contains(&machine.state.as_str()) => {
+                Found::Happened(self.happened(effect))
+            }
             Ok(_) => Found::DidNot,
             Err(failure) => Found::Unknown(format!("its state cannot be read ({failure})")),
         }
     }
 
-    async fn find_restart(&self, effect: &Effect, at: At<'_>) -> Found {
+    async fn find_restart(&self, effect: &Effect, at: At<'_>, until: Timestamp) -> Found {
         let Some(baseline) = effect
             .baseline
             .as_ref()
@@ -279,7 +276,6 @@ impl Executing {
         else {
             return Found::Unknown("its events before the restart are not known".to_owned());
         };
-        let until = after(self.clock.now(), LATE);
         let mut sure = false;
         loop {
             match self.get(effect, at).await {
@@ -297,7 +293,7 @@ impl Executing {
                             .iter()
                             .any(|e| e.id > baseline && e.kind == "start")
                     {
-                        return Found::Happened;
+                        return Found::Happened(self.happened(effect));
                     }
                     if sure {
                         return Found::DidNot;
@@ -335,6 +331,29 @@ impl Executing {
             },
             other => other,
         }
+    }
+
+    /// Makes a lease of an earlier process of this run ours, with another nonce: what that process
+    /// has sent and is still on its way is refused from then on. Says why it is not, if so.
+    async fn adopt(&self, effect: &Effect) -> Option<String> {
+        let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
+            return None;
+        };
+        let at = At {
+            effect: &effect.id,
+            app,
+            id,
+        };
+        self.limits.action("lease", at.id).await;
+        let taken = match self.read(effect, || self.leases.look(at)).await {
+            Ok(Ok(())) => self.take_anew(effect, at).await,
+            Ok(Err(None)) => self.read(effect, || self.leases.acquire(at)).await,
+            Ok(Err(Some(holder))) => Err(Failure::Conflict(format!("it is leased by {holder}"))),
+            Err(failure) => Err(failure),
+        };
+        taken
+            .err()
+            .map(|failure| format!("Machine {id}: its lease is not ours any more: {failure}"))
     }
 
     async fn lease(&self, effect: &Effect, at: At<'_>) -> Outcome {
@@ -479,6 +498,62 @@ impl Executor for Executing {
             Ok(Some(
                 json!({ "event": machine.newest_event().unwrap_or_default(), "instance": machine.instance_id }),
             ))
+        })
+    }
+
+    fn take_over(&self, done: Vec<Effect>) -> BoxFuture<'_, Vec<String>> {
+        let mut held = BTreeMap::new();
+        for effect in done {
+            let key = (effect.request.app.clone(), effect.request.subject.clone());
+            match effect.request.row.operation() {
+                "lease" => held.insert(key, effect),
+                "release" => held.remove(&key),
+                _ => None,
+            };
+        }
+        Box::pin(async move {
+            let adopted = held.values().map(|effect| self.adopt(effect));
+            let adopted = futures_util::future::join_all(adopted).await;
+            adopted.into_iter().flatten().collect()
+        })
+    }
+
+    fn find_out<'a>(&'a self, effect: &'a Effect, intended_at: Timestamp) -> BoxFuture<'a, Found> {
+        Box::pin(async move {
+            let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
+                return Found::Unknown("it names no Machine".to_owned());
+            };
+            let at = At {
+                effect: &effect.id,
+                app,
+                id,
+            };
+            match (command(&effect.request), effect.request.row.operation()) {
+                (Ok(Some(command)), _) => {
+                    let until = after(intended_at, LATE.div_f64(self.clock.scale()));
+                    self.found(effect, at, &command, until).await
+                }
+                // Taken: it becomes ours again. Not taken: it is asked for again.
+                (_, "lease") => match self.read(effect, || self.leases.look(at)).await {
+                    Ok(Ok(())) => match self.take_anew(effect, at).await {
+                        Ok(()) => Found::Happened(Outcome::ok(&())),
+                        Err(_) => Found::DidNot,
+                    },
+                    Ok(Err(_)) | Err(_) => Found::DidNot,
+                },
+                // Given back twice is given back.
+                _ => Found::DidNot,
+            }
+        })
+    }
+
+    fn happened(&self, effect: &Effect) -> Outcome {
+        if matches!(effect.request.row.operation(), "lease" | "release") {
+            return Outcome::ok(&());
+        }
+        let event = effect.baseline.as_ref().and_then(|b| b["event"].as_str());
+        Outcome::ok(&Done {
+            baseline_event: event.map(str::to_owned),
         })
     }
 

@@ -19,6 +19,7 @@ use super::api::{Answer, Api, At, Command, Each, Everything};
 use super::lanes::{Answered, Lanes};
 use super::trouble::{Trouble, refusal, unanswered};
 use crate::bindings::Failure;
+use crate::deadline::{Deadline, WRITE};
 use crate::effect::EffectId;
 use crate::target::Target;
 
@@ -28,9 +29,9 @@ pub const EFFECT_HEADER: &str = "groundcrew-effect";
 /// Carries a lease's nonce. (OpenAPI document.)
 const NONCE_HEADER: &str = "fly-machine-lease-nonce";
 
-/// A request other than a long poll is given up after this long: longer than Fly takes to talk to
-/// a slow host. What it did is then found out.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A read other than a long poll is given up after this long: longer than Fly takes to talk to a
+/// slow host. A write has [`WRITE`].
+const READ: Duration = Duration::from_secs(30);
 
 /// A long poll may be answered this much later than it asked.
 const LONG_POLL_SLACK: Duration = Duration::from_secs(10);
@@ -53,10 +54,11 @@ pub(super) struct Http {
     organisation: Option<String>,
     authorization: Option<header::HeaderValue>,
     scale: f64,
+    deadline: Deadline,
 }
 
 impl Http {
-    pub(super) fn new(target: &Target) -> Result<Self, String> {
+    pub(super) fn new(target: &Target, deadline: Deadline) -> Result<Self, String> {
         let lanes = Lanes::new(client, target.http2)
             .map_err(|e| format!("no HTTP client can be made: {e}"))?;
         let authorization = target
@@ -70,6 +72,7 @@ impl Http {
             organisation: target.organisation.clone(),
             authorization,
             scale: target.time_scale.max(f64::MIN_POSITIVE),
+            deadline,
         })
     }
 
@@ -94,11 +97,12 @@ impl Http {
             .map_err(|()| Trouble::refused(Failure::Invalid("the target has no path".to_owned())))?
             .push("v1")
             .extend(path);
+        let patience = if method == Method::GET { READ } else { WRITE };
         let mut request = self
             .lanes
             .client()
             .request(method, url)
-            .timeout(REQUEST_TIMEOUT)
+            .timeout(patience)
             .header(EFFECT_HEADER, effect.to_string());
         if let Some(value) = &self.authorization {
             request = request.header(header::AUTHORIZATION, value.clone());
@@ -164,9 +168,18 @@ fn client() -> ClientBuilder {
 const REFUSAL_BYTES: usize = 64 << 10;
 
 impl Http {
-    async fn send(&self, request: RequestBuilder) -> Result<Answered, Trouble> {
+    /// The one place from which requests leave.
+    async fn execute(&self, request: RequestBuilder) -> Result<Answered, Trouble> {
+        let request = request.build().map_err(|e| unanswered(&e))?;
+        if request.method() != Method::GET {
+            self.deadline.check().map_err(Trouble::refused)?;
+        }
         let answered = self.lanes.send(request).await;
-        let answered = answered.map_err(|e| unanswered(&e))?;
+        answered.map_err(|e| unanswered(&e))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Answered, Trouble> {
+        let answered = self.execute(request).await?;
         if answered.response.status().is_success() {
             Ok(answered)
         } else {
@@ -391,8 +404,7 @@ impl Api for Http {
                 .machine(Method::GET, at, &["wait"])?
                 .query(&pairs)
                 .timeout(timeout.div_f64(self.scale) + LONG_POLL_SLACK);
-            let answered = self.lanes.send(request).await;
-            let answered = answered.map_err(|e| unanswered(&e))?;
+            let answered = self.execute(request).await?;
             if answered.response.status() == StatusCode::REQUEST_TIMEOUT {
                 return Ok(None);
             }

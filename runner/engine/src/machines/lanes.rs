@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Version};
+use reqwest::{Client, ClientBuilder, Request, Response, Version};
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
 
@@ -68,8 +68,7 @@ impl Lanes {
         &self.first
     }
 
-    pub(super) async fn send(&self, request: RequestBuilder) -> reqwest::Result<Answered> {
-        let request = request.build()?;
+    pub(super) async fn send(&self, request: Request) -> reqwest::Result<Answered> {
         if !self.multiplexed.load(Ordering::Relaxed) {
             let response = self.first.execute(request).await?;
             if response.version() == Version::HTTP_2 {

@@ -261,7 +261,7 @@ impl Capability for Machines {
     }
 
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
-        let http = Arc::new(http::Http::new(&setting.target)?);
+        let http = Arc::new(http::Http::new(&setting.target, setting.deadline.clone())?);
         let api: Arc<dyn api::Api> = match setting.mode {
             Mode::Perform => http,
             Mode::Rehearsal => Arc::new(fork::Fork::new(http, setting.clock.clone(), setting.seed)),
@@ -323,8 +323,9 @@ async fn look(
         run: "look".into(),
         target: target.clone(),
         mode: Mode::Perform,
-        clock,
+        clock: clock.clone(),
         seed: 0,
+        deadline: crate::deadline::Deadline::never(clock),
     };
     let executor = Machines.executor(&setting).map_err(unlinked)?;
     let all = ListArguments {
@@ -354,7 +355,9 @@ pub(crate) async fn release_abandoned(
     run: &str,
     held: &[(String, String)],
 ) -> Result<Vec<(String, String, Result<bool, crate::bindings::Failure>)>, String> {
-    let http = http::Http::new(target)?;
+    let clock = crate::clock::RealClock::new(jiff::Timestamp::UNIX_EPOCH, 1.0);
+    let deadline = crate::deadline::Deadline::never(Arc::new(clock));
+    let http = http::Http::new(target, deadline)?;
     let mut done = Vec::new();
     for (number, (app, id)) in held.iter().enumerate() {
         let effect = crate::effect::EffectId {

@@ -172,6 +172,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.lock().claimed(claim)?.expires_at = None;
+        Ok(())
+    }
+
     fn release(&self, claim: &Claim) -> Result<(), StoreError> {
         let mut inner = self.lock();
         inner.claimed(claim)?.expires_at = None;

@@ -4,6 +4,7 @@
 //! for tests. A store knows nothing of runs but their names, their entries in order, who holds
 //! them, and which locks they hold.
 
+pub mod bundle;
 mod lock;
 mod memory;
 mod sqlite;
@@ -183,6 +184,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// `Fenced`, if the run has been taken over or its length is not what the entries say.
     fn append(&self, append: &Append<'_>) -> Result<(), StoreError>;
+
+    /// Lets go of the run and keeps its locks: somebody may claim it at once.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn abandon(&self, claim: &Claim) -> Result<(), StoreError>;
 
     /// Gives the run and its locks up.
     ///

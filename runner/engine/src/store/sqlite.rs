@@ -379,6 +379,17 @@ impl Store for SqliteStore {
         })
     }
 
+    fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.change(|tx| {
+            claimed(tx, claim)?;
+            tx.execute(
+                "UPDATE run SET expires_at = NULL WHERE id = ?1",
+                [&claim.run],
+            )?;
+            Ok(())
+        })
+    }
+
     fn release(&self, claim: &Claim) -> Result<(), StoreError> {
         self.change(|tx| {
             claimed(tx, claim)?;

@@ -22,7 +22,7 @@ const KINDS: [EntryKind; 8] = [
 
 fn opened(format: u32) -> (EntryKind, Value) {
     let header = json!({
-        "format": format, "run": "r", "engine": "0.1.0", "mode": "perform", "runbook": "one", "runbook_digest": "", "inputs": {}, "target": {},
+        "format": format, "run": "r", "engine": "0.1.0", "mode": "perform", "runbook": "one", "runbook_digest": "", "runbook_text": "", "started_at": "2026-01-01T00:00:00Z", "inputs": {}, "target": {},
         "actor": { "user": "", "host": "", "process": 0 }, "seed": 1, "plugins": [], "policy_digest": null, "limits": Limits::default(), "locks": [],
     });
     (EntryKind::RunOpened, header)
@@ -31,7 +31,7 @@ fn opened(format: u32) -> (EntryKind, Value) {
 fn began(step: &str) -> (EntryKind, Value) {
     (
         EntryKind::StepBegan,
-        json!({ "step": step, "plugin": "p", "attempt": 1, "input": {}, "grant": {} }),
+        json!({ "step": step, "plugin": "p", "attempt": 1, "input": {}, "grant": {}, "now": 0 }),
     )
 }
 

@@ -282,7 +282,7 @@ async fn a_store_that_fails_stops_the_run_and_nothing_more_is_performed() {
         let report = tokio::time::timeout(std::time::Duration::from_secs(10), handle.finished())
             .await
             .expect("it stops");
-        let failure = report.journal_failure.as_ref().expect("it says why");
+        let failure = report.halt.as_ref().expect("it says why");
         assert_eq!(
             failure.to_string(),
             "the journal cannot be written: the disk is full"

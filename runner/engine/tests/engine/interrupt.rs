@@ -184,7 +184,7 @@ async fn a_stopped_run_is_abandoned_until_somebody_closes_it() {
     stage.performed(2).await;
     handle.stop();
     let report = finished(handle).await;
-    assert!(report.status.is_none() && report.journal_failure.is_none());
+    assert!(report.status.is_none() && report.halt.is_none());
     let standing = |stage: &Stage| {
         stage
             .engine
@@ -203,7 +203,7 @@ async fn a_stopped_run_is_abandoned_until_somebody_closes_it() {
         .cancel_run(&run, &target(), false, Arc::new(Unobserved))
         .await;
     assert!(matches!(early, Err(StartError::Store(StoreError::Held(r))) if r == run));
-    stage.wall.advance(16);
+    stage.wall.advance(31);
     assert_eq!(standing(&stage), Standing::Abandoned);
     let closed = stage
         .engine
@@ -294,7 +294,7 @@ async fn a_second_run_on_the_same_lock_is_refused_until_the_first_is_gone() {
         Err(StartError::Store(StoreError::Locked { .. }))
     ));
     first.stop();
-    stage.wall.advance(16);
+    stage.wall.advance(31);
     assert!(
         stage.start(ONE, 5).await.is_ok(),
         "an expired lock is taken away"
@@ -308,7 +308,7 @@ async fn after_a_takeover_the_old_process_can_do_nothing() {
     let handle = stage.start(ONE, 1).await.unwrap();
     let run = handle.run().to_owned();
     stage.performed(1).await;
-    stage.wall.advance(16);
+    stage.wall.advance(31);
     stage
         .engine
         .cancel_run(&run, &target(), false, Arc::new(Unobserved))
@@ -316,7 +316,7 @@ async fn after_a_takeover_the_old_process_can_do_nothing() {
         .unwrap();
     let report = finished(handle).await;
     assert_eq!(
-        report.journal_failure.unwrap().to_string(),
+        report.halt.unwrap().to_string(),
         format!(
             "the journal cannot be written: run `{run}` is no longer ours: another process has taken it over"
         )

@@ -9,5 +9,6 @@ mod gate;
 mod hostile;
 mod interrupt;
 mod rehearsal;
+mod resume;
 mod store;
 mod support;

@@ -189,6 +189,21 @@ impl Executor for Clerk {
         })
     }
 
+    fn happened(&self, effect: &Effect) -> Outcome {
+        Outcome::ok(&effect.request.subject)
+    }
+
+    fn take_over(&self, done: Vec<Effect>) -> BoxFuture<'_, Vec<String>> {
+        let mut kept = self.kept.lock().unwrap();
+        for effect in done {
+            let key = effect.request.subject.clone().unwrap_or_default();
+            kept.entry(effect.id.step.to_string())
+                .or_default()
+                .push(key);
+        }
+        Box::pin(async { Vec::new() })
+    }
+
     fn left_behind(&self, step: &str) -> Vec<Afterwards> {
         let kept = self
             .kept

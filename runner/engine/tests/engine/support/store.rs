@@ -75,6 +75,10 @@ impl Store for Watched {
         Ok(())
     }
 
+    fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.inner.abandon(claim)
+    }
+
     fn release(&self, claim: &Claim) -> Result<(), StoreError> {
         self.inner.release(claim)
     }

@@ -1,0 +1,129 @@
+//! `groundcrew resume`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args as Arguments;
+use groundcrew::journal::Mode;
+use groundcrew::store::bundle;
+use groundcrew::{Answer, Limits, Observer, Question, ResumeError, ResumeRequest};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::run::{see, unfinished};
+use crate::context::{Shared, actor, surely_gone};
+use crate::exit::Exit;
+use crate::progress::Progress;
+
+/// Go on with a run whose process is gone, without doing anything twice
+#[derive(Debug, Arguments)]
+pub(crate) struct Args {
+    /// Its id
+    #[arg(required_unless_present = "from")]
+    run: Option<String>,
+    /// What became of a write that cannot be found out: EFFECT is its number, or STEP/NUMBER
+    #[arg(long, value_name = "EFFECT=happened|retry", value_parser = answer)]
+    resolve: Vec<(String, Answer)>,
+    /// Take the run up from a bundle of `groundcrew runs export`
+    #[arg(long, value_name = "BUNDLE", conflicts_with = "run")]
+    from: Option<PathBuf>,
+    /// The target that it ran against, if the configuration calls it otherwise now
+    #[arg(short, long)]
+    target: Option<String>,
+}
+
+fn answer(text: &str) -> Result<(String, Answer), String> {
+    let (effect, answer) = text
+        .split_once('=')
+        .ok_or("write `42=happened` or `42=retry`")?;
+    let answer = match answer {
+        "happened" => Answer::Happened,
+        "retry" => Answer::Retry,
+        _ => return Err("it has `happened`, or is to be done in a `retry`".to_owned()),
+    };
+    Ok((effect.to_owned(), answer))
+}
+
+pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
+    let store = shared.store()?;
+    let run = match (&args.run, &args.from) {
+        (Some(run), _) => run.clone(),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).map_err(|e| {
+                Exit::usage(format!("`{}` cannot be read: {e}", path.display()), None)
+            })?;
+            bundle::import(&*store, &text, Timestamp::now())?
+        }
+        (None, None) => return Err(Exit::usage("which run?", None)),
+    };
+    let (records, state) = shared.journal(&*store, &run)?;
+    let config = shared.config()?;
+    let header = state.header.as_deref();
+    let named = header
+        .and_then(|header| header.target["name"].as_str())
+        .map(str::to_owned);
+    let target = shared.target(&config, args.target.as_deref().or(named.as_deref()))?;
+    // A replay must meet the bounds that the run was started with.
+    let limits = header.map_or_else(Limits::default, |header| header.limits);
+    let engine = shared.engine_on(&config, store, limits)?;
+    let request = ResumeRequest {
+        run: run.clone(),
+        target,
+        policy: config.policy.clone(),
+        actor: actor(),
+        answers: args.resolve.into_iter().collect::<BTreeMap<_, _>>(),
+        sure: state.actor.as_ref().is_some_and(surely_gone),
+    };
+    let progress = Arc::new(Progress::new(shared.json, Mode::Perform));
+    progress.recall(&records);
+    let resumed = engine
+        .resume(request, progress.clone() as Arc<dyn Observer>)
+        .await;
+    match resumed {
+        Ok(handle) => {
+            if !shared.json {
+                eprintln!("going on with run {run}, after {} entries", records.len());
+            }
+            see(shared, handle, &progress, Mode::Perform).await
+        }
+        Err(ResumeError::Unknown(questions)) => {
+            progress.finish();
+            ask(shared, &run, &questions);
+            unfinished_in_doubt(shared, &run);
+            Err(Exit::silent(6))
+        }
+        Err(e) => {
+            progress.finish();
+            Err(e.into())
+        }
+    }
+}
+
+fn ask(shared: &Shared, run: &str, questions: &[Question]) {
+    if shared.json {
+        let of = |q: &Question| json!({ "effect": q.effect, "write": q.write, "at": q.at, "why": q.why });
+        let asked: Vec<_> = questions.iter().map(of).collect();
+        println!("{}", json!({ "run": run, "in_doubt": asked }));
+    }
+    eprintln!("error: run {run} stopped before these; whether they happened cannot be found out:");
+    for question in questions {
+        eprintln!(
+            "  {} `{}`, about to be sent at {}: {}",
+            question.effect,
+            question.write,
+            question.at.strftime("%Y-%m-%d %H:%M:%SZ"),
+            question.why
+        );
+    }
+    let first = questions.first().map_or("", |question| &question.effect);
+    eprintln!(
+        "  hint: look, then say what happened: `groundcrew resume {run} --resolve {first}=happened` (or `=retry`, to do it again)"
+    );
+}
+
+fn unfinished_in_doubt(shared: &Shared, run: &str) {
+    if std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true") {
+        unfinished(shared, run);
+    }
+}

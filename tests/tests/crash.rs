@@ -1,0 +1,535 @@
+//! Stopped at every point and resumed, nothing is done twice and nothing is left out.
+//!
+//! The engine runs in a runtime of its own, which is torn down where the process would have died: at
+//! the k-th commit of its store, applied or not, or at the k-th write that reaches the simulator, done
+//! or not. Another engine resumes the run on the same store, and the simulator's own log of what it
+//! applied is compared with a run that nobody stopped.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use groundcrew::journal::{Actor, Mode, Record, RunState, RunStatus};
+use groundcrew::store::{
+    Append, Claim, LockHeld, MemoryStore, NewRun, RunSummary, Store, StoreError,
+};
+use groundcrew::{
+    Answer, Capability, CompiledCache, Engine, EngineParts, Limits, Machines, PluginSource, Policy,
+    RealClock, ResumeError, ResumeRequest, RunReport, RunRequest, Target, Unobserved, runbook,
+};
+use groundcrew_fleet::{Behaviour, FaultRule, Fleet, Generated, Settings, Time, api, generate};
+use groundcrew_simulator::{DEFAULT_TOKEN, Moment, Pace, Running, SimulatorConfig};
+use groundcrew_tests::{Token, binary};
+use jiff::Timestamp;
+
+/// So fast that a run takes a fraction of a second; slow enough that order stays what it is.
+const SCALE: f64 = 60.0;
+const MACHINES: usize = 40;
+
+/// Where a process dies.
+#[derive(Debug, Clone, Copy)]
+enum Point {
+    BeforeCommit(usize),
+    AfterCommit(usize),
+    BeforeSend(usize),
+    AfterSend(usize),
+}
+
+/// A store as it looks to one process: when that process has died, nothing of it arrives any more.
+#[derive(Debug)]
+struct Mortal {
+    disk: Arc<MemoryStore>,
+    life: Arc<Life>,
+    commits: AtomicUsize,
+    point: Option<Point>,
+}
+
+/// Whether a process is alive.
+#[derive(Debug, Default)]
+struct Life {
+    dead: AtomicBool,
+    died: tokio::sync::Notify,
+}
+
+impl Life {
+    fn end(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+        self.died.notify_one();
+    }
+
+    fn over(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+}
+
+impl Mortal {
+    fn alive(&self) -> Result<(), StoreError> {
+        if self.life.over() {
+            return Err(StoreError::Broken("the process is dead".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Store for Mortal {
+    fn open(&self, new: &NewRun, now: Timestamp, until: Timestamp) -> Result<Claim, StoreError> {
+        self.alive()?;
+        self.disk.open(new, now, until)
+    }
+
+    fn claim(
+        &self,
+        run: &str,
+        now: Timestamp,
+        until: Timestamp,
+        force: bool,
+    ) -> Result<Claim, StoreError> {
+        self.alive()?;
+        self.disk.claim(run, now, until, force)
+    }
+
+    fn beat(&self, claim: &Claim, until: Timestamp) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.beat(claim, until)
+    }
+
+    fn append(&self, append: &Append<'_>) -> Result<(), StoreError> {
+        self.alive()?;
+        let commit = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.point {
+            Some(Point::BeforeCommit(k)) if k == commit => self.life.end(),
+            Some(Point::AfterCommit(k)) if k == commit => {
+                self.disk.append(append)?;
+                self.life.end();
+            }
+            _ => return self.disk.append(append),
+        }
+        self.alive()
+    }
+
+    fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.abandon(claim)
+    }
+
+    fn release(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.release(claim)
+    }
+
+    fn read(&self, run: &str, first: u64, max: usize) -> Result<Vec<Record>, StoreError> {
+        self.disk.read(run, first, max)
+    }
+
+    fn runs(&self, now: Timestamp, max: usize) -> Result<Vec<RunSummary>, StoreError> {
+        self.disk.runs(now, max)
+    }
+
+    fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError> {
+        self.disk.run(run, now)
+    }
+
+    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
+        self.disk.locks(now)
+    }
+}
+
+/// The plugin as it was built, and compiled once.
+struct Built(Vec<u8>);
+
+impl PluginSource for Built {
+    fn component(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok((name == "restart-by-group").then(|| self.0.clone()))
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec!["restart-by-group".to_owned()]
+    }
+}
+
+fn plugin() -> Result<Vec<u8>> {
+    let built = binary()?.with_file_name("../plugins/restart-by-group.wasm");
+    std::fs::read(&built).with_context(|| built.display().to_string())
+}
+
+fn compiled() -> Result<CompiledCache> {
+    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    if DIRECTORY.get().is_none() {
+        let _ = DIRECTORY.set(tempfile::tempdir()?);
+    }
+    let path = DIRECTORY.get().context("no directory")?.path();
+    let directory = cap_std::fs::Dir::open_ambient_dir(path, cap_std::ambient_authority())?;
+    Ok(CompiledCache::new(directory)?)
+}
+
+fn engine(store: Arc<dyn Store>) -> Result<Arc<Engine>> {
+    let engine = Engine::new(EngineParts {
+        capabilities: vec![Arc::new(Machines) as Arc<dyn Capability>],
+        plugins: vec![Box::new(Built(plugin()?))],
+        store,
+        wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),
+        limits: Limits::default(),
+        cache: Some(compiled()?),
+    })?;
+    Ok(Arc::new(engine))
+}
+
+fn target(address: &str) -> Result<Target> {
+    let token = Token(DEFAULT_TOKEN);
+    Ok(Target::new(
+        "test",
+        None,
+        address,
+        SCALE,
+        Some(&token),
+        &[],
+    )?)
+}
+
+const RUNBOOK: &str = include_str!("../../runbooks/restart-by-group.toml");
+
+fn request(address: &str, seed: u64) -> Result<RunRequest> {
+    let runbook = runbook::check(RUNBOOK).map_err(|wrong| anyhow!("{wrong:?}"))?;
+    let pairs = [
+        ("app", "web"),
+        ("group", ""),
+        ("parallel", "10"),
+        ("max_failures", "5"),
+    ];
+    let pairs: Vec<(String, String)> = pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let inputs = runbook
+        .bind_inputs(&pairs)
+        .map_err(|wrong| anyhow!("{wrong:?}"))?;
+    Ok(RunRequest {
+        inputs,
+        runbook,
+        text: RUNBOOK.to_owned(),
+        target: target(address)?,
+        mode: Mode::Perform,
+        actor: Actor::default(),
+        policy: Policy::default(),
+        seed,
+    })
+}
+
+fn fleet(seed: u64) -> Fleet {
+    let settings = Settings {
+        seed,
+        start: Time::from(Timestamp::now()),
+        behaviour: Behaviour::seeded().with_restart_total(600, 1800),
+        ..Settings::default()
+    };
+    let wanted = Generated {
+        machines: MACHINES,
+        apps: 1,
+        idle_ones: true,
+    };
+    generate(settings, &wanted)
+}
+
+/// A world, and the disk of the machine that works on it.
+struct World {
+    simulator: Running,
+    disk: Arc<MemoryStore>,
+}
+
+impl World {
+    async fn start(seed: u64, faults: &[&str]) -> Result<Self> {
+        let rules: Result<Vec<FaultRule>, _> = faults.iter().map(|rule| rule.parse()).collect();
+        let config = SimulatorConfig {
+            pace: Pace::Scaled(SCALE),
+            faults: rules.map_err(|e| anyhow!("{e}"))?,
+            ..SimulatorConfig::new(fleet(seed))
+        };
+        Ok(Self {
+            simulator: config.start().await?,
+            disk: Arc::default(),
+        })
+    }
+
+    /// One process: begins the run, or goes on with it, until its end or its death. None: it died.
+    async fn process(
+        &self,
+        point: Option<Point>,
+        resume: Option<String>,
+    ) -> Result<Option<RunReport>> {
+        let life = Arc::new(Life::default());
+        let store = Arc::new(Mortal {
+            disk: self.disk.clone(),
+            life: life.clone(),
+            commits: AtomicUsize::new(0),
+            point,
+        });
+        self.watch(point, &life);
+        let address = self.simulator.base_url();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let work = runtime.spawn(async move {
+            let engine = engine(store)?;
+            let handle = match resume {
+                None => {
+                    let admitted = engine.admit(request(&address, 1)?).await;
+                    let admitted = admitted.map_err(|no| anyhow!("{no:?}"))?;
+                    engine.start(admitted, Arc::new(Unobserved)).await?
+                }
+                Some(run) => {
+                    let request = ResumeRequest {
+                        run,
+                        target: target(&address)?,
+                        policy: Policy::default(),
+                        actor: Actor::default(),
+                        answers: BTreeMap::from([("0".to_owned(), Answer::Retry)]),
+                        sure: true,
+                    };
+                    engine.resume(request, Arc::new(Unobserved)).await?
+                }
+            };
+            anyhow::Ok(handle.finished().await)
+        });
+        let ended = tokio::select! {
+            biased;
+            () = life.died.notified() => None,
+            ended = work => Some(ended?),
+        };
+        // Whatever is still under way in it ends here, in the middle of whatever it does.
+        runtime.shutdown_background();
+        self.simulator.untap();
+        match ended {
+            // The death may be seen as a failure of the store before it is seen here.
+            _ if life.over() => Ok(None),
+            None => Ok(None),
+            Some(report) => report.map(Some),
+        }
+    }
+
+    fn watch(&self, point: Option<Point>, life: &Arc<Life>) {
+        let (moment, k) = match point {
+            Some(Point::BeforeSend(k)) => (Moment::Arrived, k),
+            Some(Point::AfterSend(k)) => (Moment::Done, k),
+            Some(Point::BeforeCommit(_) | Point::AfterCommit(_)) | None => return,
+        };
+        let (life, sends) = (life.clone(), AtomicUsize::new(0));
+        self.simulator.tap(move |at, request| {
+            if request.method == "GET" || at != moment || life.over() {
+                return !(life.over() && request.method != "GET" && at == Moment::Arrived);
+            }
+            if sends.fetch_add(1, Ordering::SeqCst) + 1 == k {
+                life.end();
+                return false;
+            }
+            true
+        });
+    }
+
+    fn run(&self) -> Result<Option<String>> {
+        let runs = self.disk.runs(Timestamp::now(), 10)?;
+        ensure!(runs.len() <= 1, "{runs:?}");
+        Ok(runs.into_iter().next().map(|run| run.run))
+    }
+
+    /// Whether the run has ended, as the disk tells.
+    fn closed(&self) -> Result<bool> {
+        let Some(run) = self.run()? else {
+            return Ok(false);
+        };
+        let state = RunState::fold(&self.disk.read(&run, 0, usize::MAX)?)?;
+        Ok(state.closed.is_some())
+    }
+
+    /// Goes on until the run has ended.
+    async fn finish(&self) -> Result<()> {
+        let Some(run) = self.run()? else {
+            // It died before anything was on the disk: as if it had never been called.
+            let report = self.process(None, None).await?.context("it died")?;
+            ensure!(report.status == Some(RunStatus::Succeeded), "{report:?}");
+            return Ok(());
+        };
+        let state = RunState::fold(&self.disk.read(&run, 0, usize::MAX)?)?;
+        if state.closed.is_some() {
+            return Ok(());
+        }
+        if state.header.is_none() {
+            // Opened, and not one entry: nothing to go on with.
+            let claim = self
+                .disk
+                .claim(&run, Timestamp::now(), Timestamp::now(), true)?;
+            return Ok(self.disk.release(&claim)?);
+        }
+        match self.process(None, Some(run)).await {
+            Ok(Some(report)) => {
+                ensure!(report.status == Some(RunStatus::Succeeded), "{report:?}");
+                Ok(())
+            }
+            Ok(None) => bail!("nobody stopped it, and it died"),
+            Err(e) => match e.downcast_ref::<ResumeError>() {
+                Some(ResumeError::Unknown(questions)) => bail!("asked {questions:?}"),
+                _ => Err(e),
+            },
+        }
+    }
+
+    /// What is there in the end: of each Machine its state and how often it was started.
+    fn outcome(&self) -> BTreeMap<String, (String, usize)> {
+        self.simulator.act(|fleet| {
+            let machines = fleet.list("web", &api::ListQuery::default());
+            let machines = machines.unwrap_or_default();
+            let of = |machine: api::Machine| {
+                let starts = machine.events.iter().filter(|e| e.kind == "start").count();
+                (machine.id.clone(), (machine.state, starts))
+            };
+            machines.into_iter().map(of).collect()
+        })
+    }
+
+    /// Each write of the plugin has been applied at most once, and what is on the disk is a journal.
+    fn check(&self) -> Result<()> {
+        let mut times: BTreeMap<String, usize> = BTreeMap::new();
+        self.simulator.act(|fleet| {
+            for applied in fleet.applied().entries() {
+                if applied.command == "machines.restart" {
+                    *times
+                        .entry(applied.effect.clone().unwrap_or_default())
+                        .or_default() += 1;
+                }
+            }
+        });
+        for (effect, count) in times {
+            ensure!(count == 1, "{effect} was applied {count} times");
+        }
+        if let Some(run) = self.run()? {
+            let state = RunState::fold(&self.disk.read(&run, 0, usize::MAX)?)?;
+            ensure!(state.closed.is_some() || state.header.is_none());
+        }
+        let held = self.simulator.act(|fleet| {
+            let ids = fleet.machine_ids("web");
+            let held = ids
+                .into_iter()
+                .filter(|id| fleet.lease_get("web", id).is_ok());
+            held.collect::<Vec<_>>()
+        });
+        ensure!(held.is_empty(), "leases are left behind: {held:?}");
+        Ok(())
+    }
+}
+
+/// What is there after a run that nobody stopped.
+async fn undisturbed() -> Result<BTreeMap<String, (String, usize)>> {
+    let world = World::start(7, &[]).await?;
+    let report = world.process(None, None).await?.context("it died")?;
+    ensure!(report.status == Some(RunStatus::Succeeded), "{report:?}");
+    world.check()?;
+    Ok(world.outcome())
+}
+
+/// Stops at one point, resumes, compares. False: the run ended before it got there.
+async fn stopped_at(
+    point: Point,
+    faults: &[&str],
+    wanted: &BTreeMap<String, (String, usize)>,
+) -> Result<bool> {
+    let world = World::start(7, faults).await?;
+    if let Some(report) = world.process(Some(point), None).await? {
+        ensure!(report.status == Some(RunStatus::Succeeded), "{report:?}");
+        return Ok(false);
+    }
+    world.finish().await?;
+    if world.run()?.is_some() {
+        world.check()?;
+        let header = world
+            .run()?
+            .map(|run| world.disk.read(&run, 0, 1))
+            .transpose()?
+            .is_some_and(|first| !first.is_empty());
+        if header {
+            let outcome = world.outcome();
+            ensure!(outcome == *wanted, "{outcome:#?} is not {wanted:#?}");
+        }
+    }
+    Ok(true)
+}
+
+/// Every point of a kind, from the first to the end of the run.
+async fn every(kind: fn(usize) -> Point, faults: &[&str]) -> Result<()> {
+    let wanted = undisturbed().await?;
+    let (mut k, mut points) = (0, 0);
+    loop {
+        k += 1;
+        let point = kind(k);
+        let reached = stopped_at(point, faults, &wanted).await;
+        if !reached.with_context(|| format!("{point:?}"))? {
+            break;
+        }
+        points += 1;
+    }
+    eprintln!("{points} points");
+    ensure!(points >= 30, "only {points} points were reached");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_every_commit() -> Result<()> {
+    every(Point::BeforeCommit, &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_every_commit() -> Result<()> {
+    every(Point::AfterCommit, &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_every_send() -> Result<()> {
+    every(Point::BeforeSend, &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_every_send() -> Result<()> {
+    every(Point::AfterSend, &[]).await
+}
+
+const FAULTS: [&str; 3] = [
+    "machines.restart@10%:reply-lost",
+    "machines.restart@10%:late(2s)",
+    "machines.lease@10%:unavailable",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_every_commit_with_faults() -> Result<()> {
+    every(Point::AfterCommit, &FAULTS).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_every_send_with_faults() -> Result<()> {
+    every(Point::AfterSend, &FAULTS).await
+}
+
+/// Stopped again and again, each process after a few commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_over_and_over_comes_to_its_end() -> Result<()> {
+    let wanted = undisturbed().await?;
+    let world = World::start(7, &[]).await?;
+    let mut processes = 0;
+    loop {
+        processes += 1;
+        ensure!(processes < 200, "it does not get on");
+        if world.closed()? {
+            break;
+        }
+        let point = Some(Point::AfterCommit(4 + processes % 5));
+        if let Some(report) = world.process(point, world.run()?).await? {
+            ensure!(report.status == Some(RunStatus::Succeeded), "{report:?}");
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    ensure!(processes > 5, "{processes} processes");
+    world.check()?;
+    ensure!(world.outcome() == wanted, "{:#?}", world.outcome());
+    Ok(())
+}
