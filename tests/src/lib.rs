@@ -192,6 +192,14 @@ impl World {
         })
     }
 
+    /// How many requests that are no reads have arrived.
+    pub fn writes(&self) -> usize {
+        self.simulator.act(|fleet| {
+            let all = fleet.requests().entries();
+            all.filter(|request| request.method != "GET").count()
+        })
+    }
+
     /// The ids of an app's started Machines of a group that stand by for no other.
     pub fn started(&self, app: &str, group: &str) -> Result<BTreeSet<String>> {
         let query = api::ListQuery {
