@@ -6,6 +6,7 @@ mod cache;
 mod credential;
 mod fold;
 mod gate;
+mod golden;
 mod hostile;
 mod interrupt;
 mod rehearsal;

@@ -68,19 +68,11 @@ pub(crate) fn times(count: u64, body: &str) -> String {
 impl GuestSource {
     /// The component.
     pub(crate) fn build(&self) -> Vec<u8> {
-        let mut module = wat::parse_str(self.module()).expect("the guest's text parses");
-        let (resolve, world) = &*WORLD;
-        embed_component_metadata(&mut module, resolve, *world, StringEncoding::UTF8, false)
-            .expect("the world can be embedded");
-        let mut encoder = ComponentEncoder::default();
-        encoder
-            .module(&module)
-            .expect("the module fits the world")
-            .encode()
-            .expect("a component can be made")
+        component(&self.module())
     }
 
-    fn module(&self) -> String {
+    /// Its module's text.
+    pub(crate) fn module(&self) -> String {
         let (data, description, heap) = self.description();
         let pages = heap.div_ceil(65_536) + 1;
         let describe = self.describe.clone().unwrap_or_default();
@@ -143,6 +135,20 @@ impl GuestSource {
         let heap = (TEXTS + data.len()).next_multiple_of(8);
         (data, at, heap)
     }
+}
+
+/// A module's text as a component.
+pub(crate) fn component(module: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(module).expect("the guest's text parses");
+    let (resolve, world) = &*WORLD;
+    embed_component_metadata(&mut module, resolve, *world, StringEncoding::UTF8, false)
+        .expect("the world can be embedded");
+    let mut encoder = ComponentEncoder::default();
+    encoder
+        .module(&module)
+        .expect("the module fits the world")
+        .encode()
+        .expect("a component can be made")
 }
 
 /// What every guest has. `$take_…` give 0 for a success, and 1 and up for the failures in the

@@ -20,7 +20,7 @@ use groundcrew::{
 };
 use jiff::Timestamp;
 
-pub(crate) use guest::{GuestSource, guest, times};
+pub(crate) use guest::{GuestSource, component, guest, times};
 pub(crate) use ledger::{Event, Ledger};
 pub(crate) use store::Watched;
 

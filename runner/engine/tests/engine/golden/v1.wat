@@ -1,0 +1,133 @@
+(module
+  
+  (import "groundcrew:host/operations@0.1.0" "next" (func $host_next (param i32 i32)))
+  (import "groundcrew:host/operations@0.1.0" "sleep" (func $sleep (param i64) (result i64)))
+  (import "groundcrew:host/operations@0.1.0" "take-sleep" (func $host_take_sleep (param i64 i32)))
+  (import "groundcrew:host/operations@0.1.0" "cancel" (func $cancel (param i64)))
+  (import "groundcrew:host/operations@0.1.0" "forget" (func $forget (param i64)))
+  (import "groundcrew:host/operations@0.1.0" "random" (func $random (result i64)))
+  (import "groundcrew:host/operations@0.1.0" "now" (func $now (result i64)))
+  (import "groundcrew:host/log@0.1.0" "note" (func $host_note (param i32 i32 i32)))
+  (import "test:host/ledger@0.1.0" "write" (func $host_write (param i32 i32) (result i64)))
+  (import "test:host/ledger@0.1.0" "take-write" (func $host_take_write (param i64 i32)))
+  (import "test:host/ledger@0.1.0" "linger" (func $host_linger (param i32 i32 i64) (result i64)))
+  (import "test:host/ledger@0.1.0" "take-linger" (func $host_take_linger (param i64 i32)))
+  (import "test:host/ledger@0.1.0" "read" (func $host_read (param i32 i32) (result i64)))
+  (import "test:host/ledger@0.1.0" "take-read" (func $host_take_read (param i64 i32)))
+  (import "test:host/ledger@0.1.0" "big" (func $big (param i32) (result i64)))
+  (import "test:host/ledger@0.1.0" "take-big" (func $host_take_big (param i64 i32)))
+  (import "test:host/ledger@0.1.0" "slow" (func $host_slow (param i32 i32 i64) (result i64)))
+  (import "test:host/ledger@0.1.0" "take-slow" (func $host_take_slow (param i64 i32)))
+  (import "test:host/ledger@0.1.0" "keep" (func $host_keep (param i32 i32) (result i64)))
+  (import "test:host/ledger@0.1.0" "take-keep" (func $host_take_keep (param i64 i32)))
+
+  ;; Gives from the heap, and never takes back.
+  (func $alloc (export "cabi_realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+    (global.set $heap (i32.add (local.get $at) (local.get $new)))
+    (block $fits (loop $grow
+      (br_if $fits (i32.le_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536))))
+      (drop (memory.grow (i32.const 1)))
+      (br $grow)))
+    (memory.copy (local.get $at) (local.get $old) (local.get $size))
+    (local.get $at))
+
+  ;; Five digits.
+  (func $digits (param $at i32) (param $n i32)
+    (local $i i32)
+    (local.set $i (i32.const 5))
+    (loop $again
+      (local.set $i (i32.sub (local.get $i) (i32.const 1)))
+      (i32.store8 (i32.add (local.get $at) (local.get $i)) (i32.add (i32.const 48) (i32.rem_u (local.get $n) (i32.const 10))))
+      (local.set $n (i32.div_u (local.get $n) (i32.const 10)))
+      (br_if $again (local.get $i))))
+  ;; The key `m00042` at 16.
+  (func $key (param $n i32)
+    (i32.store8 (i32.const 16) (i32.const 109))
+    (call $digits (i32.const 17) (local.get $n)))
+
+  (func $write (param $n i32) (result i64) (call $key (local.get $n)) (call $host_write (i32.const 16) (i32.const 6)))
+  (func $read (param $n i32) (result i64) (call $key (local.get $n)) (call $host_read (i32.const 16) (i32.const 6)))
+  (func $keep (param $n i32) (result i64) (call $key (local.get $n)) (call $host_keep (i32.const 16) (i32.const 6)))
+  (func $slow (param $n i32) (param $ms i64) (result i64) (call $key (local.get $n)) (call $host_slow (i32.const 16) (i32.const 6) (local.get $ms)))
+  (func $linger (param $n i32) (param $ms i64) (result i64) (call $key (local.get $n)) (call $host_linger (i32.const 16) (i32.const 6) (local.get $ms)))
+
+  (func $taken (result i32)
+    (if (result i32) (i32.load8_u (i32.const 48)) (then (i32.add (i32.const 1) (i32.load8_u (i32.const 52)))) (else (i32.const 0))))
+  (func $take_write (param $op i64) (result i32) (call $host_take_write (local.get $op) (i32.const 48)) (call $taken))
+  (func $take_linger (param $op i64) (result i32) (call $host_take_linger (local.get $op) (i32.const 48)) (call $taken))
+  (func $take_read (param $op i64) (result i32) (call $host_take_read (local.get $op) (i32.const 48)) (call $taken))
+  (func $take_big (param $op i64) (result i32) (call $host_take_big (local.get $op) (i32.const 48)) (call $taken))
+  (func $take_slow (param $op i64) (result i32) (call $host_take_slow (local.get $op) (i32.const 48)) (call $taken))
+  (func $take_keep (param $op i64) (result i32) (call $host_take_keep (local.get $op) (i32.const 48)) (call $taken))
+  (func $take_sleep (param $op i64) (result i32) (call $host_take_sleep (local.get $op) (i32.const 48)) (call $taken))
+
+  ;; How many were delivered; `$delivered` gives each.
+  (func $next (param $max i32) (result i32) (call $host_next (local.get $max) (i32.const 32)) (i32.load (i32.const 36)))
+  (func $delivered (param $n i32) (result i64) (i64.load (i32.add (i32.load (i32.const 32)) (i32.mul (local.get $n) (i32.const 8)))))
+  ;; Everything that is under way is delivered, `$max` at a time, and said in that order.
+  (func $drain (param $max i32)
+    (local $n i32) (local $i i32)
+    (loop $again
+      (local.set $n (call $next (local.get $max)))
+      (local.set $i (i32.const 0))
+      (block $out (loop $each
+        (br_if $out (i32.ge_u (local.get $i) (local.get $n)))
+        (call $say (i32.wrap_i64 (call $delivered (local.get $i))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $each)))
+      (br_if $again (local.get $n))))
+
+  ;; Says a number: five digits and a comma in the output.
+  (global $said (mut i32) (i32.const 65537))
+  (func $say (param $n i32)
+    (call $digits (global.get $said) (local.get $n))
+    (i32.store8 (i32.add (global.get $said) (i32.const 5)) (i32.const 44))
+    (global.set $said (i32.add (global.get $said) (i32.const 6))))
+  (func $note (param $at i32) (param $length i32) (call $host_note (i32.const 1) (local.get $at) (local.get $length)))
+
+  ;; Success, with an output.
+  (func $ok (param $at i32) (param $length i32) (result i32)
+    (i32.store8 (i32.const 96) (i32.const 0))
+    (i32.store (i32.const 100) (local.get $at))
+    (i32.store (i32.const 104) (local.get $length))
+    (i32.const 96))
+  ;; Success, with what was said.
+  (func $finish (result i32)
+    (i32.store8 (i32.const 65536) (i32.const 34))
+    (i32.store8 (global.get $said) (i32.const 34))
+    (call $ok (i32.const 65536) (i32.sub (i32.add (global.get $said) (i32.const 1)) (i32.const 65536))))
+  ;; A problem of a kind, whose message is the key.
+  (func $problem (param $kind i32) (result i32)
+    (call $key (i32.const 0))
+    (i32.store8 (i32.const 96) (i32.const 1))
+    (i32.store8 (i32.const 100) (local.get $kind))
+    (i32.store (i32.const 104) (i32.const 16))
+    (i32.store (i32.const 108) (i32.const 6))
+    (i32.store8 (i32.const 112) (i32.const 0))
+    (i32.const 96))
+
+  (memory (export "memory") 4)
+  (data (i32.const 131072) "\77\72\69\74\65\00\00\00\72\65\61\64\00\00\00\00\77\61\69\74\00\00\00\00\6b\65\65\70\00\00\00\00\00\00\02\00\05\00\00\00\08\00\02\00\04\00\00\00\10\00\02\00\04\00\00\00\18\00\02\00\04\00\00\00\6c\65\64\67\65\72\00\00\74\6f\20\74\65\73\74\00\40\00\02\00\06\00\00\00\20\00\02\00\04\00\00\00\48\00\02\00\07\00\00\00\74\65\73\74\00\00\00\00\31\2e\30\2e\30\00\00\00\41\20\74\65\73\74\2e\00\7b\7d\00\00\00\00\00\00\7b\7d\00\00\00\00\00\00\68\00\02\00\04\00\00\00\70\00\02\00\05\00\00\00\78\00\02\00\07\00\00\00\80\00\02\00\02\00\00\00\88\00\02\00\02\00\00\00\50\00\02\00\01\00\00\00")
+  (global $heap (mut i32) (i32.const 131264))
+  
+  (func (export "describe") (result i32)  (i32.const 131216))
+  (func (export "run") (param $input i32) (param $length i32) (result i32)
+    (local $i i32) (local $n i32) (local $op i64)
+    
+  (call $key (i32.const 1)) (call $note (i32.const 16) (i32.const 6))
+  (drop (call $keep (i32.const 1)))
+  (drop (call $write (i32.const 1)))
+  (drop (call $read (i32.const 2)))
+  (call $drain (i32.const 1))
+  (call $say (i32.rem_u (i32.wrap_i64 (call $random)) (i32.const 1000)))
+  (drop (call $slow (i32.const 3) (i64.const 1)))
+  (drop (call $sleep (i64.const 1)))
+  (call $drain (i32.const 0))
+  (call $key (i32.const 2)) (call $note (i32.const 16) (i32.const 6))
+  (drop (call $write (i32.const 4)))
+  (call $drain (i32.const 0))
+  (call $say (i32.rem_u (i32.wrap_i64 (call $random)) (i32.const 1000)))
+  (call $finish))
+)

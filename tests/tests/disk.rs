@@ -1,0 +1,118 @@
+//! Disks that fail: the run stops at once, what the journal holds stays good, and the run is resumed
+//! when the disk is well again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use groundcrew_tests::{Said, World, fleet};
+use serde_json::Value;
+
+const RESTART: [&str; 9] = [
+    "run",
+    "restart-by-group",
+    "-i",
+    "app=web",
+    "-i",
+    "group=",
+    "-i",
+    "parallel=5",
+    "--yes",
+];
+
+/// Counts syncs, and lets those after the first so many fail as a broken disk does.
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+static atomic_int calls;
+static int broken(void) {
+    const char *good = getenv("GOOD_SYNCS");
+    return good && atomic_fetch_add(&calls, 1) >= atoi(good);
+}
+int fsync(int fd) {
+    if (broken()) { errno = EIO; return -1; }
+    return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
+}
+int fdatasync(int fd) {
+    if (broken()) { errno = EIO; return -1; }
+    return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
+}
+"#;
+
+fn shim(directory: &Path) -> Result<String> {
+    let (source, library) = (directory.join("shim.c"), directory.join("shim.so"));
+    std::fs::write(&source, SHIM)?;
+    let built = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .arg("-ldl")
+        .status()
+        .context("no C compiler")?;
+    ensure!(built.success(), "the shim does not compile");
+    Ok(library.display().to_string())
+}
+
+fn machines(world: &World) -> Result<usize> {
+    Ok(world.started("web", "web")?.len() + world.started("web", "worker")?.len())
+}
+
+async fn interrupted(world: &World) -> Result<String> {
+    let list = world.run(&["runs", "list", "--json"]).await?;
+    let line: Value = serde_json::from_str(list.out.lines().next().unwrap_or_default())?;
+    ensure!(line["status"] == "interrupted", "{line}");
+    Ok(line["run"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Everything is restarted once, by the run that failed and whoever went on with it.
+async fn resumed(world: &World, machines: usize, failed: &Said) -> Result<()> {
+    let before = world.applied("machines.restart").len();
+    ensure!(failed.code == 5, "{failed:?}");
+    ensure!(failed.err.contains("the run was stopped"), "{failed:?}");
+    ensure!(failed.err.contains("groundcrew resume"), "{failed:?}");
+    ensure!(
+        before > 0 && before < machines,
+        "{before} of {machines}: it failed too early or late"
+    );
+    let run = interrupted(world).await?;
+    let said = world.run(&["resume", &run]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    let done = world.applied("machines.restart").len();
+    ensure!(done == machines, "{done} of {machines}");
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_fails_is_final() -> Result<()> {
+    let world = World::start(fleet(60, 7), 10.0).await?;
+    let machines = machines(&world)?;
+    let shim = shim(&world.project())?;
+    let mut command = world.command(&RESTART)?;
+    command.env("LD_PRELOAD", shim).env("GOOD_SYNCS", "40");
+    let failed = world.finish(command.spawn()?).await?;
+    ensure!(failed.err.contains("disk I/O error"), "{failed:?}");
+    resumed(&world, machines, &failed).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_stays_locked_stops_the_run() -> Result<()> {
+    let world = World::start(fleet(60, 7), 4.0).await?;
+    let machines = machines(&world)?;
+    let running = world.command(&RESTART)?.spawn()?;
+    world.until_applied("machines.restart", 3).await?;
+    let path = world.state().join("groundcrew.sqlite");
+    // Longer than a change waits for another one.
+    let holder = tokio::task::spawn_blocking(move || -> Result<()> {
+        let connection = rusqlite::Connection::open(path)?;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        std::thread::sleep(Duration::from_secs(7));
+        Ok(connection.execute_batch("ROLLBACK")?)
+    });
+    let failed = world.finish(running).await?;
+    holder.await??;
+    ensure!(failed.err.contains("database is locked"), "{failed:?}");
+    resumed(&world, machines, &failed).await
+}
