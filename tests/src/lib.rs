@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use groundcrew::audit::{AuditLog, Key};
 use groundcrew::journal::{Decision, Mode, RunState};
 use groundcrew::store::{SqliteStore, Store};
 use groundcrew_fleet::{Behaviour, Fleet, Generated, Settings, Time, api, generate};
@@ -271,13 +272,34 @@ impl World {
             bail!("{effect} restarted its Machine {count} times");
         }
         ensure!(leases.is_empty(), "leases are left behind: {leases:?}");
+        self.audit(&store)?;
         self.no_secret()
+    }
+
+    /// The audit log, caught up with, verifies.
+    fn audit(&self, store: &SqliteStore) -> Result<()> {
+        let directory = self.state().join("audit");
+        if !directory.is_dir() {
+            return Ok(());
+        }
+        let read = |name: &str| std::fs::read_to_string(directory.join(name));
+        let key = Key::from_pair(&read("key")?, &read("key.pub")?)?;
+        let files = cap_std::fs::Dir::open_ambient_dir(&directory, cap_std::ambient_authority())?;
+        let log = AuditLog::new(files, key);
+        log.advance(store)?;
+        match groundcrew::audit::verify(store, &log, None) {
+            Ok(_) => Ok(()),
+            Err(faults) => bail!("the audit log does not verify: {faults:?}"),
+        }
     }
 
     fn no_secret(&self) -> Result<()> {
         let secret = CANARY.as_bytes().get(..16).unwrap_or_default();
         for entry in std::fs::read_dir(self.state())? {
             let path = entry?.path();
+            if path.is_dir() {
+                continue;
+            }
             let bytes = std::fs::read(&path)?;
             ensure!(
                 !bytes.windows(secret.len()).any(|w| w == secret),

@@ -39,7 +39,7 @@ async fn commands_that_read_print_what_there_is() -> Result<()> {
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    let table: [(&[&str], &str); 11] = [
+    let table: [(&[&str], &str); 13] = [
         (&["plugin", "list"], "restart-by-group"),
         (&["plugin", "show", "count-machines"], "machines"),
         (&["plugin", "capabilities"], "machines.restart"),
@@ -48,6 +48,8 @@ async fn commands_that_read_print_what_there_is() -> Result<()> {
         (&["runs", "show", &run], "succeeded"),
         (&["audit", "list"], &run),
         (&["audit", "show", &run], "machines.restart"),
+        (&["audit", "verify"], "are as they were logged"),
+        (&["audit", "checkpoint"], "groundcrew/"),
         (&["schema"], "\"$schema\""),
         (&["completions", "bash"], "groundcrew"),
         (&["doctor"], "ok"),
@@ -231,4 +233,102 @@ async fn a_journal_that_cannot_grow_stops_the_run() -> Result<()> {
     let shown = world.run(&["runs", "show", &run]).await?;
     ensure!(shown.code == 0, "{shown:?}");
     world.verify()
+}
+
+/// What an auditor does who trusts neither the machine nor its operator: keeps a checkpoint, gets a
+/// receipt, and checks both elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_can_be_proven_elsewhere() -> Result<()> {
+    let world = World::start(fleet(20, 7), 20.0).await?;
+    let kept = world.project().join("kept");
+    let config = world.project().join(".config").join("groundcrew");
+    std::fs::create_dir_all(&config)?;
+    let to = format!("[audit]\ncheckpoint_to = [\"file://{}\"]\n", kept.display());
+    std::fs::write(config.join("config.toml"), to)?;
+    ensure!(world.run(&RESTART).await?.code == 0);
+    let first = std::fs::read_to_string(&kept)?;
+    let list = world.run(&["runs", "list", "--json"]).await?;
+    let run = json_lines(&list.out)?[0]["run"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    ensure!(world.run(&RESTART).await?.code == 0);
+    let notes = std::fs::read_to_string(&kept)?;
+    ensure!(
+        notes.starts_with(&first) && notes.len() > first.len(),
+        "{notes}"
+    );
+
+    let receipt = world.project().join("receipt.json").display().to_string();
+    let proven = world
+        .run(&["audit", "prove", &run, "--payloads", "-o", &receipt])
+        .await?;
+    ensure!(proven.code == 0, "{proven:?}");
+    let key = world
+        .state()
+        .join("audit")
+        .join("key.pub")
+        .display()
+        .to_string();
+    let elsewhere = world.project().join("elsewhere").display().to_string();
+    let check = [
+        "audit",
+        "check",
+        &receipt,
+        "--key",
+        &key,
+        "--state-dir",
+        &elsewhere,
+    ];
+    let checked = world.run(&check).await?;
+    ensure!(
+        checked.code == 0 && checked.out.contains(&run),
+        "{checked:?}"
+    );
+    ensure!(
+        !std::path::Path::new(&elsewhere).exists(),
+        "checking needs no state"
+    );
+
+    let earlier = world.project().join("earlier");
+    std::fs::write(&earlier, first.trim_end().to_owned() + "\n")?;
+    let earlier = earlier.display().to_string();
+    let verified = world.run(&["audit", "verify", "--since", &earlier]).await?;
+    ensure!(verified.code == 0, "{verified:?}");
+
+    let text = std::fs::read_to_string(&receipt)?.replace("requested", "rEquested");
+    std::fs::write(
+        &receipt,
+        text.replace("\\\"app\\\":\\\"web\\\"", "\\\"app\\\":\\\"wEb\\\""),
+    )?;
+    let forged = world.run(&check).await?;
+    ensure!(
+        forged.code == 5 && forged.err.contains("not what was logged"),
+        "{forged:?}"
+    );
+    world.verify()
+}
+
+/// A copy of the store from before is not taken for the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_is_refused() -> Result<()> {
+    let world = World::start(fleet(20, 7), 20.0).await?;
+    let dry = [&RESTART[..], &["--dry-run"]].concat();
+    ensure!(world.run(&dry).await?.code == 0);
+    let (store, backup) = (
+        world.state().join("groundcrew.sqlite"),
+        world.project().join("backup"),
+    );
+    std::fs::copy(&store, &backup)?;
+    ensure!(world.run(&dry).await?.code == 0);
+    std::fs::copy(&backup, &store)?;
+    let refused = world.run(&RESTART).await?;
+    ensure!(
+        refused.code == 5 && refused.err.contains("older copy of the store"),
+        "{refused:?}"
+    );
+    let verified = world.run(&["audit", "verify"]).await?;
+    ensure!(verified.code == 5, "{verified:?}");
+    ensure!(world.applied("machines.restart").is_empty());
+    Ok(())
 }

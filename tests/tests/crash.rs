@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use groundcrew::journal::{Actor, Mode, Record, RunState, RunStatus};
 use groundcrew::store::{
-    Append, Claim, LockHeld, MemoryStore, NewRun, RunSummary, Store, StoreError,
+    Append, Claim, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store, StoreError,
 };
 use groundcrew::{
     Answer, Capability, CompiledCache, Engine, EngineParts, Limits, Machines, PluginSource, Policy,
@@ -112,6 +112,26 @@ impl Store for Mortal {
     fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
         self.alive()?;
         self.disk.abandon(claim)
+    }
+
+    fn leaf_count(&self) -> Result<u64, StoreError> {
+        self.disk.leaf_count()
+    }
+
+    fn entry_count(&self) -> Result<u64, StoreError> {
+        self.disk.entry_count()
+    }
+
+    fn leaves(&self, first: u64, max: usize) -> Result<Vec<String>, StoreError> {
+        self.disk.leaves(first, max)
+    }
+
+    fn leaves_of(&self, run: &str) -> Result<Vec<(u64, String)>, StoreError> {
+        self.disk.leaves_of(run)
+    }
+
+    fn logged(&self, first: u64, max: usize) -> Result<Vec<Logged>, StoreError> {
+        self.disk.logged(first, max)
     }
 
     fn release(&self, claim: &Claim) -> Result<(), StoreError> {

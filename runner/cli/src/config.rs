@@ -31,9 +31,24 @@ pub(crate) struct File {
     /// Where plugins are looked for.
     #[serde(default)]
     pub(crate) plugins: PluginsConfig,
+    /// Where the audit log's key is and its checkpoints go; the user's file only.
+    #[serde(default)]
+    pub(crate) audit: AuditConfig,
     /// Origins that credentials may go to beyond Fly's own and loopback; the user's file only.
     #[serde(default)]
     pub(crate) trusted_origins: Vec<String>,
+}
+
+/// The audit log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuditConfig {
+    /// The directory with `key` and `key.pub`, relative to the file; beside the log if none.
+    pub(crate) key: Option<String>,
+    /// Where each signed checkpoint is sent: `file://PATH` (appended), `cmd://PROGRAM ARGUMENTS`
+    /// (on its standard input).
+    #[serde(default)]
+    pub(crate) checkpoint_to: Vec<String>,
 }
 
 /// A target.
@@ -91,6 +106,12 @@ impl Config {
                     "`{PROJECT_FILE}` sets `trusted_origins`, which only your own configuration may"
                 ),
                 Some("a project's directory is not trusted with credentials"),
+            ));
+        }
+        if project_file.audit != AuditConfig::default() {
+            return Err(Exit::refused(
+                format!("`{PROJECT_FILE}` sets `audit`, which only your own configuration may"),
+                Some("it names files to write and commands to run"),
             ));
         }
         let user_file = parse(file(user, USER_FILE)?)?;

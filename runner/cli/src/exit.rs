@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use groundcrew::audit::AuditError;
 use groundcrew::store::StoreError;
 use groundcrew::store::bundle::BundleError;
 use groundcrew::{PluginError, Refusal, ResumeError, StartError, TargetError};
@@ -142,6 +143,24 @@ impl From<ResumeError> for Exit {
                 Some(&format!("`groundcrew runs cancel {run}` ends it")),
             ),
             ResumeError::Unknown(_) => Self::silent(6),
+        }
+    }
+}
+
+impl From<AuditError> for Exit {
+    fn from(e: AuditError) -> Self {
+        match e {
+            AuditError::Store(e) => e.into(),
+            AuditError::Restored { .. } => Self {
+                code: 5,
+                text: format!(
+                    "error: {e}\n  hint: bring the newer one back, or keep its directory as evidence and begin anew with another `--state-dir`"
+                ),
+            },
+            AuditError::Files(_)
+            | AuditError::Signature { .. }
+            | AuditError::Tree(_)
+            | AuditError::Malformed(_) => Self::journal(e.to_string()),
         }
     }
 }

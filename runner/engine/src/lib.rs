@@ -39,6 +39,7 @@
 //! process: clocks, credentials, stores and plugins are handed in.
 
 mod admit;
+pub mod audit;
 mod bindings;
 mod cache;
 mod capability;

@@ -1,10 +1,15 @@
-//! `groundcrew audit list|show`: the journals, entry by entry.
+//! `groundcrew audit`: the journals, entry by entry, and the log that proves them.
+
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use groundcrew::audit::{AuditLog, Key, Receipt};
 use groundcrew::journal::RunState;
+use groundcrew::store::Store;
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::audit;
 use crate::context::Shared;
 use crate::exit::Exit;
 use crate::render::{entry_json, entry_line};
@@ -22,11 +27,79 @@ pub(crate) enum Command {
         /// Its id
         run: String,
     },
+    /// Verify every entry, the tree over them and its signed checkpoint
+    Verify {
+        /// An earlier checkpoint that was kept elsewhere: the log has to go on from it
+        #[arg(long, value_name = "CHECKPOINT")]
+        since: Option<PathBuf>,
+    },
+    /// Make the receipt of a run: its entries, and the proof that they are in the log
+    Prove {
+        /// Its id
+        run: String,
+        /// With the payloads, so that it can be read what happened
+        #[arg(long)]
+        payloads: bool,
+        /// The file; standard output without it
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check a receipt, anywhere, with nothing but the log's public key
+    Check {
+        /// The receipt's file
+        receipt: PathBuf,
+        /// The public key, or the file that it is in (`audit/key.pub` of the state directory)
+        #[arg(long)]
+        key: String,
+    },
+    /// Print every entry of all runs with its leaf, as JSON lines
+    Export,
+    /// Print the log's public key and its last checkpoint
+    Checkpoint,
 }
 
 pub(crate) fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
+    if let Command::Check { receipt, key } = &command {
+        // Needs no store: the machine that checks need not be the one that ran.
+        return check(shared, receipt, key);
+    }
     let store = shared.store()?;
+    let log = || audit::open(shared, &shared.config()?);
     match command {
+        Command::Check { .. } => Ok(()),
+        Command::Verify { since } => verify(shared, &*store, &log()?, since.as_deref()),
+        Command::Prove {
+            run,
+            payloads,
+            output,
+        } => {
+            let receipt = groundcrew::audit::prove(&*store, &log()?, &run, payloads)?;
+            let text = serde_json::to_string_pretty(&receipt)
+                .map_err(|e| Exit::bug(format!("the receipt cannot be written: {e}")))?;
+            match output {
+                None => println!("{text}"),
+                Some(path) => {
+                    super::runs::write_private(&path, &text)
+                        .map_err(|e| Exit::failed(format!("`{}`: {e}", path.display())))?;
+                    eprintln!("the receipt of run {run} is in `{}`", path.display());
+                }
+            }
+            Ok(())
+        }
+        Command::Export => export(&*store),
+        Command::Checkpoint => {
+            let log = log()?;
+            let signed = log.advance(&*store)?;
+            if shared.json {
+                println!(
+                    "{}",
+                    json!({ "key": log.key().public(), "size": signed.size, "checkpoint": signed.note })
+                );
+            } else {
+                println!("{}\n\n{}", log.key().public(), signed.note.trim_end());
+            }
+            Ok(())
+        }
         Command::List { max } => {
             let mut rows = Vec::new();
             for run in store.runs(Timestamp::now(), max)? {
@@ -61,4 +134,110 @@ pub(crate) fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
                 .map_err(|e| Exit::journal(format!("the journal of run `{run}` is damaged: {e}")))
         }
     }
+}
+
+fn verify(
+    shared: &Shared,
+    store: &dyn Store,
+    log: &AuditLog,
+    since: Option<&Path>,
+) -> Result<(), Exit> {
+    let since = since
+        .map(|path| {
+            std::fs::read_to_string(path)
+                .map_err(|e| Exit::usage(format!("`{}` cannot be read: {e}", path.display()), None))
+        })
+        .transpose()?;
+    match groundcrew::audit::verify(store, log, since.as_deref()) {
+        Ok(verified) => {
+            if shared.json {
+                println!(
+                    "{}",
+                    json!({ "verified": true, "entries": verified.entries, "signed": verified.signed, "runs": verified.runs })
+                );
+            } else {
+                println!(
+                    "{} entries of {} runs are as they were logged; {} of them are in the tree that `{}` signed",
+                    verified.entries,
+                    verified.runs,
+                    verified.signed,
+                    log.key().name()
+                );
+            }
+            Ok(())
+        }
+        Err(faults) => {
+            if shared.json {
+                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                println!("{}", json!({ "verified": false, "faults": faults }));
+            }
+            for fault in &faults {
+                eprintln!("error: {fault}");
+            }
+            Err(Exit::journal("the audit log does not verify"))
+        }
+    }
+}
+
+fn check(shared: &Shared, receipt: &Path, key: &str) -> Result<(), Exit> {
+    let unreadable = |what: &str, e: &dyn std::fmt::Display| {
+        Exit::usage(format!("`{what}` cannot be read: {e}"), None)
+    };
+    let shown = receipt.display().to_string();
+    let text = std::fs::read_to_string(receipt).map_err(|e| unreadable(&shown, &e))?;
+    let receipt: Receipt = serde_json::from_str(&text).map_err(|e| unreadable(&shown, &e))?;
+    let key = match Key::public_from(key) {
+        Ok(key) => key,
+        Err(_) => {
+            let text = std::fs::read_to_string(key).map_err(|e| unreadable(key, &e))?;
+            Key::public_from(&text).map_err(|e| unreadable(key, &e))?
+        }
+    };
+    let checked = groundcrew::audit::check(&receipt, &key)?;
+    if shared.json {
+        println!(
+            "{}",
+            json!({ "checked": true, "run": checked.run, "entries": checked.entries, "last": checked.last, "leaf": checked.index, "size": checked.size, "payloads": checked.payloads })
+        );
+    } else {
+        println!(
+            "run {}: its {} entries up to `{}` are in the tree of {} entries that `{}` signed{}",
+            checked.run,
+            checked.entries,
+            checked.last,
+            checked.size,
+            key.name(),
+            if checked.payloads {
+                ", and their payloads are here"
+            } else {
+                ""
+            }
+        );
+    }
+    Ok(())
+}
+
+/// How many entries are read at once.
+const PAGE: usize = 1000;
+
+fn export(store: &dyn Store) -> Result<(), Exit> {
+    use std::io::Write;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut next = 0;
+    loop {
+        let page = store.logged(next, PAGE)?;
+        let Some(last) = page.last() else { break };
+        next = last.index + 1;
+        for logged in page {
+            let payload: serde_json::Value =
+                serde_json::from_str(&logged.record.payload).unwrap_or_default();
+            let line = json!({ "number": logged.index, "leaf": logged.leaf, "payload": payload });
+            // A reader that has gone away has seen enough.
+            if writeln!(out, "{line}").is_err() {
+                return Ok(());
+            }
+        }
+    }
+    let _ = out.flush();
+    Ok(())
 }

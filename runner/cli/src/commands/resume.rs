@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::run::{see, unfinished};
+use crate::audit;
 use crate::context::{Shared, actor, surely_gone};
 use crate::exit::Exit;
 use crate::progress::Progress;
@@ -67,6 +68,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     // A replay must meet the bounds that the run was started with.
     let limits = header.map_or_else(Limits::default, |header| header.limits);
     let engine = shared.engine_on(&config, store, limits)?;
+    audit::open(shared, &config)?.guard(engine.store())?;
     let request = ResumeRequest {
         run: run.clone(),
         target,
@@ -85,7 +87,9 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
             if !shared.json {
                 eprintln!("going on with run {run}, after {} entries", records.len());
             }
-            see(shared, handle, &progress, Mode::Perform).await
+            let seen = see(shared, handle, &progress, Mode::Perform).await;
+            audit::advance(shared, &config, engine.store());
+            seen
         }
         Err(ResumeError::Unknown(questions)) => {
             progress.finish();

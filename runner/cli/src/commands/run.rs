@@ -11,6 +11,7 @@ use groundcrew::store::StoreError;
 use groundcrew::{Admitted, Engine, Observer, RunHandle, RunReport, RunRequest, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::audit;
 use crate::context::{Shared, actor, bundled_dirs, random_seed, surely_gone};
 use crate::exit::Exit;
 use crate::files::Directory;
@@ -147,6 +148,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let config = shared.config()?;
     let target = shared.target(&config, args.target.as_deref())?;
     let engine = shared.engine(&config)?;
+    audit::open(shared, &config)?.guard(engine.store())?;
     let mode = if args.dry_run {
         Mode::Rehearsal
     } else {
@@ -180,7 +182,9 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         }
         other => other?,
     };
-    see(shared, handle, &progress, mode).await
+    let seen = see(shared, handle, &progress, mode).await;
+    audit::advance(shared, &config, engine.store());
+    seen
 }
 
 /// Follows a run to its end.

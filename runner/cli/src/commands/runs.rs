@@ -207,7 +207,7 @@ fn export(shared: &Shared, run: &str, output: Option<&Path>) -> Result<(), Exit>
 }
 
 /// Inputs and answers are nobody else's business.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
@@ -243,6 +243,7 @@ async fn cancel(shared: &Shared, run: &str, target: Option<&str>) -> Result<(), 
     for effect in &closed.in_doubt {
         eprintln!("in doubt: {effect} may have happened");
     }
+    crate::audit::advance(shared, &config, engine.store());
     eprintln!("run {run}: cancelled");
     if closed.in_doubt.is_empty() {
         Ok(())

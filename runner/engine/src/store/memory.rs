@@ -1,11 +1,14 @@
 //! A store that forgets everything when it is dropped.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{Append, Claim, LockHeld, NewRun, RunSummary, Standing, Store, StoreError, conflicts};
+use super::{
+    Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
+};
+use crate::audit::{Leaf, NOTHING, link};
 use crate::journal::{Record, RunStatus};
 
 /// See the module.
@@ -18,6 +21,8 @@ pub struct MemoryStore {
 struct Inner {
     runs: BTreeMap<String, Run>,
     locks: BTreeMap<String, (String, Timestamp)>,
+    /// Run and entry of each leaf; what it says is worked out when somebody asks.
+    log: Vec<(Arc<str>, usize)>,
 }
 
 #[derive(Debug)]
@@ -67,6 +72,30 @@ impl Inner {
     }
 }
 
+impl Inner {
+    fn logged(&self) -> Vec<Logged> {
+        let mut chains: BTreeMap<&str, String> = BTreeMap::new();
+        let mut all = Vec::new();
+        for (run, sequence) in &self.log {
+            let record = self
+                .runs
+                .get(&**run)
+                .and_then(|found| found.records.get(*sequence));
+            let Some(record) = record else { continue };
+            let chain = chains.entry(run).or_insert_with(|| NOTHING.to_owned());
+            let leaf = Leaf::of(run, record, chain).text();
+            *chain = link(&leaf);
+            all.push(Logged {
+                index: all.len() as u64,
+                leaf,
+                run: run.to_string(),
+                record: record.clone(),
+            });
+        }
+        all
+    }
+}
+
 impl MemoryStore {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -96,7 +125,7 @@ impl Store for MemoryStore {
                 });
             }
         }
-        let Inner { runs, locks } = &mut *inner;
+        let Inner { runs, locks, .. } = &mut *inner;
         locks.retain(|held, (run, _)| {
             let taken = new.locks.iter().any(|lock| conflicts(held, lock));
             if let (true, Some(loser)) = (taken, runs.get_mut(run)) {
@@ -165,10 +194,16 @@ impl Store for MemoryStore {
         {
             return Err(StoreError::Fenced(append.claim.run.clone()));
         }
+        let first = run.records.len();
         run.records.extend_from_slice(append.records);
+        let count = run.records.len();
         if let (Some(status), Some(last)) = (append.closing, append.records.last()) {
             run.closed = Some((status, last.at));
         }
+        let name: Arc<str> = append.claim.run.as_str().into();
+        inner
+            .log
+            .extend((first..count).map(|sequence| (name.clone(), sequence)));
         Ok(())
     }
 
@@ -182,6 +217,38 @@ impl Store for MemoryStore {
         inner.claimed(claim)?.expires_at = None;
         inner.locks.retain(|_, (run, _)| *run != claim.run);
         Ok(())
+    }
+
+    fn leaf_count(&self) -> Result<u64, StoreError> {
+        Ok(self.lock().log.len() as u64)
+    }
+
+    fn entry_count(&self) -> Result<u64, StoreError> {
+        let inner = self.lock();
+        Ok(inner
+            .runs
+            .values()
+            .map(|run| run.records.len() as u64)
+            .sum())
+    }
+
+    fn leaves(&self, first: u64, max: usize) -> Result<Vec<String>, StoreError> {
+        let logged = self.logged(first, max)?;
+        Ok(logged.into_iter().map(|logged| logged.leaf).collect())
+    }
+
+    fn leaves_of(&self, run: &str) -> Result<Vec<(u64, String)>, StoreError> {
+        let mut inner = self.lock();
+        inner.run(run)?;
+        let all = inner.logged().into_iter();
+        let of = all.filter(|logged| logged.run == run);
+        Ok(of.map(|logged| (logged.index, logged.leaf)).collect())
+    }
+
+    fn logged(&self, first: u64, max: usize) -> Result<Vec<Logged>, StoreError> {
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        let all = self.lock().logged().into_iter();
+        Ok(all.skip(first).take(max).collect())
     }
 
     fn read(&self, run: &str, first: u64, max: usize) -> Result<Vec<Record>, StoreError> {

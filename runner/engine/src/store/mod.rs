@@ -145,6 +145,19 @@ pub struct LockHeld {
     pub expires_at: Timestamp,
 }
 
+/// An entry with its leaf of the audit log.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// The leaf's number, from 0 over all runs.
+    pub index: u64,
+    /// The leaf's text. (`crate::audit`)
+    pub leaf: String,
+    /// The run.
+    pub run: String,
+    /// The entry.
+    pub record: Record,
+}
+
 /// Keeps runs. Calls block; each is atomic and, where it changes something, durable when it
 /// returns. `now` is the wall clock of the caller; claims and locks expire by it.
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
@@ -179,7 +192,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// `Fenced`, if the run has been taken over.
     fn beat(&self, claim: &Claim, expires_at: Timestamp) -> Result<(), StoreError>;
 
-    /// Appends entries.
+    /// Appends entries, and in the same transaction the leaf of each to the audit log
+    /// ([`crate::audit::Leaf`]).
     ///
     /// # Errors
     /// `Fenced`, if the run has been taken over or its length is not what the entries say.
@@ -214,6 +228,37 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// `NoSuchRun`.
     fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError>;
+
+    /// How many leaves the audit log has.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn leaf_count(&self) -> Result<u64, StoreError>;
+
+    /// How many entries all runs have together.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn entry_count(&self) -> Result<u64, StoreError>;
+
+    /// The texts of the leaves from `first` on, at most `max`, in order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn leaves(&self, first: u64, max: usize) -> Result<Vec<String>, StoreError>;
+
+    /// The leaves of a run, each with its number, in order.
+    ///
+    /// # Errors
+    /// `NoSuchRun`.
+    fn leaves_of(&self, run: &str) -> Result<Vec<(u64, String)>, StoreError>;
+
+    /// The leaves from `first` on with their entries, at most `max`, in order. Leaves without their
+    /// entry are left out.
+    ///
+    /// # Errors
+    /// If the store fails, or an entry does not read.
+    fn logged(&self, first: u64, max: usize) -> Result<Vec<Logged>, StoreError>;
 
     /// Every lock that has not expired.
     ///

@@ -12,27 +12,32 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use rustix::fs::{Mode as FileMode, OFlags};
 
-use super::{Append, Claim, LockHeld, NewRun, RunSummary, Standing, Store, StoreError, conflicts};
+use super::{
+    Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
+};
+use crate::audit::{Leaf, NOTHING, link};
 use crate::journal::{EntryKind, Mode, Record, RunStatus};
 
 /// How long a change waits for another process's change.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// The version of the tables below, in `user_version`.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE run (
     id TEXT PRIMARY KEY, runbook TEXT NOT NULL, target TEXT NOT NULL, mode TEXT NOT NULL,
     opened_at INTEGER NOT NULL, closed_at INTEGER, status TEXT,
-    token INTEGER NOT NULL, expires_at INTEGER, length INTEGER NOT NULL
+    token INTEGER NOT NULL, expires_at INTEGER, length INTEGER NOT NULL, chain TEXT NOT NULL
 ) STRICT;
+CREATE TABLE leaf (number INTEGER PRIMARY KEY, run TEXT NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
+CREATE UNIQUE INDEX leaf_of ON leaf (run, sequence);
 CREATE TABLE entry (
     run TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, payload TEXT NOT NULL,
     PRIMARY KEY (run, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE lock (name TEXT PRIMARY KEY, run TEXT NOT NULL, expires_at INTEGER NOT NULL) STRICT;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 ";
 
 /// See the module.
@@ -82,6 +87,10 @@ impl SqliteStore {
                 "`{}` was written by a newer groundcrew (its tables are version {version}, this program knows {SCHEMA})",
                 self.path.display()
             ))),
+            Ok(1) => Err(StoreError::Directory(format!(
+                "`{}` was written by a groundcrew from before the audit log; keep it and choose another place with `--state-dir`",
+                self.path.display()
+            ))),
             Ok(_) => Ok(()),
             Err(e) => Err(broken(&self.path, &e)),
         }
@@ -114,6 +123,15 @@ impl SqliteStore {
         work: impl FnOnce(&Connection) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
         work(&self.lock()).map_err(|trouble| self.explain(trouble))
+    }
+
+    fn count(&self, select: &str) -> Result<u64, StoreError> {
+        self.query(|connection| {
+            let count: i64 = connection
+                .prepare_cached(select)?
+                .query_row([], |row| row.get(0))?;
+            Ok(u64::try_from(count).unwrap_or(0))
+        })
     }
 
     fn explain(&self, trouble: Trouble) -> StoreError {
@@ -240,6 +258,10 @@ fn summary(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<RunSummary> {
     })
 }
 
+fn bounded(max: usize) -> i64 {
+    i64::try_from(max).unwrap_or(i64::MAX)
+}
+
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -286,8 +308,8 @@ impl Store for SqliteStore {
                 Mode::Rehearsal => "rehearsal",
             };
             let made = tx.execute(
-                "INSERT OR IGNORE INTO run (id, runbook, target, mode, opened_at, token, expires_at, length) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 0)",
-                params![new.run, new.runbook, new.target, mode, micros(now), micros(expires_at)],
+                "INSERT OR IGNORE INTO run (id, runbook, target, mode, opened_at, token, expires_at, length, chain) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 0, ?7)",
+                params![new.run, new.runbook, new.target, mode, micros(now), micros(expires_at), NOTHING],
             )?;
             if made == 0 {
                 return Err(Trouble::Said(StoreError::Exists(new.run.clone())));
@@ -358,7 +380,24 @@ impl Store for SqliteStore {
             let mut insert = tx.prepare_cached(
                 "INSERT INTO entry (run, sequence, at, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
-            for record in append.records {
+            let mut log = tx.prepare_cached(
+                "INSERT INTO leaf (number, run, sequence, body) VALUES (?1, ?2, ?3, ?4)",
+            )?;
+            let first: i64 = tx
+                .prepare_cached("SELECT coalesce(max(number) + 1, 0) FROM leaf")?
+                .query_row([], |row| row.get(0))?;
+            let mut chain: String = tx
+                .prepare_cached("SELECT chain FROM run WHERE id = ?1")?
+                .query_row([&append.claim.run], |row| row.get(0))?;
+            for (number, record) in (first..).zip(append.records) {
+                let leaf = Leaf::of(&append.claim.run, record, &chain).text();
+                chain = link(&leaf);
+                log.execute(params![
+                    number,
+                    append.claim.run,
+                    signed(record.sequence),
+                    leaf
+                ])?;
                 insert.execute(params![
                     append.claim.run,
                     signed(record.sequence),
@@ -367,8 +406,8 @@ impl Store for SqliteStore {
                     &*record.payload
                 ])?;
             }
-            tx.prepare_cached("UPDATE run SET length = ?2 WHERE id = ?1")?
-                .execute(params![append.claim.run, signed(last.sequence) + 1])?;
+            tx.prepare_cached("UPDATE run SET length = ?2, chain = ?3 WHERE id = ?1")?
+                .execute(params![append.claim.run, signed(last.sequence) + 1, chain])?;
             if let Some(status) = append.closing {
                 tx.execute(
                     "UPDATE run SET status = ?2, closed_at = ?3 WHERE id = ?1",
@@ -444,6 +483,79 @@ impl Store for SqliteStore {
                 })
                 .optional()?;
             found.ok_or_else(|| Trouble::Said(StoreError::NoSuchRun(run.to_owned())))
+        })
+    }
+
+    fn leaf_count(&self) -> Result<u64, StoreError> {
+        self.count("SELECT coalesce(max(number) + 1, 0) FROM leaf")
+    }
+
+    fn entry_count(&self) -> Result<u64, StoreError> {
+        self.count("SELECT count(*) FROM entry")
+    }
+
+    fn leaves(&self, first: u64, max: usize) -> Result<Vec<String>, StoreError> {
+        self.query(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT body FROM leaf WHERE number >= ?1 ORDER BY number LIMIT ?2",
+            )?;
+            let rows = select.query_map(params![signed(first), bounded(max)], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn leaves_of(&self, run: &str) -> Result<Vec<(u64, String)>, StoreError> {
+        let leaves: Vec<(u64, String)> = self.query(|connection| {
+            let mut select = connection
+                .prepare_cached("SELECT number, body FROM leaf WHERE run = ?1 ORDER BY sequence")?;
+            let rows = select.query_map([run], |row| {
+                let number: i64 = row.get(0)?;
+                Ok((u64::try_from(number).unwrap_or(0), row.get(1)?))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })?;
+        if leaves.is_empty() {
+            return Err(StoreError::NoSuchRun(run.to_owned()));
+        }
+        Ok(leaves)
+    }
+
+    fn logged(&self, first: u64, max: usize) -> Result<Vec<Logged>, StoreError> {
+        self.query(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT leaf.number, leaf.body, leaf.run, entry.sequence, entry.at, entry.kind, entry.payload
+                 FROM leaf JOIN entry ON entry.run = leaf.run AND entry.sequence = leaf.sequence
+                 WHERE leaf.number >= ?1 ORDER BY leaf.number LIMIT ?2",
+            )?;
+            let mut rows = select.query(params![signed(first), bounded(max)])?;
+            let mut all = Vec::new();
+            while let Some(row) = rows.next()? {
+                let number: i64 = row.get(0)?;
+                let run: String = row.get(2)?;
+                let sequence: i64 = row.get(3)?;
+                let unreadable = |what: String| {
+                    Trouble::Said(StoreError::Broken(format!(
+                        "entry {sequence} of run {run} (leaf {number}): {what}"
+                    )))
+                };
+                let kind: String = row.get(5).map_err(|e| unreadable(e.to_string()))?;
+                let kind = EntryKind::of(&kind)
+                    .ok_or_else(|| unreadable(format!("its kind `{kind}` is unknown")))?;
+                let payload: String = row.get(6).map_err(|e| unreadable(e.to_string()))?;
+                let leaf = row.get(1).map_err(|e| unreadable(e.to_string()))?;
+                all.push(Logged {
+                    index: u64::try_from(number).unwrap_or(u64::MAX),
+                    leaf,
+                    run,
+                    record: Record {
+                        sequence: u64::try_from(sequence).unwrap_or(u64::MAX),
+                        at: moment(row.get(4)?),
+                        kind,
+                        payload: payload.into(),
+                    },
+                });
+            }
+            Ok(all)
         })
     }
 

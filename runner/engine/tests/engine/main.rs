@@ -1,6 +1,7 @@
 //! Tests of the engine through its public API, with guests written in WebAssembly text.
 
 mod admission;
+mod audit;
 mod bounds;
 mod cache;
 mod credential;

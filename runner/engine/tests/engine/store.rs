@@ -412,19 +412,27 @@ fn a_file_that_is_no_database_or_a_newer_one_is_refused() {
         ),
         other => panic!("it should be refused: {other:?}"),
     }
-    let directory = tempfile::tempdir().unwrap();
-    let path = private(directory.path(), b"");
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .pragma_update(None, "user_version", 2)
-        .unwrap();
-    assert_eq!(
-        refused(directory.path()),
-        format!(
-            "`{}` was written by a newer groundcrew (its tables are version 2, this program knows 1)",
-            path.display()
-        )
-    );
+    for (version, says) in [
+        (
+            3,
+            "was written by a newer groundcrew (its tables are version 3, this program knows 2)",
+        ),
+        (
+            1,
+            "was written by a groundcrew from before the audit log; keep it and choose another place with `--state-dir`",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = private(directory.path(), b"");
+        rusqlite::Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", version)
+            .unwrap();
+        assert_eq!(
+            refused(directory.path()),
+            format!("`{}` {says}", path.display())
+        );
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use groundcrew::journal::Record;
 use groundcrew::store::{
-    Append, Claim, LockHeld, MemoryStore, NewRun, RunSummary, Store, StoreError,
+    Append, Claim, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store, StoreError,
 };
 use jiff::Timestamp;
 
@@ -77,6 +77,26 @@ impl Store for Watched {
 
     fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
         self.inner.abandon(claim)
+    }
+
+    fn leaf_count(&self) -> Result<u64, StoreError> {
+        self.inner.leaf_count()
+    }
+
+    fn entry_count(&self) -> Result<u64, StoreError> {
+        self.inner.entry_count()
+    }
+
+    fn leaves(&self, first: u64, max: usize) -> Result<Vec<String>, StoreError> {
+        self.inner.leaves(first, max)
+    }
+
+    fn leaves_of(&self, run: &str) -> Result<Vec<(u64, String)>, StoreError> {
+        self.inner.leaves_of(run)
+    }
+
+    fn logged(&self, first: u64, max: usize) -> Result<Vec<Logged>, StoreError> {
+        self.inner.logged(first, max)
     }
 
     fn release(&self, claim: &Claim) -> Result<(), StoreError> {

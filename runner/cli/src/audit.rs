@@ -1,0 +1,129 @@
+//! The audit log beside the journals: its directory, its key, and where its checkpoints go.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use groundcrew::audit::{AuditLog, Key, Signed};
+use groundcrew::store::Store;
+
+use crate::config::{AuditConfig, Config};
+use crate::context::Shared;
+use crate::exit::Exit;
+use crate::files::Directory;
+
+/// The two halves of the key, in the log's directory or where the configuration says.
+const PRIVATE: &str = "key";
+const PUBLIC: &str = "key.pub";
+
+fn trouble<'a>(path: &'a Path) -> impl Fn(std::io::Error) -> Exit + 'a {
+    move |e| Exit::journal(format!("the audit log: `{}`: {e}", path.display()))
+}
+
+/// The log of the state directory; its key is made at first use.
+pub(crate) fn open(shared: &Shared, config: &Config) -> Result<AuditLog, Exit> {
+    let directory = shared.state_dir()?.join("audit");
+    let opened = Directory::private(&directory).map_err(trouble(&directory))?;
+    let keys = match &config.user.audit.key {
+        Some(path) => Shared::user_dir().unwrap_or_default().join(path),
+        None => directory,
+    };
+    Ok(AuditLog::new(opened.into_dir(), key(&keys)?))
+}
+
+fn key(directory: &Path) -> Result<Key, Exit> {
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    let (private, public) = (directory.join(PRIVATE), directory.join(PUBLIC));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    match options.open(&private) {
+        Ok(mut file) => {
+            let key = Key::generate(&name());
+            let text = key.private().unwrap_or_default();
+            std::fs::write(&public, format!("{}\n", key.public())).map_err(trouble(&public))?;
+            writeln!(file, "{text}")
+                .and_then(|()| file.sync_all())
+                .map_err(trouble(&private))?;
+            Ok(key)
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            let found = std::fs::metadata(&private).map_err(trouble(&private))?;
+            if found.mode() & 0o077 != 0 {
+                return Err(Exit::journal(format!(
+                    "the audit log's key `{}` can be read by others (mode {:o}); `chmod 600` it",
+                    private.display(),
+                    found.mode() & 0o777
+                )));
+            }
+            let text = std::fs::read_to_string(&private).map_err(trouble(&private))?;
+            let known = std::fs::read_to_string(&public).map_err(trouble(&public))?;
+            Key::from_pair(&text, &known)
+                .map_err(|e| Exit::journal(format!("`{}`: {e}", private.display())))
+        }
+        Err(e) => Err(trouble(&private)(e)),
+    }
+}
+
+/// Tells this log from every other: the machine, and something random.
+fn name() -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().replace([' ', '+'], "-");
+    format!(
+        "groundcrew/{host}/{:08x}",
+        crate::context::random_seed() >> 32
+    )
+}
+
+/// Takes what the store has into the log, and sends the checkpoint where it is to go. A log that
+/// cannot be advanced now is caught up with by the next run.
+pub(crate) fn advance(shared: &Shared, config: &Config, store: &dyn Store) {
+    let advanced = open(shared, config).and_then(|log| Ok(log.advance(store)?));
+    match advanced {
+        Ok(signed) => send(&config.user.audit, &signed),
+        Err(e) => eprintln!("warning: {}; the next run catches up", e.message()),
+    }
+}
+
+fn send(config: &AuditConfig, signed: &Signed) {
+    for place in &config.checkpoint_to {
+        if let Err(e) = send_to(place, signed) {
+            eprintln!("warning: the checkpoint does not reach `{place}`: {e}");
+        }
+    }
+}
+
+fn send_to(place: &str, signed: &Signed) -> std::io::Result<()> {
+    let other = |why: String| Err(std::io::Error::other(why));
+    match place.split_once("://") {
+        Some(("file", path)) => {
+            // Appended: a place that keeps all of them shows a log that was rewritten.
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options
+                .append(true)
+                .create(true)
+                .open(PathBuf::from(path))?;
+            writeln!(file, "{}", signed.note)?;
+            file.sync_all()
+        }
+        Some(("cmd", command)) => {
+            let mut words = command.split_whitespace();
+            let Some(program) = words.next() else {
+                return other("it names no program".to_owned());
+            };
+            let mut child = Command::new(program)
+                .args(words)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .spawn()?;
+            if let Some(mut input) = child.stdin.take() {
+                input.write_all(signed.note.as_bytes())?;
+            }
+            let status = child.wait()?;
+            match status.success() {
+                true => Ok(()),
+                false => other(format!("it ended with {status}")),
+            }
+        }
+        Some(_) | None => other("write `file://PATH` or `cmd://PROGRAM ARGUMENTS`".to_owned()),
+    }
+}

@@ -1,0 +1,308 @@
+//! Verifying the whole log: every entry against its leaf, every leaf against the tiles, the tree
+//! against the signed checkpoint, and against one from before.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+use tlog_tiles::{Hash, HashReader, Tile};
+
+use super::leaf::{Leaf, NOTHING, link};
+use super::tiles::{self, HEIGHT};
+use super::{AuditError, AuditLog, Signed, signed};
+use crate::journal::{Illegal, RunState};
+use crate::store::Store;
+
+/// What is wrong, as precisely as it can be said.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// An entry is not what was logged.
+    #[error("entry {sequence} of run {run} (leaf {leaf}): {why}")]
+    Entry {
+        /// The run.
+        run: String,
+        /// The entry's number.
+        sequence: u64,
+        /// Its leaf's number.
+        leaf: u64,
+        /// What does not fit.
+        why: String,
+    },
+    /// A leaf is not what it was.
+    #[error("leaf {leaf}: {why}")]
+    Leaf {
+        /// Its number.
+        leaf: u64,
+        /// What does not fit.
+        why: String,
+    },
+    /// A file of the log is not what the leaves give.
+    #[error("`{path}` is not what the entries give{}", hint(.entry))]
+    File {
+        /// The file.
+        path: String,
+        /// The first entry that differs: run and number.
+        entry: Option<(String, u64)>,
+    },
+    /// A run's journal cannot have been written by a run.
+    #[error("run {run}: {illegal}")]
+    Journal {
+        /// The run.
+        run: String,
+        /// What.
+        illegal: Illegal,
+    },
+    /// The tree is not the one that was signed.
+    #[error("{what} was signed for another tree of {size} entries")]
+    Root {
+        /// Which checkpoint.
+        what: String,
+        /// Of how many entries.
+        size: u64,
+    },
+    /// The checkpoint is missing, not signed, or of more entries than there are.
+    #[error("{0}")]
+    Checkpoint(String),
+    /// Something cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+fn hint(entry: &Option<(String, u64)>) -> String {
+    entry.as_ref().map_or_else(String::new, |(run, sequence)| {
+        format!(", from entry {sequence} of run {run} on")
+    })
+}
+
+/// A log in which nothing is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Entries that the checkpoint is of.
+    pub signed: u64,
+    /// Entries in all: those beyond the checkpoint are in no tree yet.
+    pub entries: u64,
+    /// Runs.
+    pub runs: usize,
+}
+
+/// Entries read from the store at once.
+const PAGE: usize = 10_000;
+
+/// Verifies everything that is in the store and in the log's files, and that the tree goes on from
+/// `since`, an earlier checkpoint.
+///
+/// # Errors
+/// Everything that is wrong, the first of its kind each.
+pub fn verify(
+    store: &dyn Store,
+    log: &AuditLog,
+    since: Option<&str>,
+) -> Result<Verified, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let tree = match entries(store, &mut faults) {
+        Ok(tree) => tree,
+        Err(e) => return Err(vec![Fault::Unreadable(e.to_string())]),
+    };
+    let last = match log.checkpoint() {
+        Ok(Some(last)) => Some(last),
+        Ok(None) if tree.leaves.is_empty() => None,
+        Ok(None) => {
+            faults.push(Fault::Checkpoint("there is no checkpoint".to_owned()));
+            None
+        }
+        Err(e) => {
+            faults.push(Fault::Checkpoint(e.to_string()));
+            None
+        }
+    };
+    if let Some(last) = &last {
+        tree.compare("the checkpoint", last, &mut faults);
+        files(log, &tree, last.size, &mut faults);
+    }
+    if let Some(since) = since {
+        match signed(since, log.key(), "the earlier checkpoint") {
+            Ok(since) => tree.compare("the earlier checkpoint", &since, &mut faults),
+            Err(e) => faults.push(Fault::Checkpoint(e.to_string())),
+        }
+    }
+    if faults.is_empty() {
+        Ok(Verified {
+            signed: last.map_or(0, |last| last.size),
+            entries: tree.leaves.len() as u64,
+            runs: tree.runs,
+        })
+    } else {
+        Err(faults)
+    }
+}
+
+/// The tree that the entries give.
+struct Whole {
+    /// All stored hashes, in the order of their indexes.
+    hashes: Vec<Hash>,
+    /// The entries, by leaf.
+    leaves: Vec<(String, u64)>,
+    texts: Vec<String>,
+    runs: usize,
+}
+
+impl HashReader for Whole {
+    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, tlog_tiles::Error> {
+        let of = |index: &u64| {
+            let hash = usize::try_from(*index)
+                .ok()
+                .and_then(|i| self.hashes.get(i));
+            hash.copied().ok_or(tlog_tiles::Error::IndexesNotInTree)
+        };
+        indexes.iter().map(of).collect()
+    }
+}
+
+impl Whole {
+    fn push(&mut self, leaf: &str) -> Result<(), AuditError> {
+        let hash = tlog_tiles::record_hash(leaf.as_bytes());
+        let size = self.texts.len() as u64;
+        let stored = tlog_tiles::stored_hashes_for_record_hash(size, hash, self);
+        self.hashes.extend(stored.map_err(super::tree_error)?);
+        self.texts.push(leaf.to_owned());
+        Ok(())
+    }
+
+    fn compare(&self, what: &str, signed: &Signed, faults: &mut Vec<Fault>) {
+        if signed.size > self.leaves.len() as u64 {
+            let (size, here) = (signed.size, self.leaves.len());
+            let why = format!("{what} is of {size} entries; only {here} are here");
+            faults.push(Fault::Checkpoint(why));
+            return;
+        }
+        match tlog_tiles::tree_hash(signed.size, self) {
+            Ok(root) if root.0 == signed.root => {}
+            Ok(_) | Err(_) => faults.push(Fault::Root {
+                what: what.to_owned(),
+                size: signed.size,
+            }),
+        }
+    }
+}
+
+/// Every entry against its leaf, and every run's journal by folding it.
+fn entries(store: &dyn Store, faults: &mut Vec<Fault>) -> Result<Whole, AuditError> {
+    let mut tree = Whole {
+        hashes: Vec::new(),
+        leaves: Vec::new(),
+        texts: Vec::new(),
+        runs: 0,
+    };
+    let mut runs: BTreeMap<String, (String, Result<RunState, Illegal>)> = BTreeMap::new();
+    let mut next = 0;
+    loop {
+        let page = store.logged(next, PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        for logged in page {
+            let (run, record) = (logged.run, logged.record);
+            let (previous, state) = runs
+                .entry(run.clone())
+                .or_insert_with(|| (NOTHING.to_owned(), Ok(RunState::default())));
+            let fault = |why: &str| Fault::Entry {
+                run: run.clone(),
+                sequence: record.sequence,
+                leaf: next,
+                why: why.to_owned(),
+            };
+            if logged.index != next {
+                let why = format!("the next one is leaf {}", logged.index);
+                faults.push(Fault::Leaf { leaf: next, why });
+                return Ok(tree);
+            }
+            let wanted = Leaf::of(&run, &record, previous);
+            match serde_json::from_str::<Leaf>(&logged.leaf) {
+                Err(e) => faults.push(fault(&format!("its leaf does not read: {e}"))),
+                Ok(leaf) if leaf.text() != logged.leaf => {
+                    faults.push(fault("its leaf is not in its canonical form"));
+                }
+                Ok(leaf) if leaf.payload != wanted.payload => {
+                    faults.push(fault("its payload is not what was logged"));
+                }
+                Ok(leaf) if leaf.previous != wanted.previous => {
+                    faults.push(fault("it does not follow what is before it"));
+                }
+                Ok(leaf) if leaf != wanted => {
+                    faults.push(fault("its place, kind or time is not what was logged"));
+                }
+                Ok(_) => {}
+            }
+            *previous = link(&logged.leaf);
+            tree.leaves.push((run.clone(), record.sequence));
+            tree.push(&logged.leaf)?;
+            if let Ok(folded) = state
+                && let Err(illegal) = folded.apply(&record)
+            {
+                *state = Err(illegal);
+            }
+            next += 1;
+        }
+    }
+    let count = store.leaf_count()?;
+    if count != next {
+        let why = format!("{count} leaves are counted, and {next} have their entry");
+        faults.push(Fault::Leaf { leaf: next, why });
+    }
+    let unlogged = store.entry_count()?;
+    if unlogged != next {
+        let why = format!("there are {unlogged} entries, and {next} of them are logged");
+        faults.push(Fault::Unreadable(why));
+    }
+    tree.runs = runs.len();
+    for (run, (_, state)) in runs {
+        if let Err(illegal) = state {
+            faults.push(Fault::Journal { run, illegal });
+        }
+    }
+    Ok(tree)
+}
+
+/// The log's files against what the entries give.
+fn files(log: &AuditLog, tree: &Whole, size: u64, faults: &mut Vec<Fault>) {
+    if size > tree.texts.len() as u64 {
+        return;
+    }
+    let mut differs =
+        |path: String, wanted: &[u8], entry: Option<(String, u64)>| match log.files.read(&path) {
+            Ok(Some(found)) if found == wanted => {}
+            Ok(_) => faults.push(Fault::File { path, entry }),
+            Err(e) => faults.push(Fault::Unreadable(e.to_string())),
+        };
+    for tile in Tile::new_tiles(HEIGHT, 0, size) {
+        let Ok(wanted) = tile.read_data(tree) else {
+            continue;
+        };
+        let path = tiles::path(&tile);
+        // At the lowest level each hash is an entry's.
+        let first = (tile.level() == 0)
+            .then(|| log.files.read(&path).ok().flatten())
+            .flatten()
+            .and_then(|found| {
+                let hashes = found.chunks(32).zip(wanted.chunks(32));
+                hashes
+                    .enumerate()
+                    .find(|(_, (a, b))| a != b)
+                    .map(|(i, _)| i)
+            })
+            .and_then(|i| {
+                let leaf = (tile.level_index() << HEIGHT) + i as u64;
+                tree.leaves.get(usize::try_from(leaf).ok()?).cloned()
+            });
+        differs(path, &wanted, first);
+    }
+    for (path, first, width) in tiles::bundles(size) {
+        let range =
+            usize::try_from(first).unwrap_or(0)..usize::try_from(first + width).unwrap_or(0);
+        let leaves = tree.texts.get(range).unwrap_or_default();
+        let wanted: Result<Vec<Vec<u8>>, _> =
+            leaves.iter().map(|leaf| tiles::framed(leaf)).collect();
+        if let Ok(wanted) = wanted {
+            differs(path, &wanted.concat(), None);
+        }
+    }
+}
