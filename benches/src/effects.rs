@@ -119,8 +119,8 @@ fn fsync(directory: &Path, times: usize) -> Result<Duration> {
     Ok(median(taken))
 }
 
-struct Stage {
-    engine: Arc<Engine>,
+pub(crate) struct Stage {
+    pub(crate) engine: Arc<Engine>,
     seed: std::sync::atomic::AtomicU64,
 }
 
@@ -136,7 +136,7 @@ verbs = ["do"]
 "#;
 
 impl Stage {
-    async fn new(
+    pub(crate) async fn new(
         store: Arc<dyn Store>,
         at_once: u32,
         batches: u32,
@@ -157,7 +157,7 @@ impl Stage {
     }
 
     /// One run: admitted first, then timed from its start to its end.
-    async fn run(&self) -> Result<Duration> {
+    pub(crate) async fn run(&self) -> Result<Duration> {
         let checked = runbook::check(RUNBOOK).map_err(|wrong| anyhow!("{wrong:?}"))?;
         let request = RunRequest {
             inputs: checked

@@ -4,7 +4,7 @@
 //!     cargo xtask bench             all of it; writes `benches/README.md`
 //!     cargo xtask bench --quick     once and smaller, to see that it works
 //!
-//! One file per part: `startup.rs`, `effects.rs`, `restart.rs`. The baselines run in processes of
+//! One file per part: `startup.rs`, `effects.rs`, `restart.rs`, `proof.rs`. The baselines run in processes of
 //! their own (`bare.rs`), as does the simulator (`fleet.rs`), so that neither time nor memory of
 //! one is counted for another.
 
@@ -14,6 +14,7 @@ mod bare;
 mod effects;
 mod fleet;
 mod process;
+mod proof;
 mod report;
 mod restart;
 mod startup;
@@ -57,7 +58,7 @@ struct Measure {
     /// Write the figures into this file, between its two markers.
     #[arg(long)]
     write: Option<PathBuf>,
-    /// Only these parts: startup, effects, restart.
+    /// Only these parts: startup, effects, restart, proof.
     parts: Vec<String>,
 }
 
@@ -97,6 +98,11 @@ async fn measure(arguments: &Measure) -> Result<()> {
     }
     if wanted("restart") {
         restart::measure(&setting, &mut report).context("restart")?;
+    }
+    if wanted("proof") {
+        proof::measure(&setting, &mut report)
+            .await
+            .context("proof")?;
     }
     let text = report.markdown(&arguments.directory);
     print!("{text}");

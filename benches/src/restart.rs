@@ -36,7 +36,7 @@ pub(crate) fn measure(setting: &Setting, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn serve(machines: usize) -> Result<Server> {
+pub(crate) fn serve(machines: usize) -> Result<Server> {
     Server::start(&[
         "serve".to_owned(),
         "--machines".to_owned(),

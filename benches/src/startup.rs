@@ -53,21 +53,28 @@ pub(crate) fn measure(setting: &Setting, report: &mut Report) -> Result<()> {
 }
 
 /// A server that notes when somebody knocks, and knows no app.
-struct Door {
+pub(crate) struct Door {
     listener: TcpListener,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Door {
-    fn open() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = format!("http://{}", listener.local_addr()?);
         Ok(Self { listener, address })
     }
 
+    /// Waits for a request and holds it.
+    pub(crate) fn knock(&self) -> Result<TcpStream> {
+        let (mut stream, _) = self.listener.accept()?;
+        stream.read_exact(&mut [0])?;
+        Ok(stream)
+    }
+
     /// The time from the start of a process to the first byte of its first request. Then it is told
     /// that there is no such app, and ends.
-    fn first_request(&self, mut command: Command) -> Result<Duration> {
+    pub(crate) fn first_request(&self, mut command: Command) -> Result<Duration> {
         let began = Instant::now();
         let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
         // Knocks itself when the process has ended, so that one that never asks is not waited for.

@@ -36,21 +36,21 @@ pub async fn restart_by_group(input: Input, host: Host) -> Result<Report> {
         host.warn(&format!("no Machine of `{}` to restart", input.app));
     }
     let attempts = restart_all(&host, &input, &selection).await;
-    report::conclude(selection, attempts)
+    report::conclude(&selection, attempts)
 }
 
 /// What became of one Machine that we began with.
-struct Attempt {
-    machine: Machine,
+struct Attempt<'a> {
+    machine: &'a Machine,
     duration_ms: u64,
     result: Result<(), Error>,
 }
 
 /// Restarts the first Machine alone and then the others, until more have failed than may.
-async fn restart_all(host: &Host, input: &Input, selection: &Selection) -> Vec<Attempt> {
+async fn restart_all<'a>(host: &Host, input: &Input, selection: &'a Selection) -> Vec<Attempt<'a>> {
     let canaries = usize::from(input.canary).min(selection.chosen.len());
     let (canary, others) = selection.chosen.split_at(canaries);
-    let work = async |machine: &Machine| attempt(host, input, machine).await;
+    let work = async |machine: &'a Machine| attempt(host, input, machine).await;
 
     let mut attempts = host.for_each(canary, 1, work).await;
     if attempts.iter().any(|attempt| attempt.result.is_err()) {
@@ -58,7 +58,7 @@ async fn restart_all(host: &Host, input: &Input, selection: &Selection) -> Vec<A
         return attempts;
     }
     let mut failures = 0;
-    let judge = |attempt: &Attempt| match &attempt.result {
+    let judge = |attempt: &Attempt<'_>| match &attempt.result {
         Ok(()) => Flow::Continue,
         Err(error) if error.kind() == Kind::Cancelled => Flow::Stop,
         Err(_) => {
@@ -77,7 +77,7 @@ async fn restart_all(host: &Host, input: &Input, selection: &Selection) -> Vec<A
     attempts
 }
 
-async fn attempt(host: &Host, input: &Input, machine: &Machine) -> Attempt {
+async fn attempt<'a>(host: &Host, input: &Input, machine: &'a Machine) -> Attempt<'a> {
     let began = host.now();
     let result = restart_leased(host, input, machine).await;
     let duration = host.now().saturating_sub(began);
@@ -86,7 +86,7 @@ async fn attempt(host: &Host, input: &Input, machine: &Machine) -> Attempt {
         Err(error) => host.item(&machine.id).failed(error.message()),
     }
     Attempt {
-        machine: machine.clone(),
+        machine,
         duration_ms: duration.as_millis() as u64,
         result,
     }

@@ -71,7 +71,7 @@ pub struct Totals {
 }
 
 /// Makes the report, and a failure of the step that carries it unless all went well.
-pub(crate) fn conclude(selection: Selection, attempts: Vec<Attempt>) -> Result<Report> {
+pub(crate) fn conclude(selection: &Selection, attempts: Vec<Attempt<'_>>) -> Result<Report> {
     let kind = failure_kind(&attempts);
     let mut machines: Vec<MachineReport> = attempts.into_iter().map(MachineReport::of).collect();
     let begun: BTreeSet<String> = machines.iter().map(|report| report.id.clone()).collect();
@@ -106,7 +106,7 @@ pub(crate) fn conclude(selection: Selection, attempts: Vec<Attempt>) -> Result<R
 /// Which kind of failure the step ends with, if it fails. The app's fault outweighs the rest.
 /// Something that may pass counts as such only if no Machine was restarted: a retry of the step
 /// begins anew, and would restart them all again.
-fn failure_kind(attempts: &[Attempt]) -> Kind {
+fn failure_kind(attempts: &[Attempt<'_>]) -> Kind {
     let errors: Vec<Kind> = attempts
         .iter()
         .filter_map(|attempt| attempt.result.as_ref().err())
@@ -172,7 +172,7 @@ impl Totals {
 }
 
 impl MachineReport {
-    fn of(attempt: Attempt) -> Self {
+    fn of(attempt: Attempt<'_>) -> Self {
         let (result, reason) = match attempt.result {
             Ok(()) => (Outcome::Restarted, None),
             Err(error) => (Outcome::Failed, Some(error.to_string())),
@@ -181,7 +181,7 @@ impl MachineReport {
         Self {
             duration_ms,
             reason,
-            ..Self::idle(&attempt.machine, result, "")
+            ..Self::idle(attempt.machine, result, "")
         }
     }
 

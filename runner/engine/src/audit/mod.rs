@@ -11,8 +11,6 @@ mod receipt;
 mod tiles;
 mod verify;
 
-use std::collections::HashMap;
-
 use cap_std::fs::Dir;
 use signed_note::Note;
 use thiserror::Error;
@@ -180,7 +178,7 @@ impl AuditLog {
 }
 
 /// Leaves read from the store at once.
-const PAGE: usize = 10_000;
+const PAGE: usize = 1000;
 
 fn tree_error(e: impl std::fmt::Debug) -> AuditError {
     AuditError::Tree(format!("{e:?}"))
@@ -222,7 +220,9 @@ pub(crate) fn signed(note: &str, key: &Key, what: &str) -> Result<Signed, AuditE
 struct Growing<'a> {
     old: TileHashReader<'a>,
     size: u64,
-    new: HashMap<u64, Hash>,
+    /// The index of the first new hash; they come without gaps.
+    first: u64,
+    new: Vec<Hash>,
 }
 
 impl<'a> Growing<'a> {
@@ -230,19 +230,22 @@ impl<'a> Growing<'a> {
         Self {
             old: TileHashReader::new(size, root, files),
             size,
-            new: HashMap::new(),
+            first: tlog_tiles::stored_hash_index(0, size),
+            new: Vec::new(),
         }
     }
 
     fn push(&mut self, leaf: &str) -> Result<(), AuditError> {
         let hash = tlog_tiles::record_hash(leaf.as_bytes());
         let stored = tlog_tiles::stored_hashes_for_record_hash(self.size, hash, self);
-        let first = tlog_tiles::stored_hash_index(0, self.size);
-        for (index, hash) in (first..).zip(stored.map_err(tree_error)?) {
-            self.new.insert(index, hash);
-        }
+        self.new.extend(stored.map_err(tree_error)?);
         self.size += 1;
         Ok(())
+    }
+
+    fn fresh(&self, index: u64) -> Option<Hash> {
+        let at = usize::try_from(index.checked_sub(self.first)?).ok()?;
+        self.new.get(at).copied()
     }
 }
 
@@ -251,7 +254,7 @@ impl HashReader for Growing<'_> {
         let older: Vec<u64> = indexes
             .iter()
             .copied()
-            .filter(|index| !self.new.contains_key(index))
+            .filter(|index| *index < self.first)
             .collect();
         let mut older = match older.is_empty() {
             true => Vec::new(),
@@ -260,9 +263,13 @@ impl HashReader for Growing<'_> {
         .into_iter();
         indexes
             .iter()
-            .map(|index| match self.new.get(index) {
-                Some(hash) => Ok(*hash),
-                None => older.next().ok_or(tlog_tiles::Error::IndexesNotInTree),
+            .map(|index| {
+                let hash = if *index < self.first {
+                    older.next()
+                } else {
+                    self.fresh(*index)
+                };
+                hash.ok_or(tlog_tiles::Error::IndexesNotInTree)
             })
             .collect()
     }

@@ -158,12 +158,12 @@ impl HashReader for Whole {
 }
 
 impl Whole {
-    fn push(&mut self, leaf: &str) -> Result<(), AuditError> {
+    fn push(&mut self, leaf: String) -> Result<(), AuditError> {
         let hash = tlog_tiles::record_hash(leaf.as_bytes());
         let size = self.texts.len() as u64;
         let stored = tlog_tiles::stored_hashes_for_record_hash(size, hash, self);
         self.hashes.extend(stored.map_err(super::tree_error)?);
-        self.texts.push(leaf.to_owned());
+        self.texts.push(leaf);
         Ok(())
     }
 
@@ -204,7 +204,7 @@ fn entries(store: &dyn Store, faults: &mut Vec<Fault>) -> Result<Whole, AuditErr
             let (previous, state) = runs
                 .entry(run.clone())
                 .or_insert_with(|| (NOTHING.to_owned(), Ok(RunState::default())));
-            let fault = |why: &str| Fault::Entry {
+            let fault = |why: &'static str| Fault::Entry {
                 run: run.clone(),
                 sequence: record.sequence,
                 leaf: next,
@@ -216,25 +216,12 @@ fn entries(store: &dyn Store, faults: &mut Vec<Fault>) -> Result<Whole, AuditErr
                 return Ok(tree);
             }
             let wanted = Leaf::of(&run, &record, previous);
-            match serde_json::from_str::<Leaf>(&logged.leaf) {
-                Err(e) => faults.push(fault(&format!("its leaf does not read: {e}"))),
-                Ok(leaf) if leaf.text() != logged.leaf => {
-                    faults.push(fault("its leaf is not in its canonical form"));
-                }
-                Ok(leaf) if leaf.payload != wanted.payload => {
-                    faults.push(fault("its payload is not what was logged"));
-                }
-                Ok(leaf) if leaf.previous != wanted.previous => {
-                    faults.push(fault("it does not follow what is before it"));
-                }
-                Ok(leaf) if leaf != wanted => {
-                    faults.push(fault("its place, kind or time is not what was logged"));
-                }
-                Ok(_) => {}
+            if wanted.text() != logged.leaf {
+                faults.push(fault(difference(&logged.leaf, &wanted)));
             }
             *previous = link(&logged.leaf);
             tree.leaves.push((run.clone(), record.sequence));
-            tree.push(&logged.leaf)?;
+            tree.push(logged.leaf)?;
             if let Ok(folded) = state
                 && let Err(illegal) = folded.apply(&record)
             {
@@ -260,6 +247,17 @@ fn entries(store: &dyn Store, faults: &mut Vec<Fault>) -> Result<Whole, AuditErr
         }
     }
     Ok(tree)
+}
+
+/// What an entry's leaf says otherwise than its entry.
+fn difference(logged: &str, wanted: &Leaf) -> &'static str {
+    match serde_json::from_str::<Leaf>(logged) {
+        Err(_) => "its leaf does not read",
+        Ok(leaf) if leaf.text() != logged => "its leaf is not in its canonical form",
+        Ok(leaf) if leaf.payload != wanted.payload => "its payload is not what was logged",
+        Ok(leaf) if leaf.previous != wanted.previous => "it does not follow what is before it",
+        Ok(_) => "its place, kind or time is not what was logged",
+    }
 }
 
 /// The log's files against what the entries give.
