@@ -1,8 +1,8 @@
 //! Measures what Groundcrew promises: each figure beside a bare baseline that does the same work in
 //! the same run, because only their ratio says something about another machine.
 //!
-//!     cargo xtask bench             all of it; writes `benches/README.md`
-//!     cargo xtask bench --quick     once and smaller, to see that it works
+//! `cargo xtask bench` runs all of it and writes `benches/README.md`; with `--quick` once and smaller,
+//! to see that it works.
 //!
 //! One file per part: `startup.rs`, `effects.rs`, `restart.rs`, `proof.rs`. The baselines run in processes of
 //! their own (`bare.rs`), as does the simulator (`fleet.rs`), so that neither time nor memory of

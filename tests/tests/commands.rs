@@ -301,6 +301,11 @@ async fn a_run_can_be_proven_elsewhere() -> Result<()> {
         &receipt,
         text.replace("\\\"app\\\":\\\"web\\\"", "\\\"app\\\":\\\"wEb\\\""),
     )?;
+    let replayed = world.run(&["audit", "replay", &run]).await?;
+    ensure!(
+        replayed.code == 0 && replayed.out.contains("the same"),
+        "{replayed:?}"
+    );
     let forged = world.run(&check).await?;
     ensure!(
         forged.code == 5 && forged.err.contains("not what was logged"),

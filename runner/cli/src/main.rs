@@ -103,7 +103,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
         Command::Schema => commands::schema::run(),
         Command::Plugin(command) => commands::plugin::run(&shared, command).await,
         Command::Runs(command) => commands::runs::run(&shared, command).await,
-        Command::Audit(command) => commands::audit::run(&shared, command),
+        Command::Audit(command) => commands::audit::run(&shared, command).await,
         Command::Machines(args) => commands::machines::run(&shared, args).await,
         Command::Sim(args) => commands::sim::run(args).await,
         Command::Doctor(args) => commands::doctor::run(&shared, &args).await,

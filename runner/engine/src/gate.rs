@@ -52,6 +52,8 @@ pub(crate) struct RunShared {
     pub(crate) past: Mutex<BTreeMap<String, StepState>>,
     /// When that process wrote down its last entry.
     pub(crate) resumed_from: Timestamp,
+    /// Steps only repeat their past: nothing is performed, whatever they ask for.
+    pub(crate) repeats_only: bool,
 }
 
 impl RunShared {
@@ -288,6 +290,9 @@ impl Gate {
     /// way.
     async fn leave(self: &Arc<Self>, past: Past) -> Result<(), Halt> {
         let left = past.leave()?;
+        if self.run.repeats_only {
+            return Err(self.at_the_end(left.fresh.first()));
+        }
         for recorded in left.did {
             let Some(request) = self.recorded(recorded) else {
                 continue;
@@ -314,6 +319,32 @@ impl Gate {
             .into_iter()
             .for_each(|number| self.cancel(number));
         Ok(())
+    }
+
+    /// Where a step that only repeats cannot go on: its journal ends here. That is as it should be if
+    /// the step has not ended.
+    fn at_the_end(&self, beyond: Option<&(u64, Request)>) -> Halt {
+        let what = beyond.map_or_else(
+            || "its journal ends here".to_owned(),
+            |(number, request)| format!("effect {number}: `{request}` is in no journal"),
+        );
+        let diverged = Diverged {
+            step: self.step.to_string(),
+            effect: beyond.map(|(number, _)| *number),
+            what,
+        };
+        diverged.into()
+    }
+
+    /// After a plugin that only repeats has ended: whether it has asked for everything.
+    pub(crate) fn nothing_left(&self) -> Result<(), Halt> {
+        loop {
+            match self.repeat(false)? {
+                Repeat::Delivered(_) | Repeat::Idle => {}
+                Repeat::Left(past) => return Ok(past.leave().map(drop)?),
+                Repeat::Nothing => return Ok(()),
+            }
+        }
     }
 
     /// What was written down, as a request; none of a capability that this host lacks.

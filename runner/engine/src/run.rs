@@ -217,6 +217,7 @@ pub(crate) fn launch(launch: Launch) -> RunHandle {
             .collect(),
         past: Mutex::new(past.steps),
         resumed_from: past.last_at,
+        repeats_only: false,
     });
     let (done, report) = oneshot::channel();
     let handle = RunHandle {

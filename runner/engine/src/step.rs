@@ -438,7 +438,7 @@ async fn alarm_after_interrupt(shared: &RunShared, after: Duration) {
 }
 
 /// The generator behind a step's `random`.
-fn random(run: &str, step: &str) -> Pcg64 {
+pub(crate) fn random(run: &str, step: &str) -> Pcg64 {
     let digest = Sha256::digest(format!("{run}/{step}").as_bytes());
     let part = |range: std::ops::Range<usize>| {
         let mut bytes = [0u8; 16];

@@ -1,8 +1,10 @@
 //! `groundcrew audit`: the journals, entry by entry, and the log that proves them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Subcommand;
+use groundcrew::Limits;
 use groundcrew::audit::{AuditLog, Key, Receipt};
 use groundcrew::journal::RunState;
 use groundcrew::store::Store;
@@ -52,13 +54,18 @@ pub(crate) enum Command {
         #[arg(long)]
         key: String,
     },
+    /// Run a run's plugins again without effects: they ask for exactly what its journal says
+    Replay {
+        /// Its id
+        run: String,
+    },
     /// Print every entry of all runs with its leaf, as JSON lines
     Export,
     /// Print the log's public key and its last checkpoint
     Checkpoint,
 }
 
-pub(crate) fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
+pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
     if let Command::Check { receipt, key } = &command {
         // Needs no store: the machine that checks need not be the one that ran.
         return check(shared, receipt, key);
@@ -67,6 +74,7 @@ pub(crate) fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
     let log = || audit::open(shared, &shared.config()?);
     match command {
         Command::Check { .. } => Ok(()),
+        Command::Replay { run } => replay(shared, store, &run).await,
         Command::Verify { since } => verify(shared, &*store, &log()?, since.as_deref()),
         Command::Prove {
             run,
@@ -177,6 +185,32 @@ fn verify(
             Err(Exit::journal("the audit log does not verify"))
         }
     }
+}
+
+async fn replay(shared: &Shared, store: Arc<dyn Store>, run: &str) -> Result<(), Exit> {
+    let (_, state) = shared.journal(&*store, run)?;
+    let limits = state
+        .header
+        .as_deref()
+        .map_or_else(Limits::default, |header| header.limits);
+    let engine = shared.engine_on(&shared.config()?, store, limits)?;
+    let repeated = engine
+        .replay(run)
+        .await
+        .map_err(|e| Exit::journal(e.to_string()))?;
+    let rows: Vec<serde_json::Value> = repeated
+        .iter()
+        .map(|step| {
+            let end = if step.ended {
+                "the same"
+            } else {
+                "not its own"
+            };
+            json!({ "step": step.step, "effects": step.effects, "end": end })
+        })
+        .collect();
+    super::plugin::print(shared, &rows);
+    Ok(())
 }
 
 fn check(shared: &Shared, receipt: &Path, key: &str) -> Result<(), Exit> {

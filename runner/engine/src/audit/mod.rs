@@ -8,6 +8,7 @@
 mod key;
 mod leaf;
 mod receipt;
+mod replay;
 mod tiles;
 mod verify;
 
@@ -21,6 +22,7 @@ use crate::store::{Store, StoreError};
 pub use key::Key;
 pub use leaf::{Leaf, NOTHING, link};
 pub use receipt::{Checked, Receipt, check, prove};
+pub use replay::{Repeated, ReplayError};
 pub use tiles::HEIGHT;
 pub use verify::{Fault, Verified, verify};
 

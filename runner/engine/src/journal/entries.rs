@@ -36,7 +36,7 @@ pub struct Actor {
 /// The header of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunOpened {
-    /// [`FORMAT`].
+    /// [`super::FORMAT`].
     pub format: u32,
     /// The run's id.
     pub run: String,

@@ -102,6 +102,13 @@ async fn golden_journals_fold_and_are_repeated() {
             |plugin: &[u8]| Stage::with_plugins(Limits::default(), &[("p", plugin.to_vec())]);
         let digest = place(&plugin).engine.plugin("p").await.unwrap().digest;
         let entries = text.lines().count() - 1;
+        {
+            let stage = place(&plugin);
+            let whole = cut(&text, entries, &digest);
+            let run = bundle::import(&*stage.store, &whole, stage.wall.now()).unwrap();
+            let repeated = stage.engine.replay(&run).await.unwrap();
+            assert!(repeated.iter().all(|step| step.ended), "{repeated:?}");
+        }
         let output = {
             let store = MemoryStore::default();
             let run = bundle::import(&store, &text, Timestamp::UNIX_EPOCH).unwrap();

@@ -403,3 +403,53 @@ async fn a_bundle_comes_back_as_it_went() {
         assert!(third.store.runs(now, 10).unwrap().is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_re_executed_without_effects() {
+    let stage = Stage::new(Limits::default(), &quick());
+    let ended = stage.run(ONE, Mode::Perform).await;
+    let performed = stage.ledger.performed();
+    let run = &ended.report.run;
+    let repeated = stage.engine.replay(run).await.unwrap();
+    assert_eq!(repeated.len(), 1);
+    assert_eq!((repeated[0].effects, repeated[0].ended), (3, true));
+    assert_eq!(
+        stage.ledger.performed(),
+        performed,
+        "something was performed"
+    );
+    assert_eq!(
+        stage.ended(ended.report.clone()).records.len(),
+        ended.records.len()
+    );
+
+    // Of one that was stopped, as far as it came.
+    let stopped_stage = Stage::new(Limits::default(), &quick());
+    let stopped = stopped(&stopped_stage, ONE, 2).await;
+    let repeated = stopped_stage.engine.replay(&stopped).await.unwrap();
+    assert!(!repeated[0].ended);
+    assert_eq!(stopped_stage.ledger.performed().len(), 2);
+
+    // What was changed in the journal is not what the plugin does.
+    let text = bundle::export(stage.engine.store(), run).unwrap();
+    for (recorded, other) in [
+        (r#""subject":"m00003""#, r#""subject":"m00004""#),
+        (r#""arguments":400"#, r#""arguments":4"#),
+        (r#"00001,"#, r#"00009,"#),
+        (r#""effects":[3]"#, r#""effects":[]"#),
+    ] {
+        assert!(text.contains(recorded), "{text}");
+        let other_stage = Stage::new(Limits::default(), &quick());
+        let changed = text.replace(recorded, other);
+        bundle::import(&*other_stage.store, &changed, other_stage.wall.now()).unwrap();
+        let replayed = other_stage.engine.replay(run).await;
+        assert!(
+            matches!(replayed, Err(groundcrew::audit::ReplayError::Diverged(_))),
+            "{other}: {replayed:?}"
+        );
+    }
+    // Another build of the plugin shows nothing.
+    let another = Stage::new(Limits::default(), &worker(&away(401)));
+    bundle::import(&*another.store, &text, another.wall.now()).unwrap();
+    assert!(another.engine.replay(run).await.is_err());
+}
