@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use groundcrew_tests::{World, fleet};
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
@@ -44,7 +44,12 @@ async fn kills(seed: u64, wanted: usize) -> Result<()> {
             let arguments = match newest(&world).await? {
                 Some((_, status)) if status == "succeeded" => break,
                 Some((run, status)) => {
-                    ensure!(status == "interrupted", "seed {seed}, run {runs}: {status}");
+                    if status != "interrupted" {
+                        let shown = world.run(&["audit", "show", &run]).await?.out;
+                        let failed = shown.lines().filter(|line| line.contains("fail"));
+                        let failed: Vec<&str> = failed.collect();
+                        bail!("seed {seed}, run {runs}: {status}: {failed:#?}");
+                    }
                     vec!["resume".to_owned(), run]
                 }
                 None => RESTART.iter().map(|word| (*word).to_owned()).collect(),

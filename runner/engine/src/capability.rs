@@ -6,8 +6,8 @@
 //! 3. and 4. its executor, live and on a fork ([`Capability::executor`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -130,10 +130,10 @@ pub trait Executor: Send + Sync + 'static {
         Box::pin(async { Vec::new() })
     }
 
-    /// Finds out what became of a write that was written down at `intended_at`, by a process that
-    /// is gone before it could write down the outcome. What does no harm twice has not happened.
-    fn find_out<'a>(&'a self, effect: &'a Effect, intended_at: Timestamp) -> BoxFuture<'a, Found> {
-        let _ = intended_at;
+    /// Finds out what became of a write that was written down `age` ago, by the wall, by a process
+    /// that is gone before it could write down the outcome. What does no harm twice has not happened.
+    fn find_out<'a>(&'a self, effect: &'a Effect, age: Duration) -> BoxFuture<'a, Found> {
+        let _ = age;
         let found = if effect.request.row.idempotent {
             Found::DidNot
         } else {

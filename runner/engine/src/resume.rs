@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admit::{self, Admitted, Refusal, RunRequest};
 use crate::bindings::Failure;
 use crate::capability::{Effect, Executor, Found};
-use crate::clock::{Clock, RealClock, after, millis};
+use crate::clock::{Clock, RealClock, after, between, millis};
 use crate::deadline::{CLAIM, Deadline};
 use crate::effect::{EffectId, Kind, Outcome, Request, Row};
 use crate::engine::{Engine, StartError};
@@ -352,6 +352,7 @@ impl Resuming {
         records: &[crate::journal::Record],
         request: &ResumeRequest,
     ) -> (Vec<(String, u64, Outcome)>, Vec<Question>, Vec<Draft>) {
+        let now = self.engine.wall.now();
         let intended_at = intended_at(records);
         let mut asking = Vec::new();
         for (key, step) in past.steps.iter().filter(|(_, step)| step.ended.is_none()) {
@@ -372,7 +373,7 @@ impl Resuming {
                     .copied()
                     .unwrap_or(past.last_at);
                 asking.push(async move {
-                    let found = executor.find_out(&effect, at).await;
+                    let found = executor.find_out(&effect, between(at, now)).await;
                     (key.clone(), *number, effect, at, found)
                 });
             }

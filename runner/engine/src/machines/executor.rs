@@ -32,6 +32,10 @@ const RETRIES: usize = 6;
 /// Longer than Fly holds a request for a host that does not answer.
 const LATE: Duration = Duration::from_secs(8);
 
+/// How long a Machine that is stopping is looked at: the longest kill timeout that Fly allows is five
+/// minutes. (Documentation)
+const STOPPING: Duration = Duration::from_secs(330);
+
 pub(super) struct Executing {
     pub(super) api: Arc<dyn Api>,
     pub(super) clock: Arc<dyn Clock>,
@@ -276,6 +280,7 @@ impl Executing {
         else {
             return Found::Unknown("its events before the restart are not known".to_owned());
         };
+        let patience = after(self.clock.now(), STOPPING);
         let mut sure = false;
         loop {
             match self.get(effect, at).await {
@@ -294,6 +299,14 @@ impl Executing {
                             .any(|e| e.id > baseline && e.kind == "start")
                     {
                         return Found::Happened(self.happened(effect));
+                    }
+                    // Under way is neither: an exit may take as long as the Machine's own timeout.
+                    if ["restarting", "stopping", "starting"].contains(&machine.state.as_str()) {
+                        if self.clock.now() >= patience {
+                            return Found::Unknown(format!("it is still `{}`", machine.state));
+                        }
+                        self.clock.sleep(Duration::from_secs(1)).await;
+                        continue;
                     }
                     if sure {
                         return Found::DidNot;
@@ -518,7 +531,7 @@ impl Executor for Executing {
         })
     }
 
-    fn find_out<'a>(&'a self, effect: &'a Effect, intended_at: Timestamp) -> BoxFuture<'a, Found> {
+    fn find_out<'a>(&'a self, effect: &'a Effect, age: Duration) -> BoxFuture<'a, Found> {
         Box::pin(async move {
             let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
                 return Found::Unknown("it names no Machine".to_owned());
@@ -530,7 +543,8 @@ impl Executor for Executing {
             };
             match (command(&effect.request), effect.request.row.operation()) {
                 (Ok(Some(command)), _) => {
-                    let until = after(intended_at, LATE.div_f64(self.clock.scale()));
+                    let passed = age.mul_f64(self.clock.scale());
+                    let until = after(self.clock.now(), LATE.saturating_sub(passed));
                     self.found(effect, at, &command, until).await
                 }
                 // Taken: it becomes ours again. Not taken: it is asked for again.
