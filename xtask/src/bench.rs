@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::{binary, build, cargo, release, succeed};
+use crate::{binary, build_plugins, cargo, release, succeed};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -19,8 +19,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let groundcrew = if args.quick {
-        build()?;
-        cargo(&["build", "--package", "groundcrew-benches"])?;
+        build_plugins(false)?;
+        // With the features of every other development build, so that nothing is built twice.
+        cargo(&["build", "--workspace", "--all-targets"])?;
         binary()?
     } else {
         release(&["groundcrew-benches"])?
