@@ -8,6 +8,7 @@ use groundcrew_fleet::api::{Event, Lease, Machine, OrgMachine, WaitQuery, WaitRe
 
 use super::trouble::Trouble;
 use crate::bindings::machines::{RestartOptions, StopOptions};
+use crate::capability::Effect;
 use crate::clock::BoxFuture;
 use crate::effect::EffectId;
 
@@ -36,6 +37,17 @@ pub(super) struct At<'a> {
     pub(super) effect: &'a EffectId,
     pub(super) app: &'a str,
     pub(super) id: &'a str,
+}
+
+impl<'a> At<'a> {
+    /// The Machine that an effect is about; none if it names none.
+    pub(super) fn of(effect: &'a Effect) -> Option<Self> {
+        Some(Self {
+            effect: &effect.id,
+            app: effect.request.app.as_deref()?,
+            id: effect.request.subject.as_deref()?,
+        })
+    }
 }
 
 pub(super) type Answer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;

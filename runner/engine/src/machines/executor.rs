@@ -2,17 +2,17 @@
 //!
 //! A request is repeated blindly only if it surely had no effect, or if repeating it is harmless.
 //! After anything else (a reset, a cut-off, a 408, a 5xx) it is *found out* first whether the
-//! write happened, by its row's rule. What cannot be found out is said to be in doubt.
+//! write happened, by its row's rule (`find_out.rs`). What cannot be found out is said to be in doubt.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::api::{Api, At, Command};
+use super::find_out::late;
 use super::leases::Leases;
 use super::limiter::Limits;
 use super::trouble::Trouble;
@@ -22,25 +22,17 @@ use crate::bindings::machines::{
     Done, Filter, HealthyOptions, Machine, RestartOptions, Scope, StopOptions, WaitOptions,
 };
 use crate::capability::{Afterwards, Effect, Executor, Found, Setting};
-use crate::clock::{BoxFuture, Clock, after};
+use crate::clock::{BoxFuture, Clock};
 use crate::effect::{Outcome, Request, Row};
 
 /// Tries of one request before its failure is final, beyond the first.
 const RETRIES: usize = 6;
 
-/// How long a restart that was not confirmed is looked for before we take its absence for a fact.
-/// Longer than Fly holds a request for a host that does not answer.
-const LATE: Duration = Duration::from_secs(8);
-
-/// How long a Machine that is stopping is looked at: the longest kill timeout that Fly allows is five
-/// minutes. (Documentation)
-const STOPPING: Duration = Duration::from_secs(330);
-
 pub(super) struct Executing {
     pub(super) api: Arc<dyn Api>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
-    leases: Arc<Leases>,
+    pub(super) leases: Arc<Leases>,
     seed: u64,
     /// Process groups of Machines that have been read: a grant may name groups.
     groups: Mutex<HashMap<(String, String), String>>,
@@ -209,8 +201,10 @@ impl Executing {
                     Some(_) | None => return self.explain(at, trouble.failure).await.into(),
                 }
             }
-            let until = after(self.clock.now(), LATE);
-            match self.found(effect, at, command, until).await {
+            match self
+                .found(effect, at, command, late(self.clock.now()))
+                .await
+            {
                 Found::Happened(outcome) => return outcome,
                 Found::DidNot => match backoff.next() {
                     Some(delay) => self.clock.sleep(trouble.retry_after.unwrap_or(delay)).await,
@@ -240,133 +234,6 @@ impl Executing {
             }
             other => other,
         }
-    }
-
-    /// By the rule of the row.
-    /// `until` is when what has been sent would have been seen, if it ever arrived.
-    async fn found(
-        &self,
-        effect: &Effect,
-        at: At<'_>,
-        command: &Command,
-        until: Timestamp,
-    ) -> Found {
-        let wanted: &[&str] = match command {
-            Command::Restart(_) => return self.find_restart(effect, at, until).await,
-            Command::Signal(_) => return Found::Unknown("a signal leaves no trace".to_owned()),
-            // Sent again they do no harm.
-            Command::Cordon | Command::Uncordon => return Found::DidNot,
-            Command::Start => &["starting", "started"],
-            Command::Stop(_) => &["stopping", "stopped"],
-            Command::Suspend => &["suspending", "suspended"],
-        };
-        match self.get(effect, at).await {
-            Ok(machine) if machine.host_status == "unreachable" => {
-                Found::Unknown("its host is unreachable".to_owned())
-            }
-            Ok(machine) if wanted.contains(&machine.state.as_str()) => {
-                Found::Happened(self.happened(effect))
-            }
-            Ok(_) => Found::DidNot,
-            Err(failure) => Found::Unknown(format!("its state cannot be read ({failure})")),
-        }
-    }
-
-    async fn find_restart(&self, effect: &Effect, at: At<'_>, until: Timestamp) -> Found {
-        let Some(baseline) = effect
-            .baseline
-            .as_ref()
-            .map(|b| b["event"].as_str().unwrap_or_default().to_owned())
-        else {
-            return Found::Unknown("its events before the restart are not known".to_owned());
-        };
-        let patience = after(self.clock.now(), STOPPING);
-        let mut sure = false;
-        loop {
-            match self.get(effect, at).await {
-                Ok(machine) if machine.host_status == "unreachable" => {
-                    return Found::Unknown("its host is unreachable".to_owned());
-                }
-                Ok(machine) => {
-                    let restarted = machine
-                        .events
-                        .iter()
-                        .any(|e| e.id > baseline && e.kind == "exit" && e.requested_stop());
-                    if restarted
-                        || machine
-                            .events
-                            .iter()
-                            .any(|e| e.id > baseline && e.kind == "start")
-                    {
-                        return Found::Happened(self.happened(effect));
-                    }
-                    // Under way is neither: an exit may take as long as the Machine's own timeout.
-                    if ["restarting", "stopping", "starting"].contains(&machine.state.as_str()) {
-                        if self.clock.now() >= patience {
-                            return Found::Unknown(format!("it is still `{}`", machine.state));
-                        }
-                        self.clock.sleep(Duration::from_secs(1)).await;
-                        continue;
-                    }
-                    if sure {
-                        return Found::DidNot;
-                    }
-                }
-                Err(failure) => {
-                    return Found::Unknown(format!("its events cannot be read ({failure})"));
-                }
-            }
-            if self.clock.now() >= until {
-                if self.leases.nonce(at.app, at.id).is_none() {
-                    return Found::Unknown(
-                        "no restart is seen, but without a lease it may still come".to_owned(),
-                    );
-                }
-                // From here on the request that is in doubt carries a nonce that is refused.
-                if let Err(failure) = self.take_anew(effect, at).await {
-                    return Found::Unknown(format!("the lease cannot be taken anew ({failure})"));
-                }
-                sure = true;
-            } else {
-                self.clock.sleep(Duration::from_secs(1)).await;
-            }
-        }
-    }
-
-    /// Gives the lease up and takes it again. Each half may be sent again: what is released twice
-    /// is released, and a lease that is ours already carries a new nonce.
-    async fn take_anew(&self, effect: &Effect, at: At<'_>) -> Result<(), Failure> {
-        self.limits.action("lease", at.id).await;
-        match self.read(effect, || self.leases.renew(at)).await {
-            Err(Failure::Conflict(text)) => match self.leases.look(at).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) | Err(_) => Err(Failure::Conflict(text)),
-            },
-            other => other,
-        }
-    }
-
-    /// Makes a lease of an earlier process of this run ours, with another nonce: what that process
-    /// has sent and is still on its way is refused from then on. Says why it is not, if so.
-    async fn adopt(&self, effect: &Effect) -> Option<String> {
-        let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
-            return None;
-        };
-        let at = At {
-            effect: &effect.id,
-            app,
-            id,
-        };
-        self.limits.action("lease", at.id).await;
-        let taken = match self.read(effect, || self.leases.look(at)).await {
-            Ok(Ok(())) => self.take_anew(effect, at).await,
-            Ok(Err(None)) => self.read(effect, || self.leases.acquire(at)).await,
-            Ok(Err(Some(holder))) => Err(Failure::Conflict(format!("it is leased by {holder}"))),
-            Err(failure) => Err(failure),
-        };
-        taken
-            .err()
-            .map(|failure| format!("Machine {id}: its lease is not ours any more: {failure}"))
     }
 
     async fn lease(&self, effect: &Effect, at: At<'_>) -> Outcome {
@@ -437,7 +304,8 @@ fn said(failure: &Failure, more: &str) -> Failure {
     Failure::Unavailable(format!("{}; {more}", failure.parts().1))
 }
 
-fn command(request: &Request) -> Result<Option<Command>, Failure> {
+/// The write that a request asks for; none if it asks for something else.
+pub(super) fn command(request: &Request) -> Result<Option<Command>, Failure> {
     Ok(Some(match request.row.operation() {
         "start" => Command::Start,
         "suspend" => Command::Suspend,
@@ -495,19 +363,10 @@ impl Executor for Executing {
 
     fn prepare<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<Value>, Failure>> {
         Box::pin(async move {
-            let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
+            let Some(at) = At::of(effect) else {
                 return Ok(None);
             };
-            let machine = self
-                .get(
-                    effect,
-                    At {
-                        effect: &effect.id,
-                        app,
-                        id,
-                    },
-                )
-                .await?;
+            let machine = self.get(effect, at).await?;
             Ok(Some(
                 json!({ "event": machine.newest_event().unwrap_or_default(), "instance": machine.instance_id }),
             ))
@@ -515,50 +374,11 @@ impl Executor for Executing {
     }
 
     fn take_over(&self, done: Vec<Effect>) -> BoxFuture<'_, Vec<String>> {
-        let mut held = BTreeMap::new();
-        for effect in done {
-            let key = (effect.request.app.clone(), effect.request.subject.clone());
-            match effect.request.row.operation() {
-                "lease" => held.insert(key, effect),
-                "release" => held.remove(&key),
-                _ => None,
-            };
-        }
-        Box::pin(async move {
-            let adopted = held.values().map(|effect| self.adopt(effect));
-            let adopted = futures_util::future::join_all(adopted).await;
-            adopted.into_iter().flatten().collect()
-        })
+        Box::pin(self.adopt_all(done))
     }
 
     fn find_out<'a>(&'a self, effect: &'a Effect, age: Duration) -> BoxFuture<'a, Found> {
-        Box::pin(async move {
-            let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
-                return Found::Unknown("it names no Machine".to_owned());
-            };
-            let at = At {
-                effect: &effect.id,
-                app,
-                id,
-            };
-            match (command(&effect.request), effect.request.row.operation()) {
-                (Ok(Some(command)), _) => {
-                    let passed = age.mul_f64(self.clock.scale());
-                    let until = after(self.clock.now(), LATE.saturating_sub(passed));
-                    self.found(effect, at, &command, until).await
-                }
-                // Taken: it becomes ours again. Not taken: it is asked for again.
-                (_, "lease") => match self.read(effect, || self.leases.look(at)).await {
-                    Ok(Ok(())) => match self.take_anew(effect, at).await {
-                        Ok(()) => Found::Happened(Outcome::ok(&())),
-                        Err(_) => Found::DidNot,
-                    },
-                    Ok(Err(_)) | Err(_) => Found::DidNot,
-                },
-                // Given back twice is given back.
-                _ => Found::DidNot,
-            }
-        })
+        Box::pin(self.find_out_later(effect, age))
     }
 
     fn happened(&self, effect: &Effect) -> Outcome {
@@ -577,19 +397,12 @@ impl Executor for Executing {
             if operation == "list" {
                 return self.list(&effect).await;
             }
-            let (Some(app), Some(id)) =
-                (effect.request.app.clone(), effect.request.subject.clone())
-            else {
+            let Some(at) = At::of(&effect) else {
                 return Failure::Invalid(format!(
                     "`{}` needs an app and a Machine",
                     effect.request.row.name
                 ))
                 .into();
-            };
-            let at = At {
-                effect: &effect.id,
-                app: &app,
-                id: &id,
             };
             match command(&effect.request) {
                 Ok(Some(command)) => return self.write(&effect, at, &command).await,
@@ -600,7 +413,7 @@ impl Executor for Executing {
                 "get" => self
                     .get(&effect, at)
                     .await
-                    .map(|m| summary::machine(&app, &m))
+                    .map(|m| summary::machine(at.app, &m))
                     .into(),
                 "events" => self.events(&effect, at).await,
                 "lease" => self.lease(&effect, at).await,

@@ -1,12 +1,14 @@
 //! The capability `machines`: Fly Machines.
 //!
 //! `mod.rs` has its rows of the operations table and its linking; `executor.rs` performs effects,
-//! with retries and reconciliation; `watch.rs` waits; `leases.rs` keeps leases alive; `api.rs` is
-//! what they need of a world, and `http.rs` and `fork.rs` are the two worlds.
+//! with retries, and `find_out.rs` finds out what became of them; `watch.rs` waits; `leases.rs`
+//! keeps leases alive; `api.rs` is what they need of a world, and `http.rs` and `fork.rs` are the
+//! two worlds.
 //! `lanes.rs` has the connections, `limiter.rs` the rates, `trouble.rs` what refusals mean.
 
 mod api;
 mod executor;
+mod find_out;
 mod fork;
 mod http;
 mod lanes;
