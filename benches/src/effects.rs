@@ -170,6 +170,9 @@ impl Stage {
             actor: Actor::default(),
             policy: Policy::default(),
             seed: self.seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            faults: Vec::new(),
+            plan: None,
+            accepted_drift: Vec::new(),
         };
         let admitted = self
             .engine
@@ -186,6 +189,7 @@ impl Stage {
 }
 
 static DO: TableRow = TableRow {
+    assumes: "",
     name: "work.do",
     kind: Kind::Write,
     verb: "do",

@@ -234,6 +234,9 @@ fn request(address: &str, seed: u64) -> Result<RunRequest> {
         actor: Actor::default(),
         policy: Policy::default(),
         seed,
+        faults: Vec::new(),
+        plan: None,
+        accepted_drift: Vec::new(),
     })
 }
 

@@ -4,17 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use groundcrew::audit::{AuditLog, Key, Signed};
+use groundcrew::audit::{AuditLog, Signed};
 use groundcrew::store::Store;
 
 use crate::config::{AuditConfig, Config};
 use crate::context::Shared;
 use crate::exit::Exit;
 use crate::files::Directory;
-
-/// The two halves of the key, in the log's directory or where the configuration says.
-const PRIVATE: &str = "key";
-const PUBLIC: &str = "key.pub";
+use crate::keys;
 
 fn trouble<'a>(path: &'a Path) -> impl Fn(std::io::Error) -> Exit + 'a {
     move |e| Exit::journal(format!("the audit log: `{}`: {e}", path.display()))
@@ -28,46 +25,17 @@ pub(crate) fn open(shared: &Shared, config: &Config) -> Result<AuditLog, Exit> {
         Some(path) => Shared::user_dir().unwrap_or_default().join(path),
         None => directory,
     };
-    Ok(AuditLog::new(opened.into_dir(), key(&keys)?))
-}
-
-fn key(directory: &Path) -> Result<Key, Exit> {
-    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-    let (private, public) = (directory.join(PRIVATE), directory.join(PUBLIC));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    match options.open(&private) {
-        Ok(mut file) => {
-            let key = Key::generate(&name());
-            let text = key.private().unwrap_or_default();
-            std::fs::write(&public, format!("{}\n", key.public())).map_err(trouble(&public))?;
-            writeln!(file, "{text}")
-                .and_then(|()| file.sync_all())
-                .map_err(trouble(&private))?;
-            Ok(key)
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-            let found = std::fs::metadata(&private).map_err(trouble(&private))?;
-            if found.mode() & 0o077 != 0 {
-                return Err(Exit::journal(format!(
-                    "the audit log's key `{}` can be read by others (mode {:o}); `chmod 600` it",
-                    private.display(),
-                    found.mode() & 0o777
-                )));
-            }
-            let text = std::fs::read_to_string(&private).map_err(trouble(&private))?;
-            let known = std::fs::read_to_string(&public).map_err(trouble(&public))?;
-            Key::from_pair(&text, &known)
-                .map_err(|e| Exit::journal(format!("`{}`: {e}", private.display())))
-        }
-        Err(e) => Err(trouble(&private)(e)),
-    }
+    let key = match keys::read(&keys)? {
+        Some(key) => key,
+        None => keys::make(&keys, &name())?,
+    };
+    Ok(AuditLog::new(opened.into_dir(), key))
 }
 
 /// Tells this log from every other: the machine, and something random.
 fn name() -> String {
     let host = rustix::system::uname();
-    let host = host.nodename().to_string_lossy().replace([' ', '+'], "-");
+    let host = keys::part(&host.nodename().to_string_lossy());
     format!(
         "groundcrew/{host}/{:08x}",
         crate::context::random_seed() >> 32

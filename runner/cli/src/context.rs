@@ -265,6 +265,11 @@ fn cache() -> Option<CompiledCache> {
         .ok()
 }
 
+/// Whether this is a job of GitHub Actions.
+pub(crate) fn on_github() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
 /// Who runs this: the person, or under CI the job and who started it.
 pub(crate) fn actor() -> Actor {
     let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());

@@ -44,6 +44,23 @@ impl Exit {
         Self::with(5, message.as_ref(), None)
     }
 
+    /// 7: the target is not as it was when the plan was made.
+    pub(crate) fn drift(hint: &str) -> Self {
+        Self::with(
+            7,
+            "the plan does not fit any more; nothing has been written",
+            Some(hint),
+        )
+    }
+
+    /// The same, about a file.
+    pub(crate) fn about(self, path: &std::path::Path) -> Self {
+        let text = self
+            .text
+            .replacen("error: ", &format!("error: `{}`: ", path.display()), 1);
+        Self { text, ..self }
+    }
+
     /// 70: ours.
     pub(crate) fn bug(message: impl AsRef<str>) -> Self {
         Self::with(
@@ -62,7 +79,11 @@ impl Exit {
     }
 
     pub(crate) fn refusals(refusals: &[Refusal]) -> Self {
-        let mut text = String::from("error: the run is refused; nothing has happened");
+        Self::refused_as("the run is refused; nothing has happened", refusals)
+    }
+
+    fn refused_as(what: &str, refusals: &[Refusal]) -> Self {
+        let mut text = format!("error: {what}");
         for refusal in refusals {
             let step = refusal
                 .step
@@ -128,6 +149,16 @@ impl From<StartError> for Exit {
             StartError::Capability(_) | StartError::Ended { .. } => {
                 Self::refused(e.to_string(), None)
             }
+            StartError::Expired(_) => {
+                Self::refused(e.to_string(), Some("`groundcrew plan` makes another one"))
+            }
+            StartError::Applied(ref run) => Self::refused(
+                e.to_string(),
+                Some(&format!(
+                    "`groundcrew runs show {run}` shows what it did; a plan is applied once"
+                )),
+            ),
+            StartError::Drifted(_) => Self::drift(&e.to_string()),
             StartError::Fault(_) => Self::bug(e.to_string()),
         }
     }
@@ -137,7 +168,10 @@ impl From<ResumeError> for Exit {
     fn from(e: ResumeError) -> Self {
         match e {
             ResumeError::Start(e) => e.into(),
-            ResumeError::Refused(refusals) => Self::refusals(&refusals),
+            ResumeError::Refused(refusals) => Self::refused_as(
+                "the run is not gone on with; nothing more has been sent",
+                &refusals,
+            ),
             ResumeError::Changed { ref run, .. } => Self::refused(
                 e.to_string(),
                 Some(&format!("`groundcrew runs cancel {run}` ends it")),
@@ -160,6 +194,7 @@ impl From<AuditError> for Exit {
             AuditError::Files(_)
             | AuditError::Signature { .. }
             | AuditError::Tree(_)
+            | AuditError::Key(_)
             | AuditError::Malformed(_) => Self::journal(e.to_string()),
         }
     }

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ask;
 mod audit;
 mod commands;
 mod config;
@@ -10,6 +11,8 @@ mod context;
 mod credentials;
 mod exit;
 mod files;
+mod keys;
+mod plan_text;
 mod progress;
 mod render;
 
@@ -32,13 +35,20 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 ok   1 a step failed   2 usage   3 invalid runbook   4 refused   5 journal failure
-  6 something is in doubt   70 a bug in groundcrew   130 interrupted   143 terminated";
+  0 ok   1 a step failed   2 usage   3 invalid runbook   4 refused
+  5 journal or audit failure   6 something is in doubt   7 the plan does not fit any more
+  70 a bug in groundcrew   130 interrupted   143 terminated";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a runbook, or rehearse it with --dry-run
     Run(commands::run::Args),
+    /// Rehearse a runbook and save what it will do, to be applied exactly so
+    Plan(commands::plan::Args),
+    /// Approve a plan of somebody else, by signing it
+    Approve(commands::approve::Args),
+    /// Do what a plan says, and nothing else
+    Apply(commands::apply::Args),
     /// Go on with a run whose process is gone, without doing anything twice
     Resume(commands::resume::Args),
     /// Check runbooks and say everything that is wrong with them
@@ -54,6 +64,9 @@ enum Command {
     /// Read the journals of runs
     #[command(subcommand)]
     Audit(commands::audit::Command),
+    /// The key that signs your plans and approvals
+    #[command(subcommand)]
+    Keys(commands::keys::Command),
     /// List the Machines of an app with their checks
     Machines(commands::machines::Args),
     /// Serve a simulated fleet as Fly's Machines API
@@ -98,6 +111,10 @@ async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
     let shared = arguments.shared;
     match arguments.command {
         Command::Run(args) => commands::run::run(&shared, args).await,
+        Command::Plan(args) => commands::plan::run(&shared, args).await,
+        Command::Approve(args) => commands::approve::run(&shared, &args),
+        Command::Apply(args) => commands::apply::run(&shared, args).await,
+        Command::Keys(command) => commands::keys::run(&shared, &command),
         Command::Resume(args) => commands::resume::run(&shared, args).await,
         Command::Check(args) => commands::check::run(&shared, &args),
         Command::Schema => commands::schema::run(),

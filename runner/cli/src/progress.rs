@@ -62,7 +62,7 @@ impl Progress {
     pub(crate) fn new(json: bool, mode: Mode) -> Self {
         let look = if json {
             Look::Json
-        } else if std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true") {
+        } else if crate::context::on_github() {
             Look::GitHub
         } else if std::io::stderr().is_terminal() {
             Look::Bar

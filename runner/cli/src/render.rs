@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use groundcrew::RunReport;
-use groundcrew::journal::{Entry, Mode, Record, StepEnded, StepStatus};
+use groundcrew::journal::{Decision, Entry, Mode, Record, StepEnded, StepStatus};
 use serde_json::{Value, json};
 
 /// A word for a step's end: colour is never the only sign.
@@ -61,6 +61,15 @@ pub(crate) fn grant(capability: &str, grant: &Value) -> String {
         let _ = write!(text, ", at most {share} % of a group");
     }
     text
+}
+
+/// The steps that came to no good end, where nobody has followed the run.
+pub(crate) fn failures(report: &RunReport) {
+    for ended in &report.steps {
+        if ended.status != StepStatus::Succeeded {
+            eprintln!("{} {}", mark(ended.status), outcome_line(ended));
+        }
+    }
 }
 
 /// The end of a run: outputs on standard output, the summary on standard error.
@@ -229,10 +238,10 @@ pub(crate) fn entry_line(record: &Record) -> String {
         Ok(Entry::StepBegan(b)) => format!("{} ({}) {}", b.step, b.plugin, b.input),
         Ok(Entry::Intended(i)) => {
             let on = i.request.on();
-            let decision = if i.decision == groundcrew::journal::Decision::Denied {
-                " DENIED"
-            } else {
-                ""
+            let decision = match i.decision {
+                Decision::Allowed => "",
+                Decision::Denied => " DENIED",
+                Decision::Unplanned => " NOT PLANNED",
             };
             let host = if i.host { " by the host" } else { "" };
             format!(

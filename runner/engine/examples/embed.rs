@@ -28,6 +28,7 @@ static RING: Row = Row {
     in_doubt: "cannot be found out",
     undo: None,
     fork: "nobody hears it",
+    assumes: "",
     projection: &[],
 };
 
@@ -104,6 +105,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             },
             policy: Policy::default(),
             seed: 1 + mode as u64,
+            faults: Vec::new(),
+            plan: None,
+            accepted_drift: Vec::new(),
         };
         let admitted = engine
             .admit(request)

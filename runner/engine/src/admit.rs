@@ -15,8 +15,11 @@ use crate::capability::Capability;
 use crate::clock::millis;
 use crate::effect::{Kind, Row};
 use crate::engine::Engine;
+use crate::fault::OperationRule;
 use crate::grant::{CapabilityGrant, Effective, Policy, quoted};
 use crate::journal::{Actor, Mode, PluginUsed};
+use crate::key::Key;
+use crate::plan::{PlanError, Planning, SignedPlan};
 use crate::plugin::{Plugin, hex};
 use crate::target::Target;
 
@@ -39,6 +42,65 @@ pub struct RunRequest {
     pub policy: Policy,
     /// Random: makes the run's id unique and seeds everything that is random in it.
     pub seed: u64,
+    /// What goes wrong; in a rehearsal only.
+    pub faults: Vec<OperationRule>,
+    /// The plan that the run applies: everything above but target, actor and policy is then the
+    /// plan's ([`RunRequest::applying`]).
+    pub plan: Option<SignedPlan>,
+    /// What may have changed on the target since, by [`crate::plan::Drift::name`].
+    pub accepted_drift: Vec<String>,
+}
+
+impl RunRequest {
+    /// The run that applies a plan.
+    ///
+    /// # Errors
+    /// If its runbook is not valid for this program.
+    pub fn applying(
+        plan: SignedPlan,
+        target: Target,
+        actor: Actor,
+        policy: Policy,
+    ) -> Result<Self, PlanError> {
+        let planned = plan.plan();
+        let runbook = groundcrew_runbook::check(&planned.runbook_text);
+        let runbook = runbook.map_err(|_| {
+            PlanError::Malformed("its runbook is not valid for this program".to_owned())
+        })?;
+        Ok(Self {
+            runbook,
+            text: planned.runbook_text.clone(),
+            inputs: planned.inputs.clone(),
+            target,
+            mode: Mode::Perform,
+            actor,
+            policy,
+            seed: planned.seed,
+            faults: Vec::new(),
+            plan: Some(plan),
+            accepted_drift: Vec::new(),
+        })
+    }
+}
+
+/// By which names a run is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// Its journal's.
+    pub(crate) journal: Arc<str>,
+    /// What expressions and plugins see.
+    pub(crate) known_as: Arc<str>,
+    pub(crate) started_at: Timestamp,
+}
+
+impl Identity {
+    pub(crate) fn of(run: Arc<str>, started_at: Timestamp) -> Self {
+        Self {
+            journal: run.clone(),
+            known_as: run,
+            started_at,
+        }
+    }
 }
 
 /// One reason why a run is not admitted. Nothing has happened.
@@ -64,6 +126,12 @@ pub struct Admitted {
     pub(crate) locks: Vec<String>,
     pub(crate) plugins: Vec<PluginUsed>,
     pub(crate) policy_digest: Option<String>,
+    /// The keys, by name, whose approval counts.
+    pub(crate) approvals: Vec<String>,
+    /// Of a rehearsal for a plan: the run that will apply it.
+    pub(crate) rehearses: Option<String>,
+    /// Of a rehearsal that is to end in a plan.
+    pub(crate) planning: Option<Planning>,
     /// What an operator may want to know before it starts.
     pub warnings: Vec<String>,
 }
@@ -112,6 +180,23 @@ struct Admission<'a> {
     refusals: Vec<Refusal>,
     warnings: Vec<String>,
     default_locks: Vec<String>,
+    /// A step is granted something that writes.
+    writes: bool,
+}
+
+/// What of the plugins that were used is not here any more. Two of a runbook may call themselves
+/// the same.
+pub(crate) fn another_build(used: &[PluginUsed], here: &[PluginUsed]) -> Option<String> {
+    let gone = used
+        .iter()
+        .find(|used| !here.iter().any(|p| p.digest == used.digest))?;
+    let other = here.iter().find(|here| here.name == gone.name);
+    Some(format!(
+        "plugin `{}` is another build: it was {}, here is {}",
+        gone.name,
+        gone.digest,
+        other.map_or("none", |here| here.digest.as_str())
+    ))
 }
 
 /// A new run's id.
@@ -121,17 +206,21 @@ pub(crate) fn new_id(now: Timestamp, seed: u64) -> Arc<str> {
     id.to_string().to_lowercase().into()
 }
 
-/// Admits a run of this id, started then.
+/// Admits a run of these names.
 pub(crate) async fn admit(
     engine: &Engine,
     request: RunRequest,
-    run: Arc<str>,
-    started_at: Timestamp,
+    identity: Identity,
 ) -> Result<Admitted, Vec<Refusal>> {
+    let Identity {
+        journal,
+        known_as,
+        started_at,
+    } = identity;
     let scope = Scope {
         inputs: request.inputs.clone(),
         target: json!({ "name": request.target.name, "organisation": request.target.organisation }),
-        run: json!({ "id": *run, "runbook": request.runbook.name, "started_at": started_at.to_string() }),
+        run: json!({ "id": *known_as, "runbook": request.runbook.name, "started_at": started_at.to_string() }),
         steps: BTreeMap::new(),
     };
     let mut admission = Admission {
@@ -142,13 +231,25 @@ pub(crate) async fn admit(
         refusals: Vec::new(),
         warnings: Vec::new(),
         default_locks: Vec::new(),
+        writes: false,
     };
     let steps = admission.steps(&request.runbook.steps).await;
     let finally = admission.steps(&request.runbook.finally).await;
     let locks = admission.locks();
+    admission.faults();
+    let approvals = admission.approvals();
+    let plugins: Vec<PluginUsed> = admission
+        .plugins
+        .values()
+        .map(|p| PluginUsed {
+            name: p.info.name.clone(),
+            version: p.info.version.clone(),
+            digest: p.digest.clone(),
+        })
+        .collect();
+    admission.as_planned(&plugins);
     let Admission {
         scope,
-        plugins,
         refusals,
         warnings,
         ..
@@ -156,20 +257,13 @@ pub(crate) async fn admit(
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let plugins = plugins
-        .into_values()
-        .map(|p| PluginUsed {
-            name: p.info.name,
-            version: p.info.version,
-            digest: p.digest,
-        })
-        .collect();
     let policy_digest = (request.policy != Policy::default())
         .then(|| serde_json::to_vec(&request.policy).ok())
         .flatten()
         .map(|bytes| hex(&Sha256::digest(bytes)));
     Ok(Admitted {
-        run,
+        rehearses: (journal != known_as).then(|| known_as.to_string()),
+        run: journal,
         started_at,
         scope,
         steps,
@@ -177,12 +271,107 @@ pub(crate) async fn admit(
         locks,
         plugins,
         policy_digest,
+        approvals,
+        planning: None,
         warnings,
         request,
     })
 }
 
 impl Admission<'_> {
+    /// Refuses the whole run.
+    fn refuse_all(&mut self, message: String, hint: Option<&str>) {
+        self.refusals.push(Refusal {
+            step: None,
+            message,
+            hint: hint.map(str::to_owned),
+        });
+    }
+
+    /// Faults strike in rehearsals only, and have to name something that there is.
+    fn faults(&mut self) {
+        if self.request.mode == Mode::Perform && !self.request.faults.is_empty() {
+            let message = "faults are for rehearsals; this run is none";
+            self.refuse_all(message.to_owned(), None);
+        }
+        let rows = self.engine.rows();
+        for rule in &self.request.faults {
+            if !rows.keys().any(|name| rule.names(name)) {
+                let near = groundcrew_runbook::nearest(&rule.route, rows.keys().copied());
+                let near = near.map(|near| format!("did you mean `{near}`?"));
+                let message = format!("the fault `{rule}` names no operation");
+                self.refuse_all(message, near.as_deref());
+            }
+        }
+    }
+
+    /// Who has approved, where somebody has to.
+    fn approvals(&mut self) -> Vec<String> {
+        let name = &self.request.target.name;
+        let Some(approvals) = self.request.policy.approvals(name) else {
+            return Vec::new();
+        };
+        if self.request.mode == Mode::Rehearsal || !self.writes {
+            return Vec::new();
+        }
+        let required = approvals.required;
+        let Some(plan) = &self.request.plan else {
+            let message = format!(
+                "the operator's policy wants what writes to `{name}` planned, and the plan approved ({required} of {} keys)",
+                approvals.keys.len()
+            );
+            self.refuse_all(message, Some("`groundcrew plan RUNBOOK -o FILE` makes a plan, `groundcrew approve FILE` approves it, `groundcrew apply FILE` does it"));
+            return Vec::new();
+        };
+        let keys: Result<Vec<Key>, _> =
+            approvals.keys.iter().map(|k| Key::public_from(k)).collect();
+        let approvers = keys.map_err(PlanError::from).and_then(|keys| {
+            let approvers = plan.approvals(&keys)?;
+            Ok(approvers
+                .iter()
+                .map(|key| key.name().to_owned())
+                .collect::<Vec<_>>())
+        });
+        match approvers {
+            Err(e) => self.refuse_all(format!("the approvals cannot be checked: {e}"), None),
+            Ok(approvers) if approvers.len() < required as usize => {
+                let by = match approvers.as_slice() {
+                    [] => "nobody".to_owned(),
+                    some => quoted(some),
+                };
+                let message = format!(
+                    "the operator's policy wants {required} approvals for `{name}`, and the plan is approved by {by} (its author's own signature does not count)"
+                );
+                self.refuse_all(message, Some("whoever may, runs `groundcrew approve FILE`"));
+            }
+            Ok(approvers) => return approvers,
+        }
+        Vec::new()
+    }
+
+    /// What a plan is applied with has to be what it was made with.
+    fn as_planned(&mut self, plugins: &[PluginUsed]) {
+        let Some(signed) = self.request.plan.clone() else {
+            return;
+        };
+        let (plan, request) = (signed.plan(), self.request);
+        if request.mode == Mode::Rehearsal {
+            self.refuse_all("a plan is applied, not rehearsed".to_owned(), None);
+        }
+        if (&request.text, &request.inputs, request.seed)
+            != (&plan.runbook_text, &plan.inputs, plan.seed)
+        {
+            let message = "runbook, inputs and seed are not those of the plan";
+            self.refuse_all(message.to_owned(), None);
+        }
+        if let Err(why) = request.target.is_still(&plan.target) {
+            self.refuse_all(format!("the plan is for another target: {why}"), None);
+        }
+        if let Some(why) = another_build(&plan.plugins, plugins) {
+            self.refuse_all(format!("{why}; the plan was made with that"), None);
+        }
+    }
+
     fn refuse(&mut self, step: &str, message: String, hint: Option<String>) {
         self.refusals.push(Refusal {
             step: Some(step.to_owned()),
@@ -323,6 +512,7 @@ impl Admission<'_> {
                 Ok(met) => {
                     self.note_gaps(step, plugin, capability.as_ref(), &met);
                     if met.verbs().iter().any(|verb| writes(rows, verb)) {
+                        self.writes = true;
                         self.lock_for(&granted);
                     }
                     effective.insert(capability.name(), met);

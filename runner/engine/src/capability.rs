@@ -5,6 +5,7 @@
 //! 2. its rows in the operations table ([`Capability::operations`]);
 //! 3. and 4. its executor, live and on a fork ([`Capability::executor`]).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::deadline::Deadline;
 use crate::effect::{EffectId, Outcome, Request, Row};
 use crate::guest::Guest;
 use crate::journal::Mode;
+use crate::plan::{Change, Population};
 use crate::target::Target;
 
 /// One capability of the host.
@@ -94,6 +96,15 @@ pub enum Found {
     Unknown(String),
 }
 
+/// What has become of a fork.
+#[derive(Debug, Clone, Default)]
+pub struct Forked {
+    /// How many things there are, by app.
+    pub apps: BTreeMap<String, Population>,
+    /// What is different.
+    pub changes: Vec<Change>,
+}
+
 /// Performs effects. One per capability and run; effects of all steps run concurrently.
 pub trait Executor: Send + Sync + 'static {
     /// The process group that an effect's subject belongs to, for grants that name groups; none
@@ -150,6 +161,21 @@ pub trait Executor: Send + Sync + 'static {
 
     /// Performs one effect, with whatever retries and reconciliation it takes.
     fn perform(&self, effect: Effect) -> BoxFuture<'_, Outcome>;
+
+    /// Of a fork: what a request reads, or the thing that it writes to, as it was on the target
+    /// before anything was done to the fork; whole, by subject (`app/id`). Elsewhere nothing.
+    fn original<'a>(
+        &'a self,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, Value>, Failure>> {
+        let _ = effect;
+        Box::pin(async { Ok(BTreeMap::new()) })
+    }
+
+    /// Of a fork: what has become of it. Elsewhere nothing.
+    fn forked(&self) -> Forked {
+        Forked::default()
+    }
 
     /// What a step still holds and has to give back when it ends.
     fn left_behind(&self, step: &str) -> Vec<Afterwards> {

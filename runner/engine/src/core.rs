@@ -29,6 +29,7 @@ static SLEEP: Row = Row {
     in_doubt: "slept again",
     undo: None,
     fork: "virtual time passes",
+    assumes: "",
     projection: &[],
 };
 

@@ -40,7 +40,9 @@ pub struct Row {
     pub undo: Option<&'static str>,
     /// What it does in a rehearsal.
     pub fork: &'static str,
-    /// The fields of its answer that count when a plan is compared with the fleet.
+    /// What a rehearsal takes for granted in its answer; empty if the answer is exact.
+    pub assumes: &'static str,
+    /// The fields of its answer, or of what it writes to, that count when a plan is compared with the fleet.
     pub projection: &'static [&'static str],
 }
 

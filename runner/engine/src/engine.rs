@@ -1,14 +1,17 @@
 //! The embedding API: an [`Engine`] admits and starts runs, and closes those whose process died.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::admit::{self, Admitted, Refusal, RunRequest};
+use crate::admit::{self, Admitted, Identity, Refusal, RunRequest};
 use crate::bindings::Failure;
 use crate::cache::CompiledCache;
 use crate::capability::Capability;
 use crate::clock::{Clock, after};
+use crate::core::Operations;
 use crate::deadline::CLAIM;
 use crate::effect::Row;
 use crate::journal::{
@@ -17,6 +20,7 @@ use crate::journal::{
 };
 use crate::limits::Limits;
 use crate::observe::Observer;
+use crate::plan::Drift;
 use crate::plugin::{Plugin, PluginError, Sandbox};
 use crate::run::{self, RunHandle};
 use crate::store::{RunSummary, Store, StoreError};
@@ -87,6 +91,15 @@ pub enum StartError {
         /// How.
         status: &'static str,
     },
+    /// The plan that it applies has expired.
+    #[error("the plan has expired at {0}")]
+    Expired(Timestamp),
+    /// The plan that it applies has been applied.
+    #[error("the plan has been applied, by run `{0}`")]
+    Applied(String),
+    /// The target is not as it was when the plan was made, in more than was accepted.
+    #[error("the target has changed since the plan was made, in {} places", .0.len())]
+    Drifted(Vec<Drift>),
     /// The program itself cannot go on.
     #[error("{0}")]
     Fault(String),
@@ -179,6 +192,14 @@ impl Engine {
             .flat_map(|capability| capability.operations())
     }
 
+    /// The table by name, with the rows of the queue itself.
+    pub(crate) fn rows(&self) -> HashMap<&'static str, &'static Row> {
+        self.operations()
+            .chain(Operations.operations())
+            .map(|row| (row.name, row))
+            .collect()
+    }
+
     /// Where journals are kept.
     pub fn store(&self) -> &dyn Store {
         &*self.store
@@ -189,15 +210,22 @@ impl Engine {
     /// # Errors
     /// Every refusal.
     pub async fn admit(&self, request: RunRequest) -> Result<Admitted, Vec<Refusal>> {
-        let now = self.wall.now();
-        let run = admit::new_id(now, request.seed);
-        admit::admit(self, request, run, now).await
+        let identity = match &request.plan {
+            Some(plan) => Identity::of(plan.plan().run.as_str().into(), plan.plan().made_at),
+            None => {
+                let now = self.wall.now();
+                Identity::of(admit::new_id(now, request.seed), now)
+            }
+        };
+        admit::admit(self, request, identity).await
     }
 
-    /// Opens the journal, takes the locks and starts. A rehearsal takes no locks.
+    /// Opens the journal, takes the locks and starts. A rehearsal takes no locks. Where a plan is
+    /// applied the target is first compared with it.
     ///
     /// # Errors
-    /// If a lock is held or the store fails. Nothing has touched the target.
+    /// If a lock is held or the store fails; if the plan has expired, has been applied, or the
+    /// target has changed. Nothing has been written to the target.
     pub async fn start(
         self: &Arc<Self>,
         admitted: Admitted,
@@ -282,6 +310,7 @@ impl Engine {
             drafts.push(Draft::run_closed(&RunClosed {
                 status: RunStatus::Cancelled,
                 in_doubt: in_doubt.clone(),
+                plan: None,
             }));
             writer.commit(drafts).await?;
         }

@@ -9,87 +9,31 @@
 //! to the outside, any retry, any knowledge of what an operation means.
 
 mod past;
+pub(crate) mod writes;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
-use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::bindings::Failure;
-use crate::capability::{Effect, Executor};
-use crate::clock::{Busy, Clock, Parked, millis};
-use crate::effect::{EffectId, Kind, Outcome, Request, Row};
+use crate::capability::Effect;
+use crate::clock::{Parked, millis};
+use crate::effect::{EffectId, Kind, Outcome, Request};
 use crate::grant::Effective;
-use crate::journal::{Decision, Draft, JournalError, StepEnded, StepState, Writer};
-use crate::replay::{Diverged, Past};
+use crate::journal::{Decision, Draft, JournalError};
+use crate::replay::Past;
+use crate::shared::{Halt, RunShared};
 
 use past::Repeat;
-
-/// Why a run cannot go on: its journal cannot be written, or does not tell what its plugins do.
-#[derive(Debug, Clone, Error)]
-pub enum Halt {
-    /// Nothing more can be written down.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A plugin does not repeat what it did before.
-    #[error(transparent)]
-    Diverged(#[from] Diverged),
-}
-
-/// What all steps of a run share.
-pub(crate) struct RunShared {
-    pub(crate) id: Arc<str>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) journal: Writer,
-    /// By capability. Which world they act on was decided when they were made.
-    pub(crate) executors: HashMap<&'static str, Arc<dyn Executor>>,
-    /// No more forward writes; waits end early; cleaning up goes on.
-    pub(crate) interrupt: CancellationToken,
-    /// The operations table.
-    pub(crate) rows: HashMap<&'static str, &'static Row>,
-    /// What an earlier process did, by step; empty for a run that begins.
-    pub(crate) past: Mutex<BTreeMap<String, StepState>>,
-    /// When that process wrote down its last entry.
-    pub(crate) resumed_from: Timestamp,
-    /// Steps only repeat their past: nothing is performed, whatever they ask for.
-    pub(crate) repeats_only: bool,
-}
-
-impl RunShared {
-    /// Whether an earlier process began a step, or skipped it.
-    pub(crate) fn has_past(&self, step: &str) -> bool {
-        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        past.contains_key(step)
-    }
-
-    /// How an earlier process skipped a step; none if it ran it.
-    pub(crate) fn skipped_before(&self, step: &str) -> Option<StepEnded> {
-        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        let step = past.get(step)?;
-        step.ended.clone().filter(|_| step.began.is_none())
-    }
-
-    /// What an earlier process did in a step. Taken once.
-    pub(crate) fn past(&self, step: &str) -> Option<StepState> {
-        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        past.remove(step)
-    }
-
-    /// Holds a virtual clock in place; nothing otherwise.
-    pub(crate) fn busy(&self) -> Option<Busy> {
-        self.clock
-            .as_virtual()
-            .map(crate::clock::VirtualClock::busy)
-    }
-}
+use writes::{Part, Refused};
 
 /// See the module.
 pub(crate) struct Gate {
     run: Arc<RunShared>,
     step: Arc<str>,
+    part: Part,
     grants: BTreeMap<&'static str, Effective>,
     state: Mutex<State>,
     arrived: Notify,
@@ -123,6 +67,7 @@ impl Gate {
     pub(crate) fn new(
         run: Arc<RunShared>,
         step: Arc<str>,
+        part: Part,
         grants: BTreeMap<&'static str, Effective>,
         past: Option<Past>,
     ) -> Arc<Self> {
@@ -130,6 +75,7 @@ impl Gate {
         Arc::new(Self {
             run,
             step,
+            part,
             grants,
             state: Mutex::new(State {
                 past,
@@ -176,10 +122,10 @@ impl Gate {
                 continue;
             }
             let request = &effect.request;
-            match granted.and_then(|()| self.within_limits(request, None)) {
-                Err(failure) => {
-                    let outcome = Outcome::failed(failure);
-                    drafts.extend(self.denial(number, request, &outcome));
+            match self.decided(granted.map(|()| None), request) {
+                Err(refused) => {
+                    let (drafted, outcome) = self.denial(number, request, refused);
+                    drafts.extend(drafted);
                     denied.push((number, outcome));
                 }
                 Ok(()) => {
@@ -362,12 +308,14 @@ impl Gate {
     }
 
     /// A denial is an intent that is not performed, and its outcome.
-    fn denial(&self, number: u64, request: &Request, outcome: &Outcome) -> [Draft; 2] {
-        let decision = Decision::Denied;
-        [
+    fn denial(&self, number: u64, request: &Request, refused: Refused) -> ([Draft; 2], Outcome) {
+        let outcome = Outcome::failed(refused.failure);
+        let decision = refused.decision;
+        let drafts = [
             Draft::intended(&self.step, number, decision, false, request, None),
-            Draft::settled(&self.step, number, outcome),
-        ]
+            Draft::settled(&self.step, number, &outcome),
+        ];
+        (drafts, outcome)
     }
 
     /// **Granted?** By the step's grant as met with the plugin's request and the policy.
@@ -380,7 +328,11 @@ impl Gate {
             })?;
             grant.allows(request).map_err(Failure::Denied)?;
         }
-        if Effective::counts(request) && self.run.interrupt.is_cancelled() {
+        if Effective::counts(request)
+            && self.run.interrupt.is_cancelled()
+            && self.part != Part::Finally
+            && !self.run.writes().takes_back(request)
+        {
             return Err(Failure::Cancelled(
                 "the run is being interrupted; nothing more is sent".to_owned(),
             ));
@@ -405,7 +357,18 @@ impl Gate {
                 .is_some_and(|executor| executor.prepares(row))
     }
 
-    /// **Within limits?** The blast radius.
+    /// **Within limits?** The plan that is applied, if one is, and the blast radius.
+    fn decided(
+        &self,
+        granted: Result<Option<String>, Failure>,
+        request: &Request,
+    ) -> Result<(), Refused> {
+        let group = granted?;
+        self.run.writes().decide(&self.step, self.part, request)?;
+        Ok(self.within_limits(request, group)?)
+    }
+
+    /// The blast radius.
     fn within_limits(&self, request: &Request, group: Option<String>) -> Result<(), Failure> {
         let (Some(app), Some(subject)) = (&request.app, &request.subject) else {
             return Ok(());
@@ -478,7 +441,7 @@ impl Gate {
         let number = effect.id.number;
         let decided = self.ask(&mut effect).await;
         let decided = decided.and_then(|group| self.granted(&effect.request).map(|()| group));
-        match decided.and_then(|group| self.within_limits(&effect.request, group)) {
+        match self.decided(decided, &effect.request) {
             Ok(()) => {
                 let intent = Draft::intended(
                     &self.step,
@@ -492,11 +455,9 @@ impl Gate {
                     .await?;
                 self.perform(effect).await
             }
-            Err(failure) => {
-                let outcome = Outcome::failed(failure);
-                self.run
-                    .journal
-                    .append(self.denial(number, &effect.request, &outcome).into());
+            Err(refused) => {
+                let (drafts, outcome) = self.denial(number, &effect.request, refused);
+                self.run.journal.append(drafts.into());
                 self.arrive(number, outcome);
                 Ok(())
             }
@@ -528,13 +489,18 @@ impl Gate {
     async fn perform(self: Arc<Self>, effect: Effect) -> Result<(), JournalError> {
         let number = effect.id.number;
         let row = effect.request.row;
-        let outcome = match self.run.executors.get(row.capability()) {
-            Some(executor) => executor.perform(effect).await,
-            None => Outcome::failed(Failure::other(
+        let fault = self.run.fault(&effect.request);
+        let outcome = match (fault, self.run.executors.get(row.capability())) {
+            (Some(fault), _) => Outcome::failed(fault.failure()),
+            (None, Some(executor)) => executor.perform(effect).await,
+            (None, None) => Outcome::failed(Failure::other(
                 "no-executor",
                 format!("nothing performs `{}`", row.name),
             )),
         };
+        if outcome.result.is_err() {
+            self.run.writes().failed();
+        }
         self.write_down(
             vec![Draft::settled(&self.step, number, &outcome)],
             row.kind == Kind::Write,

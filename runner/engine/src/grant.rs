@@ -8,6 +8,7 @@ use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Kind, Request};
+use crate::key::{Key, KeyError};
 
 /// A grant of one capability, as a runbook or a policy writes it. A field that is not given
 /// means *nothing* in a step's grant and *anything* in a policy.
@@ -41,6 +42,9 @@ pub struct Policy {
     /// By target, then by capability: on top of the above.
     #[serde(default)]
     pub target: BTreeMap<String, TargetPolicy>,
+    /// Public keys of those whose plans may be applied, beside one's own and those who approve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan_authors: Vec<String>,
 }
 
 /// The part of a policy that concerns one target.
@@ -50,9 +54,39 @@ pub struct TargetPolicy {
     /// By capability.
     #[serde(default)]
     pub grant: BTreeMap<String, CapabilityGrant>,
+    /// Who has to approve of what is written there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Approvals>,
+}
+
+/// Who has to approve of what is written to a target. Whatever writes there then needs a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approvals {
+    /// How many of them, beside the plan's author.
+    pub required: u32,
+    /// Their public keys.
+    pub keys: Vec<String>,
 }
 
 impl Policy {
+    /// Who has to approve of what is written to a target; none if nobody has to.
+    pub fn approvals(&self, target: &str) -> Option<&Approvals> {
+        let approvals = self.target.get(target)?.approvals.as_ref()?;
+        (approvals.required > 0).then_some(approvals)
+    }
+
+    /// The keys whose plans may be applied to a target, beside one's own.
+    ///
+    /// # Errors
+    /// If one of them is no public key.
+    pub fn plan_authors(&self, target: &str) -> Result<Vec<Key>, KeyError> {
+        let approvers = self.target.get(target).and_then(|t| t.approvals.as_ref());
+        let approvers = approvers.into_iter().flat_map(|a| &a.keys);
+        let all = self.plan_authors.iter().chain(approvers);
+        all.map(|key| Key::public_from(key)).collect()
+    }
+
     fn limits(&self, target: &str, capability: &str) -> impl Iterator<Item = &CapabilityGrant> {
         let here = self
             .target
@@ -309,6 +343,7 @@ mod tests {
         in_doubt: "",
         undo: None,
         fork: "",
+        assumes: "",
         projection: &[],
     };
 

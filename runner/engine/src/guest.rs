@@ -13,9 +13,10 @@ use wasmtime::{StoreLimits, StoreLimitsBuilder};
 
 use crate::bindings::{Failure, RunInfo};
 use crate::effect::{Outcome, Request, Row};
-use crate::gate::{Gate, Halt};
+use crate::gate::Gate;
 use crate::journal::{Draft, NoteBody};
 use crate::limits::Limits;
+use crate::shared::Halt;
 
 /// Why the host stopped a plugin.
 #[derive(Debug, Clone, Error)]

@@ -27,7 +27,7 @@
 //! let inputs = runbook.bind_values(&serde_json::json!({ "app": "web" })).map_err(|wrong| wrong[0].to_string())?;
 //! let target = Target::new("production", Some("acme"), FLY_MACHINES_API, 1.0, Some(&Token), &[])?;
 //! let actor = Actor { user: "deploy-bot".into(), ..Actor::default() };
-//! let request = RunRequest { runbook, text, inputs, target, mode: Mode::Rehearsal, actor, policy: Policy::default(), seed: 7 };
+//! let request = RunRequest { runbook, text, inputs, target, mode: Mode::Rehearsal, actor, policy: Policy::default(), seed: 7, faults: vec![], plan: None, accepted_drift: vec![] };
 //! let admitted = engine.admit(request).await.map_err(|refusals| refusals[0].to_string())?;
 //! let report = engine.start(admitted, Arc::new(Unobserved)).await?.finished().await;
 //! println!("{:?}", report.status);
@@ -48,17 +48,21 @@ mod core;
 mod deadline;
 mod effect;
 mod engine;
+mod fault;
 mod gate;
 mod grant;
 mod guest;
 pub mod journal;
+mod key;
 mod limits;
 mod machines;
 mod observe;
+pub mod plan;
 mod plugin;
 mod replay;
 mod resume;
 mod run;
+mod shared;
 mod step;
 pub mod store;
 mod target;
@@ -70,15 +74,16 @@ pub use bindings::{
 };
 pub use cache::{CacheError, CompiledCache};
 pub use capability::{
-    Afterwards, Capability, Effect, Executor, Found, Linking, Setting, arguments,
+    Afterwards, Capability, Effect, Executor, Forked, Found, Linking, Setting, arguments,
 };
 pub use clock::{BoxFuture, Busy, Clock, RealClock, VirtualClock};
 pub use deadline::Deadline;
 pub use effect::{EffectId, Kind, Outcome, Request, Row};
 pub use engine::{Closed, Engine, EngineParts, LeaseClosed, PluginSource, StartError};
-pub use gate::Halt;
-pub use grant::{CapabilityGrant, Effective, Policy, TargetPolicy};
+pub use fault::{OperationFault, OperationRule};
+pub use grant::{Approvals, CapabilityGrant, Effective, Policy, TargetPolicy};
 pub use guest::Guest;
+pub use key::{Key, KeyError};
 pub use limits::Limits;
 pub use machines::{EFFECT_HEADER, Machines, list_machines, reachable};
 pub use observe::{Observer, Unobserved};
@@ -86,6 +91,7 @@ pub use plugin::{Plugin, PluginError};
 pub use replay::Diverged;
 pub use resume::{Answer, Question, ResumeError, ResumeRequest};
 pub use run::{RunHandle, RunReport};
+pub use shared::Halt;
 pub use target::{CredentialSource, FLY_MACHINES_API, Secret, Target, TargetError};
 
 pub use groundcrew_runbook as runbook;

@@ -368,7 +368,7 @@ const DESCRIPTION_BYTES: usize = 256 << 10;
 /// Why a plugin did not come to its own end.
 pub(crate) enum Stopped {
     Problem(StepProblem),
-    Halt(crate::gate::Halt),
+    Halt(crate::shared::Halt),
 }
 
 pub(crate) fn problem(code: &str, message: String) -> StepProblem {

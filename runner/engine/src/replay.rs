@@ -196,7 +196,7 @@ impl Past {
             }
         }
         for (number, known) in self.effects {
-            let denied = known.intended.decision == Decision::Denied;
+            let denied = known.intended.decision != Decision::Allowed;
             if !denied {
                 left.did.push(known.intended.request.clone());
             }

@@ -13,18 +13,19 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::admit::{self, Admitted, Refusal, RunRequest};
+use crate::admit::{self, Admitted, Identity, Refusal, RunRequest};
 use crate::bindings::Failure;
 use crate::capability::{Effect, Executor, Found};
-use crate::clock::{Clock, RealClock, after, between, millis};
+use crate::clock::{Clock, RealClock, after, between};
 use crate::deadline::{CLAIM, Deadline};
-use crate::effect::{EffectId, Kind, Outcome, Request, Row};
+use crate::effect::{EffectId, Kind, Outcome, Row};
 use crate::engine::{Engine, StartError};
 use crate::grant::Policy;
 use crate::journal::{
     Actor, Decision, Draft, Mode, NoteBody, OperationState, RunOpened, RunState, Settled, Writer,
 };
 use crate::observe::Observer;
+use crate::plan::SignedPlan;
 use crate::run::{self, Launch, RunHandle};
 use crate::store::{Claim, Standing};
 use crate::target::Target;
@@ -156,18 +157,21 @@ impl Resuming {
         self.keep_locks(&locks)?;
         let now = self.engine.wall.now();
         // The plugin's time does not go back.
-        let steps = past.steps.values();
-        let seen = steps
-            .flat_map(|step| step.deliveries.iter().map(|delivered| delivered.now))
-            .max();
-        let started = if seen.is_some_and(|seen| seen > millis(now)) {
-            seen.and_then(|ms| Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok())
-        } else {
-            None
-        };
+        let deliveries = past.steps.values().flat_map(|step| &step.deliveries);
+        let seen = deliveries.map(|delivered| delivered.now).max();
+        let seen = seen.and_then(|ms| Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok());
         let scale = admitted.request.target.time_scale;
-        let clock: Arc<dyn Clock> = Arc::new(RealClock::new(started.unwrap_or(now), scale));
-        let executors = run::executors(&self.engine, &admitted, &clock, &self.deadline)?;
+        let clock: Arc<dyn Clock> = Arc::new(RealClock::new(
+            seen.map_or(now, |seen| seen.max(now)),
+            scale,
+        ));
+        let executors = run::executors(
+            &self.engine,
+            &admitted,
+            Mode::Perform,
+            &clock,
+            &self.deadline,
+        )?;
 
         let journal = Writer::start(
             self.engine.store.clone(),
@@ -221,6 +225,8 @@ impl Resuming {
         self.unchanged(request, header).map_err(changed)?;
         let runbook = groundcrew_runbook::check(&header.runbook_text)
             .map_err(|_| changed("its runbook is not valid for this program".to_owned()))?;
+        let plan = header.plan.as_ref();
+        let plan = plan.map(|plan| SignedPlan::reopen(&plan.text)).transpose();
         let again = RunRequest {
             runbook,
             text: header.runbook_text.clone(),
@@ -230,20 +236,16 @@ impl Resuming {
             actor: request.actor.clone(),
             policy: request.policy.clone(),
             seed: header.seed,
+            faults: Vec::new(),
+            plan: plan.map_err(|e| changed(e.to_string()))?,
+            accepted_drift: Vec::new(),
         };
-        let run: Arc<str> = header.run.as_str().into();
-        let admitted = admit::admit(&self.engine, again, run, header.started_at)
+        let identity = Identity::of(header.run.as_str().into(), header.started_at);
+        let admitted = admit::admit(&self.engine, again, identity)
             .await
             .map_err(ResumeError::Refused)?;
-        for recorded in &header.plugins {
-            let here = admitted.plugins.iter().find(|p| p.name == recorded.name);
-            if here.is_none_or(|here| here.digest != recorded.digest) {
-                let here = here.map_or("none", |here| here.digest.as_str());
-                return Err(changed(format!(
-                    "plugin `{}` is another build: it was started with {}, here is {here}",
-                    recorded.name, recorded.digest
-                )));
-            }
+        if let Some(why) = admit::another_build(&header.plugins, &admitted.plugins) {
+            return Err(changed(why));
         }
         Ok((admitted, header.locks.clone()))
     }
@@ -255,18 +257,8 @@ impl Resuming {
         if header.limits != self.engine.limits {
             return Err("this engine's limits are not those that it was started with".to_owned());
         }
-        let (was, is) = (&header.target, request.target.to_json());
-        for field in ["name", "machines_api", "organisation"] {
-            if was.get(field) != is.get(field) {
-                return Err(format!(
-                    "its target was {} `{}`, and is now `{}`",
-                    field.replace('_', " "),
-                    was[field].as_str().unwrap_or("none"),
-                    is[field].as_str().unwrap_or("none")
-                ));
-            }
-        }
-        Ok(())
+        let still = request.target.is_still(&header.target);
+        still.map_err(|why| format!("its target is another: {why}"))
     }
 
     /// A run that has lost a lock to another one must not go on: what is seen there now is not all
@@ -296,12 +288,7 @@ impl Resuming {
 
     fn effect(&self, step: &str, state: &OperationState) -> Option<Effect> {
         let recorded = &state.intended.request;
-        let request = Request {
-            row: self.row(&recorded.operation)?,
-            app: recorded.app.clone(),
-            subject: recorded.subject.clone(),
-            arguments: recorded.arguments.clone(),
-        };
+        let request = recorded.request(self.row(&recorded.operation)?);
         Some(Effect {
             id: EffectId {
                 run: self.claim.run.as_str().into(),

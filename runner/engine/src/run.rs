@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use groundcrew_fleet::Faults;
 use groundcrew_runbook::{OnFailure, Scope};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -18,13 +19,16 @@ use crate::clock::{Busy, Clock, RealClock, VirtualClock, after};
 use crate::core::Operations;
 use crate::deadline::{CLAIM, Deadline, HEARTBEAT};
 use crate::engine::{Engine, StartError};
-use crate::gate::{Halt, RunShared};
+use crate::gate::writes::{Part, Writes};
 use crate::journal::{
-    Draft, FORMAT, Mode, NoteBody, RunClosed, RunOpened, RunState, RunStatus, StepEnded,
-    StepProblem, StepStatus, Writer,
+    Draft, FORMAT, Mode, NoteBody, PlanApplied, RunClosed, RunOpened, RunState, RunStatus,
+    StepEnded, StepProblem, StepStatus, Writer,
 };
+use crate::key::Key;
 use crate::observe::Observer;
+use crate::plan::{Drift, Planning, SignedPlan};
 use crate::plugin::hex;
+use crate::shared::{Halt, RunShared};
 use crate::step;
 use crate::store::{Claim, NewRun, StoreError};
 
@@ -99,7 +103,8 @@ pub(crate) async fn start(
         Mode::Rehearsal => Arc::new(VirtualClock::new(now)),
     };
     let deadline = Deadline::new(engine.wall.clone());
-    let executors = executors(&engine, &admitted, &clock, &deadline)?;
+    let accepted_drift = as_planned(&engine, &admitted).await?;
+    let executors = executors(&engine, &admitted, request.mode, &clock, &deadline)?;
     // A rehearsal holds nobody up.
     let locks = match request.mode {
         Mode::Perform => admitted.locks.clone(),
@@ -112,7 +117,12 @@ pub(crate) async fn start(
         mode: request.mode,
         locks: locks.clone(),
     };
-    let claim = engine.store.open(&new, now, after(now, CLAIM))?;
+    let claim = engine.store.open(&new, now, after(now, CLAIM));
+    let claim = claim.map_err(|e| match (e, &request.plan) {
+        // The run that applies a plan has its id from it.
+        (StoreError::Exists(run), Some(_)) => StartError::Applied(run),
+        (e, _) => e.into(),
+    })?;
     let journal = Writer::start(
         engine.store.clone(),
         claim.clone(),
@@ -137,6 +147,16 @@ pub(crate) async fn start(
         policy_digest: admitted.policy_digest.clone(),
         limits: engine.limits,
         locks,
+        rehearses: admitted.rehearses.clone(),
+        faults: request.faults.iter().map(ToString::to_string).collect(),
+        plan: request.plan.as_ref().map(|plan| PlanApplied {
+            digest: plan.digest().to_owned(),
+            author: Key::public_from(&plan.plan().author)
+                .map_or_else(|_| String::new(), |key| key.name().to_owned()),
+            approvals: admitted.approvals.clone(),
+            accepted_drift,
+            text: plan.text(),
+        }),
     };
     journal.commit(vec![Draft::run_opened(&header)]).await?;
     Ok(launch(Launch {
@@ -151,17 +171,40 @@ pub(crate) async fn start(
     }))
 }
 
+/// Whether the plan that a run applies, if it applies one, can still be applied: in time, and on a
+/// target that is as it was but for what is accepted. Gives the names of that.
+async fn as_planned(engine: &Engine, admitted: &Admitted) -> Result<Vec<String>, StartError> {
+    let Some(signed) = &admitted.request.plan else {
+        return Ok(Vec::new());
+    };
+    let plan = signed.plan();
+    if plan.expires_at <= engine.wall.now() {
+        return Err(StartError::Expired(plan.expires_at));
+    }
+    // Said before the fleet is looked at: it has changed since, by that very run.
+    if engine.store.run(&plan.run, engine.wall.now()).is_ok() {
+        return Err(StartError::Applied(plan.run.clone()));
+    }
+    let drifts = engine.drift(admitted).await?;
+    let accepted = |drift: &Drift| drift.accepted(&admitted.request.accepted_drift);
+    if drifts.iter().all(accepted) {
+        return Ok(drifts.iter().map(Drift::name).collect());
+    }
+    Err(StartError::Drifted(drifts))
+}
+
 /// What performs the effects of a run, by capability.
 pub(crate) fn executors(
     engine: &Engine,
     admitted: &Admitted,
+    mode: Mode,
     clock: &Arc<dyn Clock>,
     deadline: &Deadline,
 ) -> Result<HashMap<&'static str, Arc<dyn Executor>>, StartError> {
     let setting = Setting {
         run: admitted.run.clone(),
         target: admitted.request.target.clone(),
-        mode: admitted.request.mode,
+        mode,
         clock: clock.clone(),
         seed: admitted.request.seed,
         deadline: deadline.clone(),
@@ -204,17 +247,20 @@ pub(crate) fn launch(launch: Launch) -> RunHandle {
         interrupt.cancel();
     }
     let stop = CancellationToken::new();
+    let rows = engine.rows();
+    let plan = admitted.request.plan.as_ref().map(SignedPlan::plan);
     let shared = Arc::new(RunShared {
         id: admitted.run.clone(),
         clock,
         journal,
         executors,
         interrupt: interrupt.clone(),
-        rows: engine
-            .operations()
-            .chain(Operations.operations())
-            .map(|row| (row.name, row))
-            .collect(),
+        writes: Mutex::new(Writes::new(plan, &past, &rows)),
+        faults: Mutex::new(Faults::new(
+            admitted.request.seed,
+            admitted.request.faults.clone(),
+        )),
+        rows,
         past: Mutex::new(past.steps),
         resumed_from: past.last_at,
         repeats_only: false,
@@ -231,6 +277,7 @@ pub(crate) fn launch(launch: Launch) -> RunHandle {
             engine: engine.clone(),
             shared: shared.clone(),
             scope: admitted.scope,
+            planning: admitted.planning,
             steps: Vec::new(),
             in_doubt: Vec::new(),
             failed: false,
@@ -295,6 +342,7 @@ struct Running {
     engine: Arc<Engine>,
     shared: Arc<RunShared>,
     scope: Scope,
+    planning: Option<Planning>,
     steps: Vec<StepEnded>,
     in_doubt: Vec<String>,
     failed: bool,
@@ -336,6 +384,12 @@ impl Running {
         } else {
             RunStatus::Succeeded
         };
+        let plan = match (&self.planning, &result, status) {
+            (Some(planning), Ok(()), RunStatus::Succeeded) => {
+                planning.make(&self.engine, &self.shared).await
+            }
+            _ => None,
+        };
         let closed = match result {
             Ok(()) => self
                 .shared
@@ -343,6 +397,7 @@ impl Running {
                 .commit(vec![Draft::run_closed(&RunClosed {
                     status,
                     in_doubt: report.in_doubt.clone(),
+                    plan,
                 })])
                 .await
                 .map_err(Halt::Journal),
@@ -366,6 +421,7 @@ impl Running {
                 self.engine.clone(),
                 self.shared.clone(),
                 Arc::new(step),
+                Part::Finally,
                 self.scope.clone(),
                 self.shared.busy(),
             )
@@ -431,7 +487,7 @@ impl Running {
                         Some(ticket) => Some(ticket.turn().await),
                         None => None,
                     };
-                    step::run(engine, shared, step, scope, busy).await
+                    step::run(engine, shared, step, Part::Step, scope, busy).await
                 });
             }
             drop(busy.take());

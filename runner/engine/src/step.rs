@@ -12,12 +12,14 @@ use crate::admit::AdmittedStep;
 use crate::bindings::{Level, Problem, ProblemKind, RunInfo};
 use crate::clock::{BoxFuture, Busy, between, millis};
 use crate::engine::Engine;
-use crate::gate::{Gate, Halt, RunShared};
+use crate::gate::Gate;
+use crate::gate::writes::Part;
 use crate::guest::Guest;
 use crate::journal::{Draft, NoteBody, StepBegan, StepEnded, StepProblem, StepState, StepStatus};
 use crate::plugin::{Stopped, problem};
 use crate::replay::{Diverged, Past};
 use crate::run::{Ran, outcome};
+use crate::shared::{Halt, RunShared};
 
 /// Runs a step to its end, with its retries and its rescue. The one `busy` that it holds is what
 /// its guest and its sleeps lay down: a second one would hold a virtual clock for ever. It goes
@@ -26,6 +28,7 @@ pub(crate) fn run(
     engine: Arc<Engine>,
     shared: Arc<RunShared>,
     step: Arc<AdmittedStep>,
+    part: Part,
     scope: Scope,
     busy: Option<Busy>,
 ) -> BoxFuture<'static, Result<Ran, Halt>> {
@@ -49,6 +52,7 @@ pub(crate) fn run(
                 engine: &engine,
                 shared: &shared,
                 step: &step,
+                part,
                 scope: &scope,
                 number: attempt,
             }
@@ -116,6 +120,7 @@ async fn rescue(
             engine,
             shared,
             step: one,
+            part: Part::Rescue,
             scope: &scope,
             number: 1,
         }
@@ -178,6 +183,7 @@ struct Attempt<'a> {
     engine: &'a Engine,
     shared: &'a Arc<RunShared>,
     step: &'a AdmittedStep,
+    part: Part,
     scope: &'a Scope,
     number: u32,
 }
@@ -262,6 +268,7 @@ impl Attempt<'_> {
                 let began = StepBegan {
                     step: key.to_string(),
                     plugin: plugin.info.name.clone(),
+                    digest: plugin.digest.clone(),
                     attempt: self.number,
                     input: input.clone(),
                     grant: Value::Object(grant),
@@ -272,9 +279,10 @@ impl Attempt<'_> {
         }
         let past = past.map(|past| Past::new(key, past));
         let grants = self.step.grants.clone();
-        let gate = Gate::new(self.shared.clone(), key.clone(), grants, past);
+        let gate = Gate::new(self.shared.clone(), key.clone(), self.part, grants, past);
+        let run = self.scope.run["id"].as_str().unwrap_or_default();
         let info = RunInfo {
-            id: self.shared.id.to_string(),
+            id: run.to_owned(),
             runbook: self.scope.run["runbook"]
                 .as_str()
                 .unwrap_or_default()
@@ -290,7 +298,7 @@ impl Attempt<'_> {
             Some(gate.clone()),
             self.engine.limits,
             info,
-            random(&self.shared.id, key),
+            random(run, key),
             now,
         );
         let result = tokio::select! {
@@ -300,9 +308,12 @@ impl Attempt<'_> {
             () = alarm_after_interrupt(self.shared, self.engine.limits.cleanup_timeout) => None,
             result = self.engine.sandbox.run(plugin, guest, input.to_string()) => Some(result),
         };
-        if let Some(Err(Stopped::Halt(halt))) = result {
-            return Err(halt);
-        }
+        let result = match result {
+            Some(Err(Stopped::Halt(halt))) => return Err(halt),
+            Some(Err(Stopped::Problem(problem))) => Some(Err(problem)),
+            Some(Ok(ended)) => Some(Ok(ended)),
+            None => None,
+        };
         let finished = tokio::select! {
             biased;
             finished = gate.finish() => finished?,
@@ -319,10 +330,7 @@ impl Attempt<'_> {
         let ended = match result {
             Some(Ok(Ok(output))) => self.output(key, &output),
             Some(Ok(Err(problem))) => self.problem(key, problem),
-            Some(Err(Stopped::Problem(problem))) => {
-                ended(key, StepStatus::Failed, None, Some(problem))
-            }
-            Some(Err(Stopped::Halt(halt))) => return Err(halt), // seen above
+            Some(Err(problem)) => ended(key, StepStatus::Failed, None, Some(problem)),
             None if self.shared.interrupt.is_cancelled() => {
                 let problem = StepProblem {
                     kind: ProblemKind::Cancelled,

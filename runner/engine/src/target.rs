@@ -170,6 +170,26 @@ impl Target {
             "credential": self.credential_reference,
         })
     }
+
+    /// Whether it is the place that was written down as `was`, whatever credential and pace it has
+    /// now.
+    ///
+    /// # Errors
+    /// What is another, in words.
+    pub(crate) fn is_still(&self, was: &serde_json::Value) -> Result<(), String> {
+        let is = self.to_json();
+        for field in ["name", "machines_api", "organisation"] {
+            if was.get(field) != is.get(field) {
+                return Err(format!(
+                    "its {} was `{}`, and is now `{}`",
+                    field.replace('_', " "),
+                    was[field].as_str().unwrap_or("none"),
+                    is[field].as_str().unwrap_or("none")
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Target {

@@ -1,5 +1,5 @@
-//! Faults: which requests go wrong, and how. Only described and decided here; the simulator
-//! and the rehearsal carry them out.
+//! Faults: what goes wrong, and how. Only described and decided here: the simulator carries them
+//! out on requests ([`Fault`]), a rehearsal on operations, with kinds of its own.
 //!
 //! Text form: `ROUTE[/TARGET]@WHEN:KIND`, for example `machines.restart@5%:unavailable`,
 //! `machines.restart/148e@1:reply-lost`, `*@first-3:slow(2s)`.
@@ -125,24 +125,29 @@ impl fmt::Display for When {
     }
 }
 
-/// One rule.
+/// One rule, of some kind of faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FaultRule {
-    /// A route's name such as `machines.restart`; `*` matches all, `machines.*` one family.
+pub struct FaultRule<K = Fault> {
+    /// A route's or operation's name such as `machines.restart`; `*` matches all, `machines.*` one
+    /// family.
     pub route: String,
     /// Only this Machine or app.
     pub target: Option<String>,
     /// Which of the matching requests.
     pub when: When,
     /// What happens.
-    pub fault: Fault,
+    pub fault: K,
 }
 
-impl FaultRule {
-    fn matches(&self, route: &str, app: &str, id: &str) -> bool {
+impl<K> FaultRule<K> {
+    /// Whether the rule is about a route, whatever its target.
+    pub fn names(&self, route: &str) -> bool {
         let family = self.route.strip_suffix('*');
-        let named = family.map_or(self.route == route, |family| route.starts_with(family));
-        named
+        family.map_or(self.route == route, |family| route.starts_with(family))
+    }
+
+    fn matches(&self, route: &str, app: &str, id: &str) -> bool {
+        self.names(route)
             && self
                 .target
                 .as_deref()
@@ -150,7 +155,7 @@ impl FaultRule {
     }
 }
 
-impl fmt::Display for FaultRule {
+impl<K: fmt::Display> fmt::Display for FaultRule<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.route)?;
         if let Some(target) = &self.target {
@@ -176,10 +181,10 @@ pub enum FaultParseError {
     Kind(String),
 }
 
-impl FromStr for FaultRule {
+impl<K: FromStr> FromStr for FaultRule<K> {
     type Err = FaultParseError;
 
-    fn from_str(text: &str) -> Result<FaultRule, FaultParseError> {
+    fn from_str(text: &str) -> Result<FaultRule<K>, FaultParseError> {
         let (place, rest) = text.trim().split_once('@').ok_or(FaultParseError::Shape)?;
         let (when, kind) = rest.split_once(':').ok_or(FaultParseError::Shape)?;
         let (route, target) = match place.split_once('/') {
@@ -191,7 +196,8 @@ impl FromStr for FaultRule {
             return Err(FaultParseError::Shape);
         }
         let when = read_when(when).ok_or_else(|| FaultParseError::When(when.into()))?;
-        let fault = read_fault(kind).ok_or_else(|| FaultParseError::Kind(kind.into()))?;
+        let fault = kind.parse();
+        let fault = fault.map_err(|_| FaultParseError::Kind(kind.into()))?;
         Ok(FaultRule {
             route: route.into(),
             target,
@@ -213,7 +219,15 @@ fn read_when(text: &str) -> Option<When> {
     text.parse().ok().filter(|nth| *nth > 0).map(When::Nth)
 }
 
-fn read_fault(text: &str) -> Option<Fault> {
+impl FromStr for Fault {
+    type Err = FaultParseError;
+
+    fn from_str(text: &str) -> Result<Fault, FaultParseError> {
+        read_kind(text).ok_or_else(|| FaultParseError::Kind(text.into()))
+    }
+}
+
+fn read_kind(text: &str) -> Option<Fault> {
     let (name, argument) = match text.strip_suffix(')') {
         Some(open) => {
             let (name, argument) = open.split_once('(')?;
@@ -242,18 +256,18 @@ fn read_fault(text: &str) -> Option<Fault> {
 }
 
 /// The rules in force, and how often each has matched.
-#[derive(Clone, Debug, Default)]
-pub struct Faults {
+#[derive(Clone, Debug)]
+pub struct Faults<K = Fault> {
     seed: u64,
-    rules: Vec<FaultRule>,
+    rules: Vec<FaultRule<K>>,
     matched: Vec<u64>,
     /// Per rule and target, so that a share does not depend on the order of arrival.
     seen: HashMap<(usize, String), u64>,
 }
 
-impl Faults {
+impl<K: Copy> Faults<K> {
     /// These rules, counted from nothing.
-    pub fn new(seed: u64, rules: Vec<FaultRule>) -> Faults {
+    pub fn new(seed: u64, rules: Vec<FaultRule<K>>) -> Faults<K> {
         Faults {
             seed,
             matched: vec![0; rules.len()],
@@ -263,13 +277,13 @@ impl Faults {
     }
 
     /// The rules.
-    pub fn rules(&self) -> &[FaultRule] {
+    pub fn rules(&self) -> &[FaultRule<K>] {
         &self.rules
     }
 
     /// Counts a request to this route and says how it goes wrong, if it does. The first rule
     /// that strikes wins; the others count it all the same.
-    pub fn decide(&mut self, route: &str, app: &str, id: &str) -> Option<Fault> {
+    pub fn decide(&mut self, route: &str, app: &str, id: &str) -> Option<K> {
         let mut decided = None;
         for (index, rule) in self.rules.iter().enumerate() {
             if !rule.matches(route, app, id) {
@@ -334,7 +348,7 @@ mod tests {
             "b@first-2:drop".parse().unwrap(),
             "c@10%:drop".parse().unwrap(),
         ];
-        let mut faults = Faults::new(7, rules);
+        let mut faults: Faults = Faults::new(7, rules);
         let mut struck = |route: &str, times: usize| {
             (0..times)
                 .filter(|_| faults.decide(route, "app", "id").is_some())

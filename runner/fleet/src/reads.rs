@@ -232,6 +232,13 @@ impl Fleet {
             .collect()
     }
 
+    /// How many Machines an app has that are not gone.
+    pub fn machine_count(&self, app: &str) -> usize {
+        let machines = self.apps.get(app).map(|app| app.machines.values());
+        let there = machines.into_iter().flatten();
+        there.filter(|machine| !machine.state.gone()).count()
+    }
+
     /// The regions that exist.
     pub fn regions(&self) -> api::Regions {
         let region = |code: &String| api::Region {

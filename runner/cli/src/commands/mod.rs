@@ -1,10 +1,14 @@
 //! One file per command.
 
+pub(crate) mod apply;
+pub(crate) mod approve;
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod keys;
 pub(crate) mod machines;
+pub(crate) mod plan;
 pub(crate) mod plugin;
 pub(crate) mod resume;
 pub(crate) mod run;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::run::{see, unfinished};
 use crate::audit;
-use crate::context::{Shared, actor, surely_gone};
+use crate::context::{Shared, actor, on_github, surely_gone};
 use crate::exit::Exit;
 use crate::progress::Progress;
 
@@ -34,16 +34,25 @@ pub(crate) struct Args {
     target: Option<String>,
 }
 
+impl Args {
+    /// Just this run.
+    pub(crate) fn of(run: String) -> Self {
+        Self {
+            run: Some(run),
+            resolve: Vec::new(),
+            from: None,
+            target: None,
+        }
+    }
+}
+
 fn answer(text: &str) -> Result<(String, Answer), String> {
-    let (effect, answer) = text
-        .split_once('=')
-        .ok_or("write `42=happened` or `42=retry`")?;
-    let answer = match answer {
-        "happened" => Answer::Happened,
-        "retry" => Answer::Retry,
-        _ => return Err("it has `happened`, or is to be done in a `retry`".to_owned()),
+    let answer = match text.split_once('=') {
+        Some((effect, "happened")) => (effect, Answer::Happened),
+        Some((effect, "retry")) => (effect, Answer::Retry),
+        _ => return Err("write `42=happened` or `42=retry`".to_owned()),
     };
-    Ok((effect.to_owned(), answer))
+    Ok((answer.0.to_owned(), answer.1))
 }
 
 pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
@@ -94,7 +103,9 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         Err(ResumeError::Unknown(questions)) => {
             progress.finish();
             ask(shared, &run, &questions);
-            unfinished_in_doubt(shared, &run);
+            if on_github() {
+                unfinished(shared, &run);
+            }
             Err(Exit::silent(6))
         }
         Err(e) => {
@@ -124,10 +135,4 @@ fn ask(shared: &Shared, run: &str, questions: &[Question]) {
     eprintln!(
         "  hint: look, then say what happened: `groundcrew resume {run} --resolve {first}=happened` (or `=retry`, to do it again)"
     );
-}
-
-fn unfinished_in_doubt(shared: &Shared, run: &str) {
-    if std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true") {
-        unfinished(shared, run);
-    }
 }

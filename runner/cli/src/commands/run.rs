@@ -1,6 +1,5 @@
 //! `groundcrew run`.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,11 +7,14 @@ use clap::Args as Arguments;
 use groundcrew::journal::{Mode, RunStatus};
 use groundcrew::runbook::{self, Runbook};
 use groundcrew::store::StoreError;
-use groundcrew::{Admitted, Engine, Observer, RunHandle, RunReport, RunRequest, StartError};
+use groundcrew::{
+    Admitted, Engine, Observer, OperationRule, RunHandle, RunReport, RunRequest, StartError,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::ask;
 use crate::audit;
-use crate::context::{Shared, actor, bundled_dirs, random_seed, surely_gone};
+use crate::context::{Shared, actor, bundled_dirs, on_github, random_seed, surely_gone};
 use crate::exit::Exit;
 use crate::files::Directory;
 use crate::progress::{Progress, escaped};
@@ -29,6 +31,10 @@ pub(crate) struct Args {
     /// Rehearse: everything happens on a fork of the live fleet, and nothing is written to it
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: an operation that goes wrong, as OPERATION[/TARGET]@WHEN:FAILURE, such as
+    /// machines.wait-healthy@3:application or machines.*@5%:unavailable; may be given many times
+    #[arg(long, value_name = "FAULT", requires = "dry_run")]
+    fault: Vec<OperationRule>,
     /// The target to run against
     #[arg(short, long, value_name = "NAME")]
     target: Option<String>,
@@ -163,6 +169,9 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         actor: actor(),
         policy: config.policy.clone(),
         seed: random_seed(),
+        faults: args.fault.clone(),
+        plan: None,
+        accepted_drift: Vec::new(),
     };
     let admitted = engine
         .admit(request)
@@ -178,7 +187,15 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let observer = progress.clone() as Arc<dyn Observer>;
     let handle = match engine.start(admitted, observer).await {
         Err(StartError::Store(StoreError::Locked { lock, run })) => {
-            return Err(locked(&engine, &lock, &run));
+            let refused = locked(&engine, &lock, &run);
+            if !interrupted(&engine, &run) || !ask::can(shared) {
+                return Err(refused);
+            }
+            eprintln!("{}", refused.message());
+            if !ask::yes("Go on with that run now?") {
+                return Err(Exit::refused("not confirmed; nothing has happened", None));
+            }
+            return super::resume::run(shared, super::resume::Args::of(run)).await;
         }
         other => other?,
     };
@@ -210,8 +227,7 @@ pub(crate) fn unfinished(shared: &Shared, run: &str) {
     eprintln!(
         "  hint: `groundcrew resume {run}` goes on with it, `groundcrew runs cancel {run}` ends it"
     );
-    let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true");
-    let (true, Ok(state)) = (github, shared.state_dir()) else {
+    let (true, Ok(state)) = (on_github(), shared.state_dir()) else {
         return;
     };
     // The machine of a job is gone afterwards, and the journal with it.
@@ -222,16 +238,19 @@ pub(crate) fn unfinished(shared: &Shared, run: &str) {
     println!("::notice title=groundcrew::{}", escaped(&step));
 }
 
-/// A run on a lock that we need: if its process is gone, it can be gone on with.
-fn locked(engine: &Engine, lock: &str, run: &str) -> Exit {
+/// Whether the process of a run that holds a lock is gone, so that it can be gone on with.
+fn interrupted(engine: &Engine, run: &str) -> bool {
+    let journal = engine.journal(run);
+    journal.is_ok_and(|(_, state)| state.actor.as_ref().is_some_and(surely_gone))
+}
+
+/// A run is on a lock that we need.
+pub(crate) fn locked(engine: &Engine, lock: &str, run: &str) -> Exit {
     let error = StoreError::Locked {
         lock: lock.to_owned(),
         run: run.to_owned(),
     };
-    let gone = engine
-        .journal(run)
-        .is_ok_and(|(_, state)| state.actor.as_ref().is_some_and(surely_gone));
-    if !gone {
+    if !interrupted(engine, run) {
         return error.into();
     }
     Exit::refused(
@@ -242,7 +261,8 @@ fn locked(engine: &Engine, lock: &str, run: &str) -> Exit {
     )
 }
 
-fn inputs(runbook: &Runbook, given: &[String]) -> Result<serde_json::Value, Exit> {
+/// The inputs that were given on the command line.
+pub(crate) fn inputs(runbook: &Runbook, given: &[String]) -> Result<serde_json::Value, Exit> {
     let mut pairs = Vec::new();
     for input in given {
         let Some((name, value)) = input.split_once('=') else {
@@ -289,16 +309,13 @@ fn confirm(admitted: &Admitted, shared: &Shared) -> Result<(), Exit> {
             render::grant(capability, &grant.to_json())
         );
     }
-    if !std::io::stdin().is_terminal() || shared.json {
+    if !ask::can(shared) {
         return Err(Exit::refused(
             "a run that writes has to be confirmed",
             Some("pass `--yes`, or rehearse it with `--dry-run` first"),
         ));
     }
-    eprint!("Go on? [y/N] ");
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+    if ask::yes("Go on?") {
         Ok(())
     } else {
         Err(Exit::refused("not confirmed; nothing has happened", None))

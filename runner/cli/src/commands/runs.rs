@@ -145,7 +145,7 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
     for (key, step) in &state.steps {
         let (denied, unsettled) = step.effects.values().fold((0, 0), |(d, u), e| {
             (
-                d + usize::from(e.intended.decision == Decision::Denied),
+                d + usize::from(e.intended.decision != Decision::Allowed),
                 u + usize::from(e.settled.is_none()),
             )
         });

@@ -4,20 +4,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use groundcrew_fleet::Faults;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::bindings::RunInfo;
-use crate::capability::Capability;
 use crate::clock::{Clock, RealClock};
-use crate::core::Operations;
 use crate::engine::{Engine, StartError};
-use crate::gate::{Gate, Halt, RunShared};
+use crate::gate::Gate;
+use crate::gate::writes::Part;
 use crate::guest::Guest;
-use crate::journal::{RunOpened, StepState, StepStatus, Writer};
+use crate::journal::{PluginUsed, RunOpened, StepState, StepStatus, Writer};
 use crate::observe::Unobserved;
 use crate::plugin::{Plugin, Stopped};
 use crate::replay::{Diverged, Past};
+use crate::shared::{Halt, RunShared};
 use crate::step;
 use crate::store::{MemoryStore, NewRun, Store};
 
@@ -76,7 +77,10 @@ impl Engine {
             let Some(began) = step.began.clone() else {
                 continue;
             };
-            let recorded = header.plugins.iter().find(|p| p.name == began.plugin);
+            let named = |p: &&PluginUsed| p.name == began.plugin;
+            let exact = |p: &&PluginUsed| p.digest == began.digest;
+            let mut used = header.plugins.iter();
+            let recorded = used.clone().find(exact).or_else(|| used.find(named));
             let plugin = match recorded {
                 Some(recorded) => self.plugin_of(&recorded.digest).await,
                 None => None,
@@ -89,9 +93,10 @@ impl Engine {
             })?;
             let shared = self.nowhere(header)?;
             let past = Past::new(&key, step.clone());
-            let gate = Gate::new(shared, key.as_str().into(), BTreeMap::new(), Some(past));
+            let (step_key, grants) = (key.as_str().into(), BTreeMap::new());
+            let gate = Gate::new(shared, step_key, Part::Step, grants, Some(past));
             let info = RunInfo {
-                id: run.to_owned(),
+                id: header.known_as().to_owned(),
                 runbook: header.runbook.clone(),
                 step: key.split('~').next().unwrap_or(&key).to_owned(),
                 attempt: began.attempt,
@@ -100,7 +105,7 @@ impl Engine {
                     .unwrap_or_default()
                     .to_owned(),
             };
-            let random = step::random(run, &key);
+            let random = step::random(header.known_as(), &key);
             let guest = Guest::new(Some(gate.clone()), self.limits, info, random, began.now);
             let input = began.input.to_string();
             let result = self.sandbox.run(&plugin, guest, input).await;
@@ -163,11 +168,9 @@ impl Engine {
             journal: Writer::start(store, claim, 0, wall, Arc::new(Unobserved)),
             executors: HashMap::new(),
             interrupt: CancellationToken::new(),
-            rows: self
-                .operations()
-                .chain(Operations.operations())
-                .map(|row| (row.name, row))
-                .collect(),
+            rows: self.rows(),
+            writes: Mutex::default(),
+            faults: Mutex::new(Faults::new(0, Vec::new())),
             past: Mutex::default(),
             resumed_from: now,
             repeats_only: true,

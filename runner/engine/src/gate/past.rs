@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Gate, Halt};
+use super::Gate;
 use crate::bindings::Failure;
 use crate::capability::Effect;
 use crate::effect::{Outcome, Request};
 use crate::grant::Effective;
 use crate::journal::{Draft, IntendedRequest};
 use crate::replay::{Again, Delivery, Diverged, Past};
+use crate::shared::Halt;
 
 /// Where a step that is repeated is.
 pub(super) enum Repeat {
@@ -48,7 +49,7 @@ impl Gate {
             return Err(self.at_the_end(left.fresh.first()));
         }
         for recorded in left.did {
-            let Some(request) = self.recorded(recorded) else {
+            let Some(request) = self.recorded(&recorded) else {
                 continue;
             };
             if let (Some(app), Some(subject), true) =
@@ -102,14 +103,9 @@ impl Gate {
     }
 
     /// What was written down, as a request; none of a capability that this host lacks.
-    fn recorded(&self, recorded: IntendedRequest) -> Option<Request> {
+    fn recorded(&self, recorded: &IntendedRequest) -> Option<Request> {
         let row = self.run.rows.get(recorded.operation.as_str())?;
-        Some(Request {
-            row,
-            app: recorded.app,
-            subject: recorded.subject,
-            arguments: recorded.arguments,
-        })
+        Some(recorded.request(row))
     }
 
     /// The process group of what was written to, where a grant of a share asks for it.
@@ -132,7 +128,7 @@ impl Gate {
     /// One effect of which only the intent is known. That it may be performed (again) has been found
     /// out before the run went on.
     fn again(self: &Arc<Self>, again: Again) {
-        let request = again.request.or_else(|| self.recorded(again.recorded));
+        let request = again.request.or_else(|| self.recorded(&again.recorded));
         let Some(request) = request else { return };
         let mut effect = self.effect(again.number, request);
         effect.baseline = again.baseline;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::bindings::{Failure, ItemState, Level, ProblemKind};
-use crate::effect::Request;
+use crate::effect::{Request, Row};
 
 /// Whether effects reach the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,38 @@ pub struct RunOpened {
     pub limits: crate::limits::Limits,
     /// The locks held.
     pub locks: Vec<String>,
+    /// Of a rehearsal for a plan: the run that applies it, by whose id expressions and plugins know
+    /// the rehearsal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearses: Option<String>,
+    /// The faults that a rehearsal was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
+    /// The plan that is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanApplied>,
+}
+
+impl RunOpened {
+    /// The id by which expressions and plugins know the run.
+    pub fn known_as(&self) -> &str {
+        self.rehearses.as_deref().unwrap_or(&self.run)
+    }
+}
+
+/// A plan as a run applies it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanApplied {
+    /// SHA-256 of the plan.
+    pub digest: String,
+    /// The name of its author's key.
+    pub author: String,
+    /// The names of the keys whose approval counted.
+    pub approvals: Vec<String>,
+    /// What had changed on the target and was accepted.
+    pub accepted_drift: Vec<String>,
+    /// The plan with its signatures: a run goes on with what it was started with.
+    pub text: String,
 }
 
 /// A plugin as a run uses it.
@@ -88,6 +120,9 @@ pub struct StepBegan {
     pub step: String,
     /// The plugin's name.
     pub plugin: String,
+    /// SHA-256 of its component: two plugins may call themselves the same. Empty in older journals.
+    #[serde(default)]
+    pub digest: String,
     /// From 1.
     pub attempt: u32,
     /// What the plugin is given.
@@ -106,6 +141,8 @@ pub enum Decision {
     Allowed,
     /// It is not.
     Denied,
+    /// It is not, because the plan that is applied does not have it.
+    Unplanned,
 }
 
 /// An effect, before it is performed.
@@ -151,6 +188,16 @@ impl IntendedRequest {
             app: request.app.clone(),
             subject: request.subject.clone(),
             arguments: request.arguments.clone(),
+        }
+    }
+
+    /// Back as a request for the operation of a row.
+    pub(crate) fn request(&self, row: &'static Row) -> Request {
+        Request {
+            row,
+            app: self.app.clone(),
+            subject: self.subject.clone(),
+            arguments: self.arguments.clone(),
         }
     }
 
@@ -277,6 +324,9 @@ pub struct RunClosed {
     /// Effects whose outcome is not known, as `step/number`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_doubt: Vec<String>,
+    /// SHA-256 of the plan that was made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
 }
 
 /// Something said to people.

@@ -225,7 +225,7 @@ impl RunState {
                 Err(format!("effect {} is settled already", settled.effect))
             }
             Some(effect)
-                if effect.intended.decision == Decision::Denied && settled.answer.is_some() =>
+                if effect.intended.decision != Decision::Allowed && settled.answer.is_some() =>
             {
                 Err(format!(
                     "effect {} was denied and cannot have an answer",

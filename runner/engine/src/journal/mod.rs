@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use draft::Draft;
 pub use entries::{
-    Actor, Decision, Delivered, Intended, IntendedRequest, Mode, Note, NoteBody, PluginUsed,
-    RunClosed, RunOpened, RunStatus, Settled, StepBegan, StepEnded, StepProblem, StepStatus,
+    Actor, Decision, Delivered, Intended, IntendedRequest, Mode, Note, NoteBody, PlanApplied,
+    PluginUsed, RunClosed, RunOpened, RunStatus, Settled, StepBegan, StepEnded, StepProblem,
+    StepStatus,
 };
 pub use fold::{Illegal, OperationState, RunState, StepState};
 pub use writer::{JournalError, Writer};

@@ -4,7 +4,7 @@
 //! After anything else (a reset, a cut-off, a 408, a 5xx) it is *found out* first whether the
 //! write happened, by its row's rule (`find_out.rs`). What cannot be found out is said to be in doubt.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, At, Command};
 use super::find_out::late;
+use super::fork::Fork;
 use super::leases::Leases;
 use super::limiter::Limits;
 use super::trouble::Trouble;
@@ -21,7 +22,7 @@ use crate::bindings::Failure;
 use crate::bindings::machines::{
     Done, Filter, HealthyOptions, Machine, RestartOptions, Scope, StopOptions, WaitOptions,
 };
-use crate::capability::{Afterwards, Effect, Executor, Found, Setting};
+use crate::capability::{Afterwards, Effect, Executor, Forked, Found, Setting};
 use crate::clock::{BoxFuture, Clock};
 use crate::effect::{Outcome, Request, Row};
 
@@ -30,6 +31,8 @@ const RETRIES: usize = 6;
 
 pub(super) struct Executing {
     pub(super) api: Arc<dyn Api>,
+    /// The same, if it is a fork.
+    fork: Option<Arc<Fork>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     pub(super) leases: Arc<Leases>,
@@ -39,11 +42,16 @@ pub(super) struct Executing {
 }
 
 impl Executing {
-    pub(super) fn start(api: Arc<dyn Api>, setting: &Setting) -> Arc<dyn Executor> {
+    pub(super) fn start(
+        api: Arc<dyn Api>,
+        fork: Option<Arc<Fork>>,
+        setting: &Setting,
+    ) -> Arc<dyn Executor> {
         let leases = Leases::new(api.clone(), setting.clock.clone(), setting.run.clone());
         let limits = Limits::new(setting.clock.clone());
         Arc::new(Self {
             api,
+            fork,
             clock: setting.clock.clone(),
             limits,
             leases,
@@ -433,6 +441,53 @@ impl Executor for Executing {
                 .into(),
             }
         })
+    }
+
+    fn original<'a>(
+        &'a self,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, Value>, Failure>> {
+        Box::pin(async move {
+            let Some(fork) = &self.fork else {
+                return Ok(BTreeMap::new());
+            };
+            let request = &effect.request;
+            let (kept, filter) = match At::of(effect) {
+                Some(at) => {
+                    let touched = || fork.touch(at.effect, at.app);
+                    self.read(effect, touched).await?;
+                    (fork.original(at.app, Some(at.id)), Filter::default())
+                }
+                None => {
+                    let ListArguments { scope, filter } = request.arguments()?;
+                    let kept = match scope {
+                        Scope::App(app) => {
+                            self.read(effect, || fork.touch(&effect.id, &app)).await?;
+                            fork.original(&app, None)
+                        }
+                        Scope::Organisation => {
+                            let all = self.read(effect, || fork.organisation(&effect.id)).await?;
+                            all.machines.iter().map(summary::listed).collect()
+                        }
+                    };
+                    (kept, filter)
+                }
+            };
+            let kept = kept.into_iter().filter(|machine| keeps(&filter, machine));
+            kept.map(|machine| {
+                let whole = serde_json::to_value(&machine)
+                    .map_err(|e| Failure::other("answer", e.to_string()))?;
+                Ok((format!("{}/{}", machine.app, machine.id), whole))
+            })
+            .collect()
+        })
+    }
+
+    fn forked(&self) -> Forked {
+        self.fork
+            .as_ref()
+            .map(|fork| fork.forked())
+            .unwrap_or_default()
     }
 
     fn left_behind(&self, step: &str) -> Vec<Afterwards> {

@@ -9,7 +9,7 @@
 //! What the model says is exact for what was read and assumed for how long things take and that
 //! checks pass ([`Behaviour::assumed`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,12 +18,17 @@ use groundcrew_fleet::api::{
     StopRequest, WaitQuery, WaitResponse,
 };
 use groundcrew_fleet::{Behaviour, Caller, Fleet, Settings, Time};
+use serde_json::Value;
 
 use super::api::{Answer, Api, At, Command, Each, Everything};
+use super::summary;
 use super::trouble::{Trouble, answered};
 use crate::bindings::Failure;
+use crate::bindings::machines::Machine as Summary;
+use crate::capability::Forked;
 use crate::clock::{Clock, millis};
 use crate::effect::EffectId;
+use crate::plan::{Change, Population};
 
 /// Leases in the model last this long: nobody refreshes them.
 const LEASE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -35,7 +40,18 @@ pub(super) struct Fork {
     live: Arc<dyn Api>,
     clock: Arc<dyn Clock>,
     model: Mutex<Fleet>,
+    /// The apps that have been copied, held while one is.
     copied: tokio::sync::Mutex<BTreeSet<String>>,
+    /// What was copied, by app and id, and the most Machines that the app has had since.
+    originals: Mutex<BTreeMap<String, Original>>,
+    /// The first listing of the whole organisation.
+    organisation: tokio::sync::Mutex<Option<Everything>>,
+}
+
+#[derive(Default)]
+struct Original {
+    machines: BTreeMap<String, Summary>,
+    peak: usize,
 }
 
 impl Fork {
@@ -51,6 +67,8 @@ impl Fork {
             clock,
             model: Mutex::new(Fleet::new(settings)),
             copied: tokio::sync::Mutex::default(),
+            originals: Mutex::default(),
+            organisation: tokio::sync::Mutex::default(),
         }
     }
 
@@ -62,7 +80,7 @@ impl Fork {
     }
 
     /// Copies an app at its first touch.
-    async fn touch(&self, effect: &EffectId, app: &str) -> Result<(), Trouble> {
+    pub(super) async fn touch(&self, effect: &EffectId, app: &str) -> Result<(), Trouble> {
         let mut copied = self.copied.lock().await;
         if !copied.contains(app) {
             let machines = Mutex::new(Vec::new());
@@ -74,10 +92,74 @@ impl Fork {
             let machines = machines
                 .into_inner()
                 .unwrap_or_else(PoisonError::into_inner);
+            let summaries = machines
+                .iter()
+                .map(|m| (m.id.clone(), summary::machine(app, m)));
+            let original = Original {
+                machines: summaries.collect(),
+                peak: machines.len(),
+            };
+            self.originals().insert(app.to_owned(), original);
             self.model().adopt(app, machines);
             copied.insert(app.to_owned());
         }
         Ok(())
+    }
+
+    fn originals(&self) -> MutexGuard<'_, BTreeMap<String, Original>> {
+        self.originals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The Machines of an app that has been copied, or one of them, as they were then.
+    pub(super) fn original(&self, app: &str, id: Option<&str>) -> Vec<Summary> {
+        let originals = self.originals();
+        let Some(original) = originals.get(app) else {
+            return Vec::new();
+        };
+        match id {
+            Some(id) => original.machines.get(id).cloned().into_iter().collect(),
+            None => original.machines.values().cloned().collect(),
+        }
+    }
+
+    /// The organisation as it was when it was first listed.
+    pub(super) async fn organisation(&self, effect: &EffectId) -> Result<Everything, Trouble> {
+        let mut kept = self.organisation.lock().await;
+        if let Some(everything) = &*kept {
+            return Ok(everything.clone());
+        }
+        let everything = self.live.list_organisation(effect).await?;
+        *kept = Some(everything.clone());
+        Ok(everything)
+    }
+
+    /// What has become of the apps that were copied.
+    pub(super) fn forked(&self) -> Forked {
+        let mut forked = Forked::default();
+        let model = self.model();
+        for (app, original) in &*self.originals() {
+            let now: BTreeMap<String, Summary> = model
+                .list(app, &ListQuery::default())
+                .unwrap_or_default()
+                .iter()
+                .map(|machine| (machine.id.clone(), summary::machine(app, machine)))
+                .collect();
+            let population = Population {
+                before: original.machines.len(),
+                peak: original.peak.max(now.len()),
+                after: now.len(),
+            };
+            forked.apps.insert(app.clone(), population);
+            let ids: BTreeSet<&String> = original.machines.keys().chain(now.keys()).collect();
+            for id in ids {
+                let subject = format!("{app}/{id}");
+                let (before, after) = (original.machines.get(id), now.get(id));
+                forked.changes.extend(changes(&subject, before, after));
+            }
+        }
+        forked
     }
 
     async fn on<T>(
@@ -95,6 +177,51 @@ impl Fork {
         };
         act(&mut self.model(), &caller).map_err(|e| refused(&e))
     }
+
+    /// After something that may have made a Machine.
+    fn count(&self, app: &str) {
+        let machines = self.model().machine_count(app);
+        if let Some(original) = self.originals().get_mut(app) {
+            original.peak = original.peak.max(machines);
+        }
+    }
+}
+
+/// What is not there to stay, or is only a sign of what was done.
+const PASSING: [&str; 6] = [
+    "checks",
+    "lease_owner",
+    "created_at",
+    "updated_at",
+    "restarts",
+    "out_of_memory_kills",
+];
+
+fn changes(subject: &str, before: Option<&Summary>, after: Option<&Summary>) -> Vec<Change> {
+    let shown = |machine: Option<&Summary>| {
+        machine
+            .and_then(|machine| serde_json::to_value(machine).ok())
+            .unwrap_or_default()
+    };
+    let change = |field: &str, before: Value, after: Value| Change {
+        subject: subject.to_owned(),
+        field: field.to_owned(),
+        before,
+        after,
+    };
+    let (before, after) = (shown(before), shown(after));
+    let (Some(was), Some(is)) = (before.as_object(), after.as_object()) else {
+        return vec![change("", before, after)];
+    };
+    was.iter()
+        .filter(|(field, value)| {
+            !PASSING.contains(&field.as_str()) && is.get(*field) != Some(value)
+        })
+        .map(|(field, value)| {
+            let now = is.get(field).cloned().unwrap_or_default();
+            change(field, value.clone(), now)
+        })
+        .collect()
 }
 
 /// The model never fails to answer: what it refuses, Fly would refuse.
@@ -122,7 +249,7 @@ impl Api for Fork {
 
     fn list_organisation<'a>(&'a self, effect: &'a EffectId) -> Answer<'a, Everything> {
         Box::pin(async move {
-            let mut all = self.live.list_organisation(effect).await?;
+            let mut all = self.organisation(effect).await?;
             let copied = self.copied.lock().await;
             let model = self.model();
             all.machines
@@ -168,7 +295,7 @@ impl Api for Fork {
         nonce: Option<&'a str>,
     ) -> Answer<'a, ()> {
         let text = |ms: Option<u64>| ms.map(|ms| format!("{ms}ms"));
-        Box::pin(self.on(at, nonce, move |fleet, caller| {
+        let act = self.on(at, nonce, move |fleet, caller| {
             let (app, id) = (at.app, at.id);
             match command {
                 Command::Start => fleet.start(caller, app, id).map(drop),
@@ -201,7 +328,12 @@ impl Api for Fork {
                     fleet.restart(caller, app, id, &query).map(drop)
                 }
             }
-        }))
+        });
+        Box::pin(async move {
+            let answer = act.await;
+            self.count(at.app);
+            answer
+        })
     }
 
     fn wait<'a>(

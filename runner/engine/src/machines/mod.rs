@@ -44,6 +44,7 @@ const READ: Row = Row {
     in_doubt: "asked again",
     undo: None,
     fork: "answered by the fork, exact once the app is copied",
+    assumes: "",
     projection: &[],
 };
 
@@ -51,6 +52,7 @@ const WAIT: Row = Row {
     verb: "wait",
     waits: true,
     fork: "virtual time passes; start and check times are assumed",
+    assumes: "what is waited for comes about: 1 s to stop, 2 s to start",
     ..READ
 };
 
@@ -80,8 +82,9 @@ pub(crate) static ROWS: [Row; 14] = [
             "state",
             "group",
             "region",
-            "image-digest",
-            "host-status",
+            "image_digest",
+            "host_status",
+            "cordoned",
             "standbys",
         ],
         ..READ
@@ -92,8 +95,9 @@ pub(crate) static ROWS: [Row; 14] = [
             "state",
             "group",
             "region",
-            "image-digest",
-            "host-status",
+            "image_digest",
+            "host_status",
+            "cordoned",
             "standbys",
         ],
         ..READ
@@ -140,6 +144,7 @@ pub(crate) static ROWS: [Row; 14] = [
         verb: "cordon",
         in_doubt: "the flag",
         undo: Some("machines.uncordon"),
+        projection: &["cordoned", "host_status"],
         ..WRITE
     },
     Row {
@@ -147,6 +152,7 @@ pub(crate) static ROWS: [Row; 14] = [
         verb: "cordon",
         in_doubt: "the flag",
         undo: Some("machines.cordon"),
+        projection: &["cordoned", "host_status"],
         ..WRITE
     },
     Row {
@@ -155,6 +161,7 @@ pub(crate) static ROWS: [Row; 14] = [
     },
     Row {
         name: "machines.wait-healthy",
+        assumes: "the checks pass, 1 s after the start",
         ..WAIT
     },
     Row {
@@ -264,11 +271,14 @@ impl Capability for Machines {
 
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
         let http = Arc::new(http::Http::new(&setting.target, setting.deadline.clone())?);
-        let api: Arc<dyn api::Api> = match setting.mode {
-            Mode::Perform => http,
-            Mode::Rehearsal => Arc::new(fork::Fork::new(http, setting.clock.clone(), setting.seed)),
-        };
-        Ok(executor::Executing::start(api, setting))
+        Ok(match setting.mode {
+            Mode::Perform => executor::Executing::start(http, None, setting),
+            Mode::Rehearsal => {
+                let fork = fork::Fork::new(http, setting.clock.clone(), setting.seed);
+                let fork = Arc::new(fork);
+                executor::Executing::start(fork.clone(), Some(fork), setting)
+            }
+        })
     }
 }
 
@@ -384,6 +394,22 @@ pub(crate) async fn release_abandoned(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_counts_for_drift_and_what_is_assumed_is_so() {
+        let machine = summary::machine("web", &groundcrew_fleet::api::Machine::default());
+        let shown = serde_json::to_value(machine).unwrap();
+        for row in &ROWS {
+            for field in row.projection {
+                assert!(shown.get(*field).is_some(), "{}: {field}", row.name);
+            }
+        }
+        let assumed = groundcrew_fleet::Behaviour::assumed();
+        let (stop, boot, check) = (assumed.stop.to, assumed.boot.to, assumed.first_check.to);
+        assert_eq!((stop, boot, check), (1_000, 2_000, 1_000));
+        assert!(row("wait").assumes.contains("1 s to stop, 2 s to start"));
+        assert!(row("wait-healthy").assumes.contains("1 s after"));
+    }
 
     #[test]
     fn every_name_has_its_row() {

@@ -423,7 +423,7 @@ fn keys_are_what_they_say() {
     place.import(1);
     assert!(matches!(
         place.log.advance(&place.store),
-        Err(AuditError::Signature { .. })
+        Err(AuditError::Key(_))
     ));
 }
 

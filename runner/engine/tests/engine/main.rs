@@ -10,6 +10,7 @@ mod gate;
 mod golden;
 mod hostile;
 mod interrupt;
+mod plan;
 mod rehearsal;
 mod resume;
 mod store;

@@ -281,7 +281,7 @@ async fn a_run_goes_on_only_with_what_it_was_started_with() {
     assert_eq!(
         why,
         format!(
-            "plugin `test` is another build: it was started with {}, here is {}",
+            "plugin `test` is another build: it was {}, here is {}",
             was.digest, is.digest
         )
     );
@@ -305,7 +305,7 @@ async fn a_run_goes_on_only_with_what_it_was_started_with() {
     };
     assert_eq!(
         why,
-        "its target was machines api `http://127.0.0.1:9`, and is now `http://127.0.0.1:10`"
+        "its target is another: its machines api was `http://127.0.0.1:9`, and is now `http://127.0.0.1:10`"
     );
     // None of this has changed anything: it can be resumed where it was.
     let ended = resumed(&first, request(&run, &[])).await;

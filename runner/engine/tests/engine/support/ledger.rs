@@ -31,18 +31,23 @@ const fn row(
         in_doubt: "",
         undo: None,
         fork: "",
+        assumes: "",
         projection: &[],
     }
 }
 
-static ROWS: [Row; 7] = [
-    row("ledger.write", Kind::Write, "write", false, false),
+static ROWS: [Row; 8] = [
+    Row {
+        undo: Some("ledger.unwrite"),
+        ..row("ledger.write", Kind::Write, "write", false, false)
+    },
     row("ledger.linger", Kind::Write, "write", false, false),
     row("ledger.read", Kind::Read, "read", false, false),
     row("ledger.big", Kind::Read, "read", false, false),
     row("ledger.slow", Kind::Read, "wait", false, true),
     row("ledger.keep", Kind::Write, "keep", true, false),
     row("ledger.drop", Kind::Write, "keep", true, false),
+    row("ledger.unwrite", Kind::Write, "write", false, false),
 ];
 
 /// What happened, in the order in which it did: shared with the store's wrapper.
@@ -111,7 +116,8 @@ impl Capability for Ledger {
                 .with(json!(bytes))
         })?;
         linking.operation::<(String, u64), String>("slow", during(4))?;
-        linking.operation::<(String,), String>("keep", on(5))
+        linking.operation::<(String,), String>("keep", on(5))?;
+        linking.operation::<(String,), String>("unwrite", on(7))
     }
 
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
@@ -181,6 +187,7 @@ impl Executor for Clerk {
                     }
                     Outcome::ok(&key)
                 }
+                "read" if key == "m88888" => Failure::Application("it fails".to_owned()).into(),
                 _ if key == "m99999" => Outcome::in_doubt(Failure::Unavailable(
                     "no answer; it may have happened".to_owned(),
                 )),

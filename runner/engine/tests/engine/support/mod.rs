@@ -139,6 +139,9 @@ impl Stage {
             actor: Actor::default(),
             policy: self.policy.clone(),
             seed,
+            faults: Vec::new(),
+            plan: None,
+            accepted_drift: Vec::new(),
         }
     }
 

@@ -1,0 +1,101 @@
+//! `groundcrew apply`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args as Arguments;
+use groundcrew::journal::Mode;
+use groundcrew::plan::Drift;
+use groundcrew::store::StoreError;
+use groundcrew::{Observer, RunRequest, StartError};
+use serde_json::json;
+
+use super::plan::{known, read};
+use super::run::{locked, see};
+use crate::audit;
+use crate::context::{Shared, actor};
+use crate::exit::Exit;
+use crate::progress::Progress;
+
+/// Do what a plan says, and nothing else
+#[derive(Debug, Arguments)]
+pub(crate) struct Args {
+    /// The plan
+    plan: PathBuf,
+    /// Something that has changed since it was made, and may: APP/MACHINE, or APP/MACHINE.FIELD; may
+    /// be given many times
+    #[arg(long, value_name = "WHAT")]
+    accept_drift: Vec<String>,
+    /// The directory with your key, whose plans are taken [default: `identity` in your configuration]
+    #[arg(long, value_name = "DIR")]
+    key: Option<PathBuf>,
+}
+
+pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
+    let config = shared.config()?;
+    let policy = &config.policy;
+    let plan = read(&args.plan, &known(args.key.as_ref(), policy, None)?)?;
+    let name = plan.plan().target["name"].as_str().unwrap_or_default();
+    // Whoever may author plans for one target may not for every other.
+    let plan = read(&args.plan, &known(args.key.as_ref(), policy, Some(name))?)?;
+    let target = shared.target(&config, plan.plan().target["name"].as_str())?;
+    let engine = shared.engine(&config)?;
+    audit::open(shared, &config)?.guard(engine.store())?;
+    let request = RunRequest {
+        accepted_drift: args.accept_drift.clone(),
+        ..RunRequest::applying(plan, target, actor(), policy.clone())?
+    };
+    let admitted = engine
+        .admit(request)
+        .await
+        .map_err(|refusals| Exit::refusals(&refusals))?;
+    for warning in &admitted.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let progress = Arc::new(Progress::new(shared.json, Mode::Perform));
+    let observer = progress.clone() as Arc<dyn Observer>;
+    let handle = match engine.start(admitted, observer).await {
+        Err(StartError::Store(StoreError::Locked { lock, run })) => {
+            return Err(locked(&engine, &lock, &run));
+        }
+        Err(StartError::Drifted(drifts)) => {
+            progress.finish();
+            return Err(drifted(shared, &args, drifts));
+        }
+        other => other?,
+    };
+    let seen = see(shared, handle, &progress, Mode::Perform).await;
+    audit::advance(shared, &config, engine.store());
+    seen
+}
+
+fn drifted(shared: &Shared, args: &Args, drifts: Vec<Drift>) -> Exit {
+    if shared.json {
+        println!("{}", json!({ "drift": drifts }));
+    }
+    eprintln!("since the plan was made, the target has changed:");
+    let mut open = Vec::new();
+    for drift in &drifts {
+        let accepted = match drift.accepted(&args.accept_drift) {
+            true => "  (accepted)",
+            false => {
+                open.push(drift.subject.clone());
+                ""
+            }
+        };
+        eprintln!("  {drift}{accepted}");
+    }
+    open.sort();
+    open.dedup();
+    let names: Vec<String> = open
+        .iter()
+        .take(3)
+        .map(|name| format!("--accept-drift {name}"))
+        .collect();
+    let more = if open.len() > 3 { " …" } else { "" };
+    Exit::drift(&format!(
+        "make the plan again; or, if that makes no difference, `groundcrew apply {} {}{more}`",
+        args.plan.display(),
+        names.join(" ")
+    ))
+}

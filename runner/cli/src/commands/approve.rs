@@ -1,0 +1,69 @@
+//! `groundcrew approve`.
+
+use std::path::PathBuf;
+
+use clap::Args as Arguments;
+
+use super::plan::{known, read, show, write};
+use crate::ask;
+use crate::context::Shared;
+use crate::exit::Exit;
+use crate::keys;
+
+/// Approve a plan of somebody else, by signing it
+#[derive(Debug, Arguments)]
+pub(crate) struct Args {
+    /// The plan; the signature is added to it
+    plan: PathBuf,
+    /// The directory with your key [default: `identity` in your configuration]
+    #[arg(long, value_name = "DIR")]
+    key: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
+    let config = shared.config()?;
+    let plan = read(&args.plan, &known(args.key.as_ref(), &config.policy, None)?)?;
+    let key = keys::own(args.key.as_ref())?;
+    if key.public() == plan.plan().author {
+        return Err(Exit::refused(
+            "this is a plan of your own, and its author's approval does not count",
+            None,
+        ));
+    }
+    if plan.signers().contains(&key.name()) {
+        let message = format!("`{}` has signed this plan before", key.name());
+        return Err(Exit::refused(message, None));
+    }
+    show(shared, &plan);
+    if !args.yes {
+        if !ask::can(shared) {
+            return Err(Exit::refused(
+                "an approval has to be confirmed",
+                Some("pass `--yes`"),
+            ));
+        }
+        if !ask::yes("Approve it?") {
+            return Err(Exit::refused("not approved", None));
+        }
+    }
+    let approved = plan.approve(&key).map_err(Exit::from)?;
+    write(&args.plan, &approved)?;
+    eprintln!(
+        "approved by `{}`: `{}` now has the signatures of {}",
+        key.name(),
+        args.plan.display(),
+        approved.signers().join(", ")
+    );
+    let target = plan.plan().target["name"].as_str().unwrap_or_default();
+    let counts = config.policy.approvals(target);
+    if counts.is_none_or(|approvals| !approvals.keys.iter().any(|k| k.trim() == key.public())) {
+        eprintln!(
+            "note: the policy here does not name your key for `{target}`; it counts only where one does:\n  {}",
+            key.public()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! `groundcrew plan`, and what the commands share that take a plan.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args as Arguments;
+use groundcrew::journal::Mode;
+use groundcrew::plan::{MakeError, PlanError, PlanRequest, SignedPlan};
+use groundcrew::{Key, OperationRule, Policy, RunRequest, Unobserved};
+use serde_json::{Value, json};
+
+use super::run::{checked, find, inputs};
+use crate::audit;
+use crate::context::{Shared, actor, random_seed};
+use crate::exit::Exit;
+use crate::keys;
+use crate::plan_text;
+use crate::render;
+
+/// Rehearse a runbook and save what it will do, to be applied exactly so
+#[derive(Debug, Arguments)]
+pub(crate) struct Args {
+    /// A runbook's name, or the path of its file
+    #[arg(required_unless_present = "show")]
+    runbook: Option<String>,
+    /// An input, as NAME=VALUE; may be given many times
+    #[arg(short, long = "input", value_name = "NAME=VALUE")]
+    input: Vec<String>,
+    /// The target to plan for
+    #[arg(short, long, value_name = "NAME")]
+    target: Option<String>,
+    /// Where to save the plan, signed; without it the plan is only shown
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Rehearse also what happens when operations go wrong, as OPERATION[/TARGET]@WHEN:FAILURE such
+    /// as machines.wait-healthy@3:application. What the pipeline then does may be done. Each --fault
+    /// is a case of its own; commas join several faults to one case
+    #[arg(long, value_name = "FAULTS", value_parser = faults)]
+    fault: Vec<Faults>,
+    /// How long the plan can be applied
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    valid_for: std::time::Duration,
+    /// The directory with your key [default: `identity` in your configuration]
+    #[arg(long, value_name = "DIR")]
+    key: Option<PathBuf>,
+    /// Only show a plan that was saved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["runbook", "input", "out", "fault"])]
+    show: Option<PathBuf>,
+}
+
+/// One case.
+#[derive(Debug, Clone)]
+struct Faults(Vec<OperationRule>);
+
+fn faults(text: &str) -> Result<Faults, String> {
+    let rules: Result<Vec<OperationRule>, _> = text.split(',').map(str::parse).collect();
+    rules.map(Faults).map_err(|e| e.to_string())
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    groundcrew::runbook::parse_duration(text).map_err(|e| e.to_string())
+}
+
+pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
+    let config = shared.config()?;
+    if let Some(path) = &args.show {
+        let plan = read(path, &known(args.key.as_ref(), &config.policy, None)?)?;
+        show(shared, &plan);
+        return Ok(());
+    }
+    let found = find(shared, args.runbook.as_deref().unwrap_or_default())?;
+    let runbook = checked(shared, &found)?;
+    let inputs = inputs(&runbook, &args.input)?;
+    let target = shared.target(&config, args.target.as_deref())?;
+    let engine = shared.engine(&config)?;
+    audit::open(shared, &config)?.guard(engine.store())?;
+    let author = match &args.out {
+        Some(_) => keys::own(args.key.as_ref())?,
+        // What is not saved is signed by nobody in particular.
+        None => Key::generate("nobody"),
+    };
+    let request = PlanRequest {
+        run: RunRequest {
+            runbook,
+            text: found.text,
+            inputs,
+            target,
+            mode: Mode::Rehearsal,
+            actor: actor(),
+            policy: config.policy.clone(),
+            seed: random_seed(),
+            faults: Vec::new(),
+            plan: None,
+            accepted_drift: Vec::new(),
+        },
+        contingencies: args.fault.iter().map(|faults| faults.0.clone()).collect(),
+        author,
+        valid_for: args.valid_for,
+    };
+    let made = engine.plan(request, Arc::new(Unobserved)).await;
+    audit::advance(shared, &config, engine.store());
+    let made = made.map_err(not_made)?;
+    for warning in &made.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let Some(plan) = made.plan else {
+        render::failures(&made.report);
+        render::report(&made.report, Mode::Rehearsal, shared.json);
+        return Err(Exit::failed(
+            "the rehearsal did not succeed, so there is no plan",
+        ));
+    };
+    show(shared, &plan);
+    if let Some(path) = &args.out {
+        write(path, &plan)?;
+        eprintln!(
+            "saved as `{0}`; `groundcrew apply {0}` does this, and nothing else",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+fn not_made(e: MakeError) -> Exit {
+    match e {
+        MakeError::Refused(refusals) => Exit::refusals(&refusals),
+        MakeError::Start(e) => e.into(),
+        MakeError::Plan(e) => e.into(),
+        MakeError::Unseen(_) => Exit::failed(e.to_string()),
+    }
+}
+
+/// Shows a plan: to people, or as JSON.
+pub(crate) fn show(shared: &Shared, plan: &SignedPlan) {
+    if shared.json {
+        let body: Value = serde_json::to_value(plan.plan()).unwrap_or_default();
+        println!(
+            "{}",
+            json!({ "digest": plan.digest(), "signed_by": plan.signers(), "plan": body })
+        );
+    } else {
+        println!("{}", plan_text::of(plan));
+    }
+}
+
+/// The keys whose plans are taken: one's own, and those that the policy names, for one target or
+/// for any.
+pub(crate) fn known(
+    given: Option<&PathBuf>,
+    policy: &Policy,
+    target: Option<&str>,
+) -> Result<Vec<Key>, Exit> {
+    let own = match keys::own_directory(given) {
+        Ok(directory) => keys::read(&directory)?,
+        Err(_) => None,
+    };
+    let targets: Vec<&str> = match target {
+        Some(target) => vec![target],
+        None => policy
+            .target
+            .keys()
+            .map(String::as_str)
+            .chain([""])
+            .collect(),
+    };
+    let mut keys: Vec<Key> = own.into_iter().collect();
+    for target in targets {
+        let named = policy.plan_authors(target);
+        keys.extend(named.map_err(|e| Exit::refused(format!("the policy: {e}"), None))?);
+    }
+    Ok(keys)
+}
+
+/// A plan may not be larger: some ten thousand Machines.
+const PLAN_BYTES: u64 = 64 << 20;
+
+/// Reads a plan that one of these keys has signed.
+pub(crate) fn read(path: &Path, known: &[Key]) -> Result<SignedPlan, Exit> {
+    let unreadable = |e: &dyn std::fmt::Display| {
+        Exit::usage(format!("`{}` cannot be read: {e}", path.display()), None)
+    };
+    let found = std::fs::metadata(path).map_err(|e| unreadable(&e))?;
+    if found.len() > PLAN_BYTES {
+        return Err(unreadable(&format!(
+            "it has {} bytes; at most {PLAN_BYTES} are allowed",
+            found.len()
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(&e))?;
+    SignedPlan::open(&text, known).map_err(|e| Exit::from(e).about(path))
+}
+
+/// Saves a plan, whole or not at all.
+pub(crate) fn write(path: &Path, plan: &SignedPlan) -> Result<(), Exit> {
+    let unwritable = |e: std::io::Error| {
+        Exit::usage(format!("`{}` cannot be written: {e}", path.display()), None)
+    };
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = std::fs::File::create(&beside).and_then(|mut file| {
+        writeln!(file, "{}", plan.text())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written.map_err(unwritable)
+}
+
+impl From<PlanError> for Exit {
+    fn from(e: PlanError) -> Self {
+        let hint = match &e {
+            PlanError::Malformed(_) => Some("`groundcrew plan RUNBOOK -o FILE` makes one"),
+            PlanError::Edited => Some("make it again: what was not signed is not applied"),
+            PlanError::Unsigned { .. } | PlanError::Key(_) => None,
+            PlanError::Foreign(_) => Some(
+                "if you trust that person, put their public key (`groundcrew keys show`) into `plan_authors` of your policy",
+            ),
+        };
+        Exit::refused(format!("{e}; nothing has happened"), hint)
+    }
+}

@@ -1,0 +1,287 @@
+//! A plan as an operator reads it before saying yes: what it can do, what it will do, what that
+//! rests on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::time::Duration;
+
+use groundcrew::plan::{Change, Contingency, Plan, PlannedWrite, SignedPlan};
+use groundcrew::runbook::format_duration;
+use serde_json::Value;
+
+use crate::render;
+
+/// The plan, without a newline at its end.
+pub(crate) fn of(signed: &SignedPlan) -> String {
+    let plan = signed.plan();
+    let mut text = format!(
+        "plan of `{}` on `{}`\n  made by {} on {} at {}, can be applied until {}\n  digest {}, signed by {}",
+        plan.runbook,
+        plan.target["name"].as_str().unwrap_or_default(),
+        plan.actor.user,
+        plan.actor.host,
+        plan.made_at.strftime("%Y-%m-%d %H:%M:%SZ"),
+        plan.expires_at.strftime("%Y-%m-%d %H:%M:%SZ"),
+        signed.digest().chars().take(16).collect::<String>(),
+        signed.signers().join(", ")
+    );
+    can(&mut text, plan);
+    will(&mut text, plan);
+    assumed(&mut text, plan);
+    for contingency in &plan.contingencies {
+        otherwise(&mut text, plan, contingency);
+    }
+    text
+}
+
+/// What the plugins could do.
+fn can(text: &mut String, plan: &Plan) {
+    let _ = write!(text, "\n\nits plugins CAN do no more than this:");
+    for powers in &plan.steps {
+        let used = plan.plugins.iter().find(|p| p.name == powers.plugin);
+        let build = used.map_or_else(String::new, |p| {
+            let digest: String = p.digest.chars().take(12).collect();
+            format!(" {}, build {digest}", p.version)
+        });
+        let _ = write!(
+            text,
+            "\n  step `{}` ({}{build})",
+            powers.step, powers.plugin
+        );
+        let _ = write!(text, "\n    imports  {}", imports(&powers.imports));
+        for (capability, grant) in &powers.grants {
+            let _ = write!(text, "\n    granted  {}", render::grant(capability, grant));
+        }
+    }
+}
+
+/// `machines: get, list, …` for each interface that does something.
+fn imports(all: &[String]) -> String {
+    let mut interfaces: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for import in all {
+        let Some((interface, function)) = import.split_once('#') else {
+            continue;
+        };
+        let name = interface.rsplit('/').next().unwrap_or(interface);
+        let name = name.split('@').next().unwrap_or(name);
+        if !matches!(name, "operations" | "log" | "run-info") && !function.starts_with("take-") {
+            interfaces.entry(name).or_default().insert(function);
+        }
+    }
+    if interfaces.is_empty() {
+        return "nothing that reaches the world".to_owned();
+    }
+    let each = interfaces.iter().map(|(name, functions)| {
+        let functions: Vec<&str> = functions.iter().copied().collect();
+        format!("{name}: {}", functions.join(", "))
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
+
+/// What will be done.
+fn will(text: &mut String, plan: &Plan) {
+    if plan.writes.is_empty() {
+        let _ = write!(text, "\n\nit WILL write nothing");
+    } else {
+        let _ = write!(text, "\n\nit WILL do this:");
+    }
+    let mut touched: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for write in &plan.writes {
+        let app = write.request.app.as_deref().unwrap_or_default();
+        let subject = write.request.subject.as_deref().unwrap_or_default();
+        touched.entry(app).or_default().insert(subject);
+    }
+    for (app, subjects) in &touched {
+        let population = plan.apps.get(*app).copied().unwrap_or_default();
+        let _ = write!(
+            text,
+            "\n  blast radius: {} of {} Machines of `{app}`; at most {} at once, {} afterwards",
+            subjects.len(),
+            population.before,
+            population.peak,
+            population.after
+        );
+    }
+    let _ = write!(
+        text,
+        "\n  expected duration: {}",
+        format_duration(Duration::from_millis(plan.expected_ms))
+    );
+    let mut step = "";
+    for group in groups(&plan.writes) {
+        if group.step != step {
+            step = group.step;
+            let _ = write!(text, "\n  step `{step}`");
+        }
+        group.show(text);
+    }
+    changes(text, &plan.changes);
+}
+
+/// Writes that an operator sees as one thing.
+struct Group<'p> {
+    step: &'p str,
+    operation: &'p str,
+    app: &'p str,
+    of: &'p str,
+    /// Names by region.
+    regions: BTreeMap<&'p str, Vec<&'p str>>,
+    writes: usize,
+    assumed: usize,
+}
+
+/// In the order in which each is first done.
+fn groups(writes: &[PlannedWrite]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for write in writes {
+        let about = |field: &str| write.about.get(field).and_then(Value::as_str);
+        let request = &write.request;
+        let app = request.app.as_deref().unwrap_or_default();
+        let (step, operation, of) = (
+            write.step.as_str(),
+            request.operation.as_str(),
+            about("group").unwrap_or_default(),
+        );
+        let same =
+            |g: &&mut Group<'_>| (g.step, g.operation, g.app, g.of) == (step, operation, app, of);
+        let at = match groups.iter_mut().find(same) {
+            Some(group) => group,
+            None => {
+                groups.push(Group {
+                    step,
+                    operation,
+                    app,
+                    of,
+                    regions: BTreeMap::new(),
+                    writes: 0,
+                    assumed: 0,
+                });
+                let last = groups.len() - 1;
+                &mut groups[last]
+            }
+        };
+        at.writes += 1;
+        at.assumed += usize::from(write.assumed);
+        let subject = request.subject.as_deref().unwrap_or_default();
+        let region = about("region").unwrap_or_default();
+        at.regions.entry(region).or_default().push(subject);
+    }
+    // Steps in the order in which they begin, all of one together.
+    let order: Vec<&str> = groups.iter().map(|g| g.step).collect();
+    groups.sort_by_key(|group| order.iter().position(|step| *step == group.step));
+    groups
+}
+
+impl Group<'_> {
+    fn show(&self, text: &mut String) {
+        let operation = self.operation.split_once('.');
+        let verb = operation.map_or(self.operation, |(_, verb)| verb);
+        let of = match self.of {
+            "" => String::new(),
+            group => format!(", group `{group}`"),
+        };
+        let assumed = match self.assumed {
+            0 => String::new(),
+            some => format!("  ({some} of them after something that is only assumed)"),
+        };
+        let many = if self.writes == 1 { "" } else { "s" };
+        let _ = write!(
+            text,
+            "\n    {} {verb} {} Machine{many} of `{}`{of}{assumed}",
+            sign(verb),
+            self.writes,
+            self.app
+        );
+        for (region, subjects) in &self.regions {
+            for (at, line) in subjects.chunks(LINE).enumerate() {
+                let region = if at == 0 { region } else { "" };
+                let _ = write!(text, "\n        {region:<4} {}", line.join(" "));
+            }
+        }
+    }
+}
+
+/// Machines on a line: their ids have 14 characters.
+const LINE: usize = 6;
+
+/// What a write does to its target, at a glance.
+fn sign(verb: &str) -> char {
+    match verb {
+        "create" => '+',
+        "destroy" => '-',
+        "cordon" | "uncordon" => '!',
+        _ => '~',
+    }
+}
+
+/// How the fleet will differ.
+fn changes(text: &mut String, changes: &[Change]) {
+    if changes.is_empty() {
+        let _ = write!(
+            text,
+            "\n  afterwards the fleet is as before: same Machines, states and configurations"
+        );
+        return;
+    }
+    let _ = write!(text, "\n  afterwards the fleet differs:");
+    for change in changes {
+        let name = |machine: &Value| machine["name"].as_str().unwrap_or_default().to_owned();
+        let _ = match (change.field.as_str(), &change.before) {
+            ("", Value::Null) => {
+                write!(text, "\n    + {} {}", change.subject, name(&change.after))
+            }
+            ("", before) => write!(text, "\n    - {} {}", change.subject, name(before)),
+            (field, before) => write!(
+                text,
+                "\n    ~ {}  {field}: {before} becomes {}",
+                change.subject, change.after
+            ),
+        };
+    }
+}
+
+/// What it rests on.
+fn assumed(text: &mut String, plan: &Plan) {
+    if plan.assumptions.is_empty() {
+        return;
+    }
+    let _ = write!(text, "\n\nit ASSUMES:");
+    for assumption in &plan.assumptions {
+        let _ = write!(
+            text,
+            "\n  ? {} ({} times `{}`)",
+            assumption.what, assumption.answers, assumption.operation
+        );
+    }
+}
+
+/// What happens when something goes wrong.
+fn otherwise(text: &mut String, plan: &Plan, contingency: &Contingency) {
+    let mut planned: Vec<&PlannedWrite> = plan.writes.iter().collect();
+    let beyond: Vec<PlannedWrite> = contingency
+        .writes
+        .iter()
+        .filter(|write| {
+            let same = |p: &&PlannedWrite| p.step == write.step && p.request == write.request;
+            match planned.iter().position(same) {
+                Some(at) => {
+                    planned.swap_remove(at);
+                    false
+                }
+                None => true,
+            }
+        })
+        .cloned()
+        .collect();
+    let _ = write!(
+        text,
+        "\n\nif {}: it ends `{}`, having done {} of the above{}",
+        contingency.faults.join(" and "),
+        contingency.status.word(),
+        contingency.writes.len() - beyond.len(),
+        if beyond.is_empty() { "" } else { " and this:" }
+    );
+    for group in groups(&beyond) {
+        group.show(text);
+    }
+}

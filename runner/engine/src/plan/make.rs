@@ -1,0 +1,405 @@
+//! Making a plan: rehearse, each contingency first and the run itself last, and take the plan out of
+//! the journal and the fork. The rehearsal's last entry names the plan's digest, so that the audit
+//! log has it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Assumption, Contingency, FORMAT, Observation, Plan, PlanError, PlannedWrite, Powers,
+    SignedPlan, digest, texts, written,
+};
+use crate::admit::{self, Admitted, AdmittedStep, Identity, Refusal, RunRequest};
+use crate::capability::{Effect, Executor, Forked};
+use crate::clock::after;
+use crate::effect::{EffectId, Row};
+use crate::engine::{Engine, StartError};
+use crate::fault::OperationRule;
+use crate::grant::Effective;
+use crate::journal::{Decision, Entry, Intended, IntendedRequest, Mode, Record};
+use crate::key::Key;
+use crate::observe::Observer;
+use crate::run::RunReport;
+use crate::shared::RunShared;
+
+/// What is to be planned.
+#[derive(Debug, Clone)]
+pub struct PlanRequest {
+    /// The run. Its mode and faults do not matter.
+    pub run: RunRequest,
+    /// Each is rehearsed too, and what the pipeline then does may be done.
+    pub contingencies: Vec<Vec<OperationRule>>,
+    /// Signs it.
+    pub author: Key,
+    /// How long it can be applied.
+    pub valid_for: Duration,
+}
+
+/// What came out of it.
+#[derive(Debug)]
+pub struct Made {
+    /// How the rehearsal ended.
+    pub report: RunReport,
+    /// The plan; none if the rehearsal did not succeed.
+    pub plan: Option<SignedPlan>,
+    /// What an operator may want to know.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no plan. Nothing has happened.
+#[derive(Debug, Error)]
+pub enum MakeError {
+    /// It is not admitted.
+    #[error("the run is not admitted")]
+    Refused(Vec<Refusal>),
+    /// The rehearsal cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It cannot be written or signed.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The fleet could not be looked at.
+    #[error("the plan cannot be made: {0}")]
+    Unseen(String),
+}
+
+/// What a rehearsal needs to know to end in a plan.
+#[derive(Clone)]
+pub(crate) struct Planning {
+    author: String,
+    made_at: Timestamp,
+    expires_at: Timestamp,
+    steps: Vec<Powers>,
+    contingencies: Vec<Contingency>,
+    made: Arc<Mutex<Option<Result<Plan, MakeError>>>>,
+}
+
+impl Engine {
+    /// Rehearses a run, and makes a signed plan of what it did.
+    ///
+    /// # Errors
+    /// If it is not admitted, cannot be rehearsed, or the plan cannot be signed. A rehearsal that
+    /// fails is none: its report says why there is no plan.
+    pub async fn plan(
+        self: &Arc<Self>,
+        request: PlanRequest,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Made, MakeError> {
+        let made_at = self.wall.now();
+        let run = admit::new_id(made_at, request.run.seed);
+        let rehearsal = |suffix: String, faults: Vec<OperationRule>| {
+            let identity = Identity {
+                journal: format!("{run}{suffix}").into(),
+                known_as: run.clone(),
+                started_at: made_at,
+            };
+            let request = RunRequest {
+                mode: Mode::Rehearsal,
+                faults,
+                plan: None,
+                accepted_drift: Vec::new(),
+                ..request.run.clone()
+            };
+            async move {
+                let admitted = admit::admit(self, request, identity).await;
+                admitted.map_err(MakeError::Refused)
+            }
+        };
+        let mut main = rehearsal("-plan".to_owned(), Vec::new()).await?;
+        let mut contingencies = Vec::new();
+        for (at, faults) in request.contingencies.iter().enumerate() {
+            let admitted = rehearsal(format!("-plan-{}", at + 1), faults.clone()).await?;
+            let handle = self.start(admitted, observer.clone()).await?;
+            contingencies.push(self.contingency(faults, &handle.finished().await)?);
+        }
+        let made: Arc<Mutex<Option<Result<Plan, MakeError>>>> = Arc::default();
+        main.planning = Some(Planning {
+            author: request.author.public().to_owned(),
+            made_at,
+            expires_at: after(made_at, request.valid_for),
+            steps: powers(&main),
+            contingencies,
+            made: made.clone(),
+        });
+        let warnings = main.warnings.clone();
+        let report = self.start(main, observer).await?.finished().await;
+        let plan = made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let plan = match plan {
+            Some(plan) => Some(SignedPlan::sign(plan?, &request.author)?),
+            None => None,
+        };
+        Ok(Made {
+            report,
+            plan,
+            warnings,
+        })
+    }
+
+    fn contingency(
+        &self,
+        faults: &[OperationRule],
+        report: &RunReport,
+    ) -> Result<Contingency, MakeError> {
+        let unended = || MakeError::Unseen(format!("rehearsal {} did not end", report.run));
+        let (records, _) = self.journal(&report.run)?;
+        let told = Told::of(&records, &self.rows())?;
+        Ok(Contingency {
+            faults: texts(faults),
+            rehearsal: report.run.to_string(),
+            status: report.status.ok_or_else(unended)?,
+            writes: told.writes,
+        })
+    }
+}
+
+fn powers(admitted: &Admitted) -> Vec<Powers> {
+    fn of<'a>(steps: impl Iterator<Item = &'a AdmittedStep>, all: &mut Vec<Powers>) {
+        for step in steps {
+            let grants = step.grants.iter();
+            all.push(Powers {
+                step: step.id().to_owned(),
+                plugin: step.plugin.info.name.clone(),
+                imports: step.plugin.imports.clone(),
+                grants: grants
+                    .map(|(name, grant)| ((*name).to_owned(), grant.to_json()))
+                    .collect(),
+            });
+            of(step.rescue.iter(), all);
+        }
+    }
+    let mut all = Vec::new();
+    of(admitted.steps.iter().chain(&admitted.finally), &mut all);
+    all
+}
+
+/// What a rehearsal's journal tells.
+#[derive(Default)]
+struct Told {
+    /// What counts for drift: what was read and written to, in order.
+    regarded: Vec<Intended>,
+    writes: Vec<PlannedWrite>,
+    assumptions: BTreeMap<(String, &'static str), u64>,
+    /// The first and the last moment by the rehearsal's clock.
+    time: Option<(u64, u64)>,
+}
+
+impl Told {
+    fn of(
+        records: &[Record],
+        rows: &HashMap<&'static str, &'static Row>,
+    ) -> Result<Self, MakeError> {
+        let mut told = Self::default();
+        // By step: its effects whose answers are assumed, and whether it has been given one.
+        let mut assuming: BTreeMap<String, (BTreeSet<u64>, bool)> = BTreeMap::new();
+        for record in records {
+            match record.entry().map_err(MakeError::Unseen)? {
+                Entry::StepBegan(began) => told.passes(began.now),
+                Entry::Delivered(delivered) => {
+                    told.passes(delivered.now);
+                    let (assumed, given) = assuming.entry(delivered.step).or_default();
+                    *given |= delivered.effects.iter().any(|n| assumed.contains(n));
+                }
+                Entry::Intended(intended) => {
+                    let Some(row) = rows.get(intended.request.operation.as_str()) else {
+                        continue;
+                    };
+                    if intended.decision != Decision::Allowed {
+                        continue;
+                    }
+                    let (assumed, given) = assuming.entry(intended.step.clone()).or_default();
+                    if !row.assumes.is_empty() {
+                        assumed.insert(intended.effect);
+                        let of = (intended.request.operation.clone(), row.assumes);
+                        *told.assumptions.entry(of).or_default() += 1;
+                    }
+                    if Effective::counts(&intended.request.request(row)) {
+                        let step = intended.step.split('~').next().unwrap_or_default();
+                        told.writes.push(PlannedWrite {
+                            step: step.to_owned(),
+                            request: intended.request.clone(),
+                            assumed: *given,
+                            about: Map::new(),
+                        });
+                    }
+                    if !row.projection.is_empty() {
+                        told.regarded.push(intended);
+                    }
+                }
+                Entry::RunOpened(_)
+                | Entry::Settled(_)
+                | Entry::StepEnded(_)
+                | Entry::RunClosed(_)
+                | Entry::Note(_) => {}
+            }
+        }
+        Ok(told)
+    }
+
+    fn passes(&mut self, now: u64) {
+        let (first, last) = self.time.get_or_insert((now, now));
+        *first = now.min(*first);
+        *last = now.max(*last);
+    }
+}
+
+impl Planning {
+    /// Makes the plan of a rehearsal that has succeeded and is about to be closed; gives its digest.
+    pub(crate) async fn make(&self, engine: &Engine, shared: &RunShared) -> Option<String> {
+        let plan = self.plan(engine, shared).await;
+        let digest = plan
+            .as_ref()
+            .ok()
+            .and_then(|plan| Some(digest(&written(plan).ok()?)));
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+        digest
+    }
+
+    async fn plan(&self, engine: &Engine, shared: &RunShared) -> Result<Plan, MakeError> {
+        shared
+            .journal
+            .commit(Vec::new())
+            .await
+            .map_err(StartError::from)?;
+        let (records, state) = engine.journal(&shared.id)?;
+        let header = state
+            .header
+            .ok_or_else(|| MakeError::Unseen(format!("rehearsal {} has not begun", shared.id)))?;
+        let mut told = Told::of(&records, &shared.rows)?;
+        let (observed, about) = self.observe(shared, &told.regarded).await?;
+        for write in &mut told.writes {
+            let known = about.get(&write.request.on());
+            write.about = known.cloned().unwrap_or_default();
+        }
+        let mut forked = Forked::default();
+        for executor in shared.executors.values() {
+            let part = executor.forked();
+            forked.apps.extend(part.apps);
+            forked.changes.extend(part.changes);
+        }
+        let assumptions = told.assumptions.into_iter();
+        Ok(Plan {
+            format: FORMAT,
+            run: header.rehearses.clone().unwrap_or(header.run),
+            made_at: self.made_at,
+            expires_at: self.expires_at,
+            author: self.author.clone(),
+            actor: header.actor,
+            engine: header.engine,
+            runbook: header.runbook,
+            runbook_digest: header.runbook_digest,
+            runbook_text: header.runbook_text,
+            inputs: header.inputs,
+            target: header.target,
+            seed: header.seed,
+            plugins: header.plugins,
+            policy_digest: header.policy_digest,
+            steps: self.steps.clone(),
+            writes: told.writes,
+            observed,
+            assumptions: assumptions
+                .map(|((operation, what), answers)| Assumption {
+                    operation,
+                    what: what.to_owned(),
+                    answers,
+                })
+                .collect(),
+            expected_ms: told.time.map_or(0, |(first, last)| last - first),
+            apps: forked.apps,
+            changes: forked.changes,
+            contingencies: self.contingencies.clone(),
+        })
+    }
+
+    /// What the rehearsal rests on, and what is known of each thing.
+    async fn observe(
+        &self,
+        shared: &RunShared,
+        regarded: &[Intended],
+    ) -> Result<(Vec<Observation>, BTreeMap<String, Map<String, Value>>), MakeError> {
+        let mut observed: Vec<Observation> = Vec::new();
+        let mut covered: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
+        let mut about = BTreeMap::new();
+        for intended in regarded {
+            let Some(row) = shared.rows.get(intended.request.operation.as_str()) else {
+                continue;
+            };
+            let listing = intended.request.subject.is_none();
+            if listing && observed.iter().any(|o| o.request == intended.request) {
+                continue;
+            }
+            let found = original(
+                &shared.executors,
+                &shared.id,
+                row,
+                &intended.request,
+                intended.effect,
+            )
+            .await;
+            let found = found.map_err(|e| MakeError::Unseen(e.to_string()))?;
+            let mut news = listing;
+            for (subject, whole) in &found {
+                about
+                    .entry(subject.clone())
+                    .or_insert_with(|| chosen(whole, &ABOUT));
+                let fields = covered.entry(subject.clone()).or_default();
+                for field in row.projection {
+                    news |= fields.insert(field);
+                }
+            }
+            if news {
+                observed.push(Observation {
+                    request: intended.request.clone(),
+                    found: projected(row, &found),
+                });
+            }
+        }
+        Ok((observed, about))
+    }
+}
+
+/// What people want to know of a thing, if it has it.
+const ABOUT: [&str; 3] = ["name", "group", "region"];
+
+fn chosen(whole: &Value, fields: &[&str]) -> Map<String, Value> {
+    let of = |field: &&str| Some(((*field).to_owned(), whole.get(*field)?.clone()));
+    fields.iter().filter_map(of).collect()
+}
+
+/// Of each thing the fields that count.
+pub(super) fn projected(
+    row: &Row,
+    found: &BTreeMap<String, Value>,
+) -> BTreeMap<String, Map<String, Value>> {
+    let of = |(subject, whole): (&String, &Value)| (subject.clone(), chosen(whole, row.projection));
+    found.iter().map(of).collect()
+}
+
+/// What a request reads or writes to, as it was when the fork was made.
+pub(super) async fn original(
+    executors: &HashMap<&'static str, Arc<dyn Executor>>,
+    run: &Arc<str>,
+    row: &'static Row,
+    request: &IntendedRequest,
+    number: u64,
+) -> Result<BTreeMap<String, Value>, crate::bindings::Failure> {
+    let Some(executor) = executors.get(row.capability()) else {
+        return Ok(BTreeMap::new());
+    };
+    let effect = Effect {
+        id: EffectId {
+            run: run.clone(),
+            step: "plan".into(),
+            number,
+        },
+        request: Arc::new(request.request(row)),
+        baseline: None,
+        cancel: CancellationToken::new(),
+    };
+    executor.original(&effect).await
+}

@@ -1,0 +1,356 @@
+//! Plans: what a rehearsal did, signed, to be done exactly so.
+//!
+//! `make.rs` makes one of a rehearsal's journal; `drift.rs` compares what it was made of with the
+//! target as it is now; that a run keeps to it is the gate's business (`gate/writes.rs`).
+//!
+//! The file is one JSON object. `plan` is the plan itself, and its SHA-256 is over exactly the bytes
+//! that stand there; `note` is a signed note (<https://c2sp.org/signed-note>) over that digest, with
+//! the author's signature and those of everyone who approved.
+
+mod drift;
+mod make;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use signed_note::Signature;
+use thiserror::Error;
+
+use crate::fault::OperationRule;
+use crate::journal::{Actor, IntendedRequest, PluginUsed, RunStatus};
+use crate::key::{self, Key, KeyError};
+use crate::plugin::hex;
+
+pub use drift::Drift;
+pub(crate) use make::Planning;
+pub use make::{Made, MakeError, PlanRequest};
+
+/// The format that this crate writes.
+const FORMAT: u32 = 1;
+
+/// The first line of what is signed: no other signed text begins so.
+const SIGNED: &str = "groundcrew plan v1";
+
+/// What a rehearsal found, and what its application will do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// Of the format; 1.
+    pub format: u32,
+    /// The id of the run that applies it. There is one.
+    pub run: String,
+    /// When it was made. Also what expressions see as `run.started_at`.
+    pub made_at: Timestamp,
+    /// Until when it can be applied.
+    pub expires_at: Timestamp,
+    /// The public key of its author.
+    pub author: String,
+    /// Who made it.
+    pub actor: Actor,
+    /// The version of this crate.
+    pub engine: String,
+    /// The runbook's name.
+    pub runbook: String,
+    /// SHA-256 of its text, in hexadecimal.
+    pub runbook_digest: String,
+    /// Its text.
+    pub runbook_text: String,
+    /// The inputs, checked and with their defaults.
+    pub inputs: Value,
+    /// The target's name and addresses; no credential.
+    pub target: Value,
+    /// Seeds `random` and every jitter.
+    pub seed: u64,
+    /// Name and SHA-256 of every plugin.
+    pub plugins: Vec<PluginUsed>,
+    /// SHA-256 of the operator's policy when it was made, if there was one.
+    pub policy_digest: Option<String>,
+    /// What each step can do.
+    pub steps: Vec<Powers>,
+    /// What was written, in the order in which it was asked for.
+    pub writes: Vec<PlannedWrite>,
+    /// What it rests on: read from the target before anything was written.
+    pub observed: Vec<Observation>,
+    /// What the rehearsal took for granted.
+    pub assumptions: Vec<Assumption>,
+    /// How long the rehearsal took by its own clock, in milliseconds.
+    pub expected_ms: u64,
+    /// How many things there are, by app.
+    pub apps: BTreeMap<String, Population>,
+    /// What will be different afterwards.
+    pub changes: Vec<Change>,
+    /// What the pipeline does when something goes wrong, as far as that was rehearsed.
+    pub contingencies: Vec<Contingency>,
+}
+
+/// What a step can do, whatever it does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Powers {
+    /// The step's id.
+    pub step: String,
+    /// The plugin's name.
+    pub plugin: String,
+    /// The functions that it imports, as `interface#function`.
+    pub imports: Vec<String>,
+    /// What it is granted, by capability.
+    pub grants: Map<String, Value>,
+}
+
+/// A write that was rehearsed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedWrite {
+    /// The step's id.
+    pub step: String,
+    /// What is asked for.
+    #[serde(flatten)]
+    pub request: IntendedRequest,
+    /// It was asked for after something that was only assumed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assumed: bool,
+    /// What people want to know of its target: name, group, region.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub about: Map<String, Value>,
+}
+
+/// What was read, or written to, as it was on the target: only the fields that count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The request that is asked again to see what has changed.
+    #[serde(flatten)]
+    pub request: IntendedRequest,
+    /// The fields by subject, `app/id`. A listing has every subject that it lists.
+    pub found: BTreeMap<String, Map<String, Value>>,
+}
+
+/// Something that a rehearsal took for granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assumption {
+    /// The operation.
+    pub operation: String,
+    /// What was assumed, in words.
+    pub what: String,
+    /// Of how many answers.
+    pub answers: u64,
+}
+
+/// How many Machines an app has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Population {
+    /// On the target.
+    pub before: usize,
+    /// At most, on the way.
+    pub peak: usize,
+    /// In the end.
+    pub after: usize,
+}
+
+/// A field that will be different.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// `app/id`.
+    pub subject: String,
+    /// Its name; empty if the whole thing is new, or gone.
+    pub field: String,
+    /// Before; null if it is new.
+    pub before: Value,
+    /// Afterwards; null if it is gone.
+    pub after: Value,
+}
+
+/// What the pipeline does when these faults strike.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Contingency {
+    /// The faults, as they were asked for.
+    pub faults: Vec<String>,
+    /// The rehearsal's run.
+    pub rehearsal: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// What it wrote.
+    pub writes: Vec<PlannedWrite>,
+}
+
+/// Why a plan cannot be used. Nothing has happened.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// It is none.
+    #[error("this is no plan: {0}")]
+    Malformed(String),
+    /// It is not what was signed.
+    #[error("the plan was changed after it was signed")]
+    Edited,
+    /// Its author's signature is missing, or wrong.
+    #[error("the plan is not signed by its author `{author}`: {why}")]
+    Unsigned {
+        /// The author's key, by name.
+        author: String,
+        /// Why.
+        why: String,
+    },
+    /// Nobody here knows its author.
+    #[error("the plan is signed by `{0}`, whose key is not known here")]
+    Foreign(String),
+    /// It cannot be signed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// A plan with its signatures.
+#[derive(Debug, Clone)]
+pub struct SignedPlan {
+    plan: Arc<Plan>,
+    body: Arc<str>,
+    digest: String,
+    note: String,
+    signatures: Vec<Signature>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File<'a> {
+    #[serde(borrow)]
+    plan: &'a RawValue,
+    note: String,
+}
+
+impl SignedPlan {
+    /// Reads a plan, checks that nobody has changed it since its author signed it, and that the
+    /// author is one of `known`.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open(text: &str, known: &[Key]) -> Result<Self, PlanError> {
+        let signed = Self::reopen(text)?;
+        let author = Key::public_from(&signed.plan.author)?;
+        if !known.contains(&author) {
+            return Err(PlanError::Foreign(author.name().to_owned()));
+        }
+        Ok(signed)
+    }
+
+    /// Reads a plan that was opened before.
+    pub(crate) fn reopen(text: &str) -> Result<Self, PlanError> {
+        let malformed = |e: serde_json::Error| PlanError::Malformed(e.to_string());
+        let file: File<'_> = serde_json::from_str(text).map_err(malformed)?;
+        let plan: Plan = serde_json::from_str(file.plan.get()).map_err(malformed)?;
+        if plan.format != FORMAT {
+            return Err(PlanError::Malformed(format!(
+                "its format is {}, and this program's is {FORMAT}",
+                plan.format
+            )));
+        }
+        let author = Key::public_from(&plan.author)?;
+        let digest = digest(file.plan.get());
+        let unsigned = |why: String| PlanError::Unsigned {
+            author: author.name().to_owned(),
+            why,
+        };
+        let opened = key::open(&file.note, std::slice::from_ref(&author));
+        let opened = opened.map_err(|e| unsigned(e.to_string()))?;
+        if opened.by.is_empty() {
+            return Err(unsigned("there is no signature of that key".to_owned()));
+        }
+        if opened.text != signed_text(&digest) {
+            return Err(PlanError::Edited);
+        }
+        Ok(Self {
+            plan: Arc::new(plan),
+            body: file.plan.get().into(),
+            digest,
+            note: file.note,
+            signatures: opened.signatures,
+        })
+    }
+
+    fn sign(plan: Plan, author: &Key) -> Result<Self, PlanError> {
+        let body = written(&plan)?;
+        let digest = digest(&body);
+        let note = author.sign(&signed_text(&digest), &[])?;
+        let opened = key::open(&note, std::slice::from_ref(author))?;
+        Ok(Self {
+            plan: Arc::new(plan),
+            body: body.into(),
+            digest,
+            note,
+            signatures: opened.signatures,
+        })
+    }
+
+    /// With one more signature. Signing twice is signing once.
+    ///
+    /// # Errors
+    /// If the key has no private half.
+    pub fn approve(&self, key: &Key) -> Result<Self, PlanError> {
+        let note = key.sign(&signed_text(&self.digest), &self.signatures)?;
+        let signatures = key::open(&note, std::slice::from_ref(key))?.signatures;
+        Ok(Self {
+            note,
+            signatures,
+            ..self.clone()
+        })
+    }
+
+    /// Who of `keys` has approved it. Its author's own signature is no approval.
+    ///
+    /// # Errors
+    /// If one of them is none, or its signature is wrong.
+    pub fn approvals<'k>(&self, keys: &'k [Key]) -> Result<Vec<&'k Key>, PlanError> {
+        let opened = key::open(&self.note, keys)?;
+        let mut approvers: Vec<&Key> = Vec::new();
+        for key in opened.by.iter().filter_map(|at| keys.get(*at)) {
+            if key.public() != self.plan.author && !approvers.contains(&key) {
+                approvers.push(key);
+            }
+        }
+        Ok(approvers)
+    }
+
+    /// What it plans.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// SHA-256 of the plan, in hexadecimal: what is signed, and what the journals name.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The names under all signatures, whether anybody here knows them or not.
+    pub fn signers(&self) -> Vec<&str> {
+        self.signatures.iter().map(Signature::name).collect()
+    }
+
+    /// The file.
+    pub fn text(&self) -> String {
+        let plan: Result<&RawValue, _> = serde_json::from_str(&self.body);
+        let file = plan.and_then(|plan| {
+            serde_json::to_string(&File {
+                plan,
+                note: self.note.clone(),
+            })
+        });
+        file.unwrap_or_default()
+    }
+}
+
+/// A plan as it is signed.
+fn written(plan: &Plan) -> Result<String, PlanError> {
+    serde_json::to_string(plan).map_err(|e| PlanError::Malformed(e.to_string()))
+}
+
+fn digest(body: &str) -> String {
+    hex(&Sha256::digest(body.as_bytes()))
+}
+
+fn signed_text(digest: &str) -> String {
+    format!("{SIGNED}\n{digest}\n")
+}
+
+/// Faults as they were asked for.
+fn texts(rules: &[OperationRule]) -> Vec<String> {
+    rules.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,491 @@
+//! Plans: a run that applies one makes the planned writes and no others, but for the way back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use groundcrew::journal::{Decision, Mode, RunStatus};
+use groundcrew::plan::{Made, MakeError, PlanError, PlanRequest, SignedPlan};
+use groundcrew::{
+    Approvals, Key, Limits, OperationRule, Policy, Refusal, ResumeRequest, RunRequest, StartError,
+    TargetPolicy, Unobserved,
+};
+
+use crate::support::{Ended, ONE, Stage, guest, target};
+
+/// A plan of the runbook, by a key.
+async fn made(stage: &Stage, runbook: &str, cases: &[&str], author: &Key) -> Made {
+    let rules = |case: &&str| -> Vec<OperationRule> {
+        case.split(',').map(|rule| rule.parse().unwrap()).collect()
+    };
+    let request = PlanRequest {
+        run: stage.request(runbook, Mode::Rehearsal, 1),
+        contingencies: cases.iter().map(rules).collect(),
+        author: author.clone(),
+        valid_for: Duration::from_secs(3600),
+    };
+    let made = stage.engine.plan(request, Arc::new(Unobserved)).await;
+    made.expect("the rehearsal is admitted")
+}
+
+async fn planned(stage: &Stage, runbook: &str, cases: &[&str]) -> SignedPlan {
+    let made = made(stage, runbook, cases, &Key::generate("author")).await;
+    made.plan.expect("the rehearsal succeeds")
+}
+
+fn applying(stage: &Stage, plan: &SignedPlan) -> RunRequest {
+    let (plan, policy) = (plan.clone(), stage.policy.clone());
+    RunRequest::applying(plan, target(), Default::default(), policy).unwrap()
+}
+
+async fn start(stage: &Stage, plan: &SignedPlan) -> Result<groundcrew::RunHandle, StartError> {
+    let admitted = stage.engine.admit(applying(stage, plan)).await;
+    let admitted = admitted.expect("the plan is admitted");
+    stage.engine.start(admitted, Arc::new(Unobserved)).await
+}
+
+async fn apply(stage: &Stage, plan: &SignedPlan) -> Ended {
+    let handle = start(stage, plan).await.expect("the plan is applied");
+    let report = tokio::time::timeout(Duration::from_secs(20), handle.finished()).await;
+    stage.ended(report.expect("the run ends"))
+}
+
+/// What was performed by the run that applied a plan: the rehearsals did the same before.
+async fn performed_by(stage: &Stage, plan: &SignedPlan) -> (Ended, Vec<String>) {
+    let before = stage.ledger.performed().len();
+    let ended = apply(stage, plan).await;
+    let mut performed = stage.ledger.performed().split_off(before);
+    performed.sort();
+    (ended, performed)
+}
+
+/// Writes these keys one after the other, and says how each came out.
+fn writes(keys: &[u32]) -> String {
+    let each = keys.iter().map(|key| {
+        format!(
+            "(local.set $op (call $write (i32.const {key}))) (drop (call $next (i32.const 0)))
+             (call $say (call $take_write (local.get $op)))"
+        )
+    });
+    each.collect()
+}
+
+/// Only when the wall shows more than at the time of the plan.
+fn live(body: &str) -> String {
+    format!("(if (i64.gt_u (call $now) (i64.const 1800000030000)) (then {body}))")
+}
+
+const DENIED: u64 = 1;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_planned_is_done_and_nothing_twice() {
+    let body = writes(&[1, 2, 2]) + "(call $finish)";
+    let stage = Stage::new(Limits::default(), &guest(body));
+    let plan = planned(&stage, ONE, &[]).await;
+    let on: Vec<String> = plan
+        .plan()
+        .writes
+        .iter()
+        .map(|w| format!("{} {} {}", w.step, w.request.operation, w.request.on()))
+        .collect();
+    assert_eq!(
+        on,
+        [
+            "s ledger.write app/m00001",
+            "s ledger.write app/m00002",
+            "s ledger.write app/m00002"
+        ]
+    );
+    let (ended, performed) = performed_by(&stage, &plan).await;
+    assert_eq!(ended.said(), [0, 0, 0]);
+    assert_eq!(performed, ["s/1 write", "s/2 write", "s/3 write"]);
+    // The rehearsal's journal names the plan, and the run's has all of it.
+    let run = &plan.plan().run;
+    assert_eq!(&*ended.report.run, run);
+    let (_, rehearsal) = stage.engine.journal(&format!("{run}-plan")).unwrap();
+    assert_eq!(
+        rehearsal.closed.unwrap().plan.as_deref(),
+        Some(plan.digest())
+    );
+    let applied = ended.state.header.unwrap().plan.unwrap();
+    assert_eq!(
+        (applied.digest.as_str(), applied.text),
+        (plan.digest(), plan.text())
+    );
+    // Once.
+    assert!(matches!(start(&stage, &plan).await, Err(StartError::Applied(by)) if by == *run));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_planned_is_denied_and_then_only_the_way_back_is_open() {
+    let unplanned = live(&writes(&[9]));
+    // 1 is planned; 9 is not; 3 was, but comes after it; 1 may be taken back, and 2 was never made.
+    let back = |key: u32| {
+        format!(
+            "(local.set $op (call $unwrite (i32.const {key}))) (drop (call $next (i32.const 0)))
+             (call $say (call $take_unwrite (local.get $op)))"
+        )
+    };
+    let body = writes(&[1])
+        + &unplanned
+        + &writes(&[3])
+        + &live(&(back(1) + &back(1) + &back(2)))
+        + "(call $finish)";
+    let stage = Stage::new(Limits::default(), &guest(body));
+    let plan = planned(&stage, ONE, &[]).await;
+    assert_eq!(plan.plan().writes.len(), 2);
+    stage.wall.advance(60);
+    let (ended, performed) = performed_by(&stage, &plan).await;
+    // Taking back again what was taken back does no harm.
+    assert_eq!(ended.said(), [0, DENIED, DENIED, 0, 0, DENIED]);
+    assert_eq!(performed, ["s/1 write", "s/4 unwrite", "s/5 unwrite"]);
+    let decisions: Vec<Decision> = ended.intended().iter().map(|i| i.decision).collect();
+    let (yes, no) = (Decision::Allowed, Decision::Unplanned);
+    assert_eq!(decisions, [yes, no, no, yes, yes, no]);
+    let said = ended.settled()[1].failure.clone().unwrap().to_string();
+    assert_eq!(
+        said,
+        "denied: `ledger.write app/m00009`: the plan that is applied does not have it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_of_the_same_is_not_planned_and_fewer_is_fine() {
+    let often = |twice: &str| writes(&[1]) + twice + "(call $finish)";
+    let stage = Stage::new(Limits::default(), &guest(often(&live(&writes(&[1])))));
+    let plan = planned(&stage, ONE, &[]).await;
+    stage.wall.advance(60);
+    assert_eq!(apply(&stage, &plan).await.said(), [0, DENIED]);
+
+    let fewer = format!(
+        "(if (i64.le_u (call $now) (i64.const 1800000030000)) (then {}))",
+        writes(&[1])
+    ) + &writes(&[2])
+        + "(call $finish)";
+    let stage = Stage::new(Limits::default(), &guest(fewer));
+    let plan = planned(&stage, ONE, &[]).await;
+    assert_eq!(plan.plan().writes.len(), 2);
+    stage.wall.advance(60);
+    assert_eq!(apply(&stage, &plan).await.said(), [0]);
+}
+
+/// Reads; if that fails, writes 50, and in any case 1.
+fn careful(key: &str) -> String {
+    format!(
+        "(local.set $op (call $read {key})) (drop (call $next (i32.const 0)))
+         (if (call $take_read (local.get $op)) (then {}))",
+        writes(&[50])
+    ) + &writes(&[1])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsed_contingency_is_open_once_something_has_failed() {
+    // The key that fails, and before the failure a write that only the contingency has.
+    let fails = format!(
+        "(i32.add (i32.const 88887) (i64.gt_u (call $now) (i64.const {})))",
+        1_800_000_030_000_u64
+    );
+    let body = careful(&fails) + "(call $finish)";
+    let stage = Stage::new(Limits::default(), &guest(body.clone()));
+    let plan = planned(&stage, ONE, &["ledger.read@1:unavailable"]).await;
+    let contingency = &plan.plan().contingencies[0];
+    assert_eq!(contingency.faults, ["ledger.read@1:unavailable"]);
+    assert_eq!(
+        (contingency.status, contingency.writes.len()),
+        (RunStatus::Succeeded, 2)
+    );
+    assert_eq!(plan.plan().writes.len(), 1);
+    stage.wall.advance(60);
+    assert_eq!(apply(&stage, &plan).await.said(), [0, 0]);
+
+    // Not rehearsed, the same is denied.
+    let stage = Stage::new(Limits::default(), &guest(body));
+    let plan = planned(&stage, ONE, &[]).await;
+    stage.wall.advance(60);
+    assert_eq!(apply(&stage, &plan).await.said(), [DENIED, DENIED]);
+
+    // And while nothing has failed, so is what a contingency has.
+    let sly = careful("(i32.const 7)") + &live(&writes(&[50])) + "(call $finish)";
+    let stage = Stage::new(Limits::default(), &guest(sly));
+    let plan = planned(&stage, ONE, &["ledger.read@1:unavailable"]).await;
+    stage.wall.advance(60);
+    assert_eq!(apply(&stage, &plan).await.said(), [0, DENIED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rescue_and_finally_may_do_what_was_not_rehearsed() {
+    let grant = "[GRANT.grant.ledger]\napps = [\"*\"]\nverbs = [\"write\"]\n";
+    let runbook = format!(
+        "name = \"r\"\nsummary = \"R.\"\n[[step]]\nid = \"s\"\nplugin = \"p\"\n{}[[step.rescue]]\nid = \"back\"\nplugin = \"q\"\n{}[[finally]]\nid = \"end\"\nplugin = \"q\"\n{}",
+        grant.replace("GRANT", "step"),
+        grant.replace("GRANT", "step.rescue"),
+        grant.replace("GRANT", "finally"),
+    );
+    let p = writes(&[1])
+        + &live(&writes(&[9]))
+        + &live("(return (call $problem (i32.const 0)))")
+        + "(call $finish)";
+    let q = live(&writes(&[60])) + "(call $finish)";
+    let plugins = [("p", guest(p).build()), ("q", guest(q).build())];
+    let stage = Stage::with_plugins(Limits::default(), &plugins);
+    let plan = planned(&stage, &runbook, &[]).await;
+    assert_eq!(plan.plan().writes.len(), 1);
+    let powers: Vec<&str> = plan.plan().steps.iter().map(|p| p.step.as_str()).collect();
+    assert_eq!(powers, ["s", "back", "end"]);
+    stage.wall.advance(60);
+    let (ended, performed) = performed_by(&stage, &plan).await;
+    assert_eq!(ended.report.status, Some(RunStatus::Failed));
+    assert_eq!(performed, ["back/1 write", "end/1 write", "s/1 write"]);
+    // Both plugins call themselves `test`; each is known by its digest.
+    let repeated = stage.engine.replay(&plan.plan().run).await.unwrap();
+    assert!(repeated.iter().all(|step| step.ended), "{repeated:?}");
+    assert_eq!(repeated.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resumed_application_goes_on_with_what_is_left_of_its_plan() {
+    // 1 is made before it is stopped, 2 afterwards; 1 again is not planned.
+    let body = writes(&[1])
+        + "(drop (call $slow (i32.const 5) (i64.const 500))) (drop (call $next (i32.const 0)))"
+        + &writes(&[2])
+        + &live(&writes(&[1]))
+        + "(call $finish)";
+    let stage = Stage::new(Limits::default(), &guest(body));
+    let plan = planned(&stage, ONE, &[]).await;
+    stage.wall.advance(60);
+    let before = stage.ledger.performed().len();
+    let handle = start(&stage, &plan).await.unwrap();
+    stage.performed(before + 2).await;
+    handle.stop();
+    assert!(handle.finished().await.status.is_none());
+    // Its time to be started is over; to be gone on with it is not.
+    stage.wall.advance(7200);
+    let request = ResumeRequest {
+        run: plan.plan().run.clone(),
+        target: target(),
+        policy: Policy::default(),
+        actor: Default::default(),
+        answers: Default::default(),
+        sure: true,
+    };
+    let handle = stage.engine.resume(request, Arc::new(Unobserved)).await;
+    let ended = stage.ended(handle.expect("it is resumed").finished().await);
+    assert_eq!(ended.said(), [0, 0, DENIED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_wrote_may_be_taken_back_after_an_interrupt() {
+    let body = "(drop (call $write (i32.const 1))) (drop (call $slow (i32.const 1) (i64.const 3600000)))
+        (drop (call $next (i32.const 0))) (drop (call $next (i32.const 0)))
+        (local.set $op (call $unwrite (i32.const 1))) (drop (call $next (i32.const 0))) (call $say (call $take_unwrite (local.get $op)))
+        (local.set $op (call $unwrite (i32.const 2))) (drop (call $next (i32.const 0))) (call $say (call $take_unwrite (local.get $op)))
+        (call $finish)";
+    let stage = Stage::new(Limits::default(), &guest(body));
+    let handle = stage.start(ONE, 1).await.unwrap();
+    stage.performed(2).await;
+    handle.interrupt();
+    let ended = stage.ended(handle.finished().await);
+    // 9 is `cancelled`.
+    assert_eq!(ended.said(), [0, 9]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_taken_only_as_its_author_signed_it() {
+    let stage = Stage::new(Limits::default(), &guest(writes(&[1]) + "(call $finish)"));
+    let (author, other) = (Key::generate("author"), Key::generate("other"));
+    let plan = made(&stage, ONE, &[], &author).await.plan.unwrap();
+    let text = plan.text();
+    let open = |text: &str| SignedPlan::open(text, std::slice::from_ref(&author));
+    assert_eq!(open(&text).unwrap().digest(), plan.digest());
+    // Any other byte in it is seen.
+    for (what, edited) in [
+        ("a Machine", text.replace("m00001", "m00002")),
+        (
+            "the expiry",
+            text.replace("\"expires_at\":\"2", "\"expires_at\":\"3"),
+        ),
+        ("the spacing", text.replace("\"format\":1", "\"format\": 1")),
+    ] {
+        assert_ne!(edited, text, "{what}");
+        assert_eq!(open(&edited).unwrap_err(), PlanError::Edited, "{what}");
+    }
+    let unsigned = |text: &str| matches!(open(text), Err(PlanError::Unsigned { .. }));
+    // Another's signature in the place of the author's, or the author's name on another key.
+    stage.wall.advance(1);
+    let by_other = made(&stage, ONE, &[], &other).await.plan.unwrap();
+    assert_eq!(
+        open(&by_other.text()).unwrap_err(),
+        PlanError::Foreign("other".to_owned())
+    );
+    let note = |plan: &SignedPlan| {
+        let file: serde_json::Value = serde_json::from_str(&plan.text()).unwrap();
+        serde_json::to_string(&file["note"]).unwrap()
+    };
+    assert!(unsigned(&text.replace(&note(&plan), &note(&by_other))));
+    assert!(unsigned(&text.replace(&note(&plan), "\"\"")));
+    for nonsense in ["", "{}", "[]", "{\"plan\":1,\"note\":\"\"}"] {
+        assert!(
+            matches!(open(nonsense), Err(PlanError::Malformed(_))),
+            "{nonsense}"
+        );
+    }
+    // In time.
+    stage.wall.advance(3600);
+    assert!(matches!(
+        start(&stage, &plan).await,
+        Err(StartError::Expired(_))
+    ));
+    assert!(stage.engine.journal(&plan.plan().run).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_wants_approvals_wants_a_plan_with_them() {
+    let source = guest(writes(&[1]) + "(call $finish)");
+    let mut stage = Stage::new(Limits::default(), &source);
+    let keys: Vec<Key> = ["author", "ann", "bob", "eve"].map(Key::generate).into();
+    let approvals = Approvals {
+        required: 2,
+        keys: keys[..3]
+            .iter()
+            .map(|key| key.public().to_owned())
+            .collect(),
+    };
+    let here = TargetPolicy {
+        approvals: Some(approvals),
+        ..TargetPolicy::default()
+    };
+    stage.policy.target.insert("test".to_owned(), here);
+    let refusal = |refused: Result<groundcrew::Admitted, Vec<Refusal>>| match refused {
+        Ok(_) => String::new(),
+        Err(refusals) => refusals[0].message.clone(),
+    };
+    // Not without a plan; to rehearse, nobody is asked.
+    assert_eq!(
+        refusal(stage.admit(ONE, 1).await),
+        "the operator's policy wants what writes to `test` planned, and the plan approved (2 of 3 keys)"
+    );
+    let plan = made(&stage, ONE, &[], &keys[0]).await.plan.unwrap();
+    let admit = async |plan: &SignedPlan| stage.engine.admit(applying(&stage, plan)).await;
+    let wanted = |by: &str| {
+        format!(
+            "the operator's policy wants 2 approvals for `test`, and the plan is approved by {by} (its author's own signature does not count)"
+        )
+    };
+    assert_eq!(refusal(admit(&plan).await), wanted("nobody"));
+    // The author's own, a stranger's, and the same one twice do not count.
+    let one = plan.approve(&keys[1]).unwrap().approve(&keys[0]).unwrap();
+    let one = one.approve(&keys[3]).unwrap().approve(&keys[1]).unwrap();
+    assert_eq!(refusal(admit(&one).await), wanted("`ann`"));
+    let both = one.approve(&keys[2]).unwrap();
+    let both = SignedPlan::open(&both.text(), &keys).unwrap();
+    assert_eq!(refusal(admit(&both).await), "");
+    let ended = apply(&stage, &both).await;
+    assert_eq!(ended.report.status, Some(RunStatus::Succeeded));
+    let applied = ended.state.header.unwrap().plan.unwrap();
+    assert_eq!(applied.approvals, ["ann", "bob"]);
+    assert_eq!(applied.author, "author");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_applied_with_what_it_was_made_with() {
+    let stage = Stage::new(Limits::default(), &guest(writes(&[1]) + "(call $finish)"));
+    let plan = planned(&stage, ONE, &[]).await;
+    let refused = async |stage: &Stage, request: RunRequest| -> Vec<String> {
+        let refusals = stage
+            .engine
+            .admit(request)
+            .await
+            .err()
+            .expect("it is refused");
+        refusals.into_iter().map(|r| r.message).collect()
+    };
+    let request = RunRequest {
+        text: format!("{ONE}\n"),
+        ..applying(&stage, &plan)
+    };
+    assert_eq!(
+        refused(&stage, request).await,
+        ["runbook, inputs and seed are not those of the plan"]
+    );
+    let elsewhere = groundcrew::Target::new("test", None, "http://127.0.0.1:10", 1.0, None, &[]);
+    let request = RunRequest {
+        target: elsewhere.unwrap(),
+        ..applying(&stage, &plan)
+    };
+    assert_eq!(
+        refused(&stage, request).await,
+        [
+            "the plan is for another target: its machines api was `http://127.0.0.1:9`, and is now `http://127.0.0.1:10`"
+        ]
+    );
+    let request = RunRequest {
+        mode: Mode::Rehearsal,
+        ..applying(&stage, &plan)
+    };
+    assert_eq!(
+        refused(&stage, request).await,
+        ["a plan is applied, not rehearsed"]
+    );
+    let other = Stage::new(Limits::default(), &guest(writes(&[2]) + "(call $finish)"));
+    let said = refused(&other, applying(&other, &plan)).await;
+    assert!(
+        said[0].starts_with("plugin `test` is another build: it was "),
+        "{said:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_that_fails_gives_no_plan() {
+    let stage = Stage::new(
+        Limits::default(),
+        &guest(writes(&[1]) + "(call $problem (i32.const 0))"),
+    );
+    let made = made(&stage, ONE, &[], &Key::generate("author")).await;
+    assert!(made.plan.is_none());
+    assert_eq!(made.report.status, Some(RunStatus::Failed));
+    let (_, state) = stage.engine.journal(&made.report.run).unwrap();
+    assert_eq!(state.closed.unwrap().plan, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_strike_in_rehearsals_and_name_what_there_is() {
+    let body = "(drop (call $read (i32.const 1))) (drop (call $read (i32.const 2))) (drop (call $next (i32.const 0)))
+        (call $say (call $take_read (i64.const 1))) (call $say (call $take_read (i64.const 2)))".to_owned()
+        + &writes(&[3]) + "(call $finish)";
+    let stage = Stage::new(Limits::default(), &guest(body));
+    let request = |mode: Mode, rule: &str| RunRequest {
+        faults: vec![rule.parse().unwrap()],
+        ..stage.request(ONE, mode, 1)
+    };
+    let rehearsal = request(Mode::Rehearsal, "ledger.read@2:application");
+    let admitted = stage.engine.admit(rehearsal).await.ok().unwrap();
+    let handle = stage.engine.start(admitted, Arc::new(Unobserved)).await;
+    let ended = stage.ended(handle.unwrap().finished().await);
+    // 8 is `application`. What goes wrong is not done.
+    assert_eq!(ended.said(), [0, 8, 0]);
+    assert_eq!(stage.ledger.performed(), ["s/1 read", "s/3 write"]);
+    let header = ended.state.header.unwrap();
+    assert_eq!(header.faults, ["ledger.read@2:application"]);
+    for (mode, rule, said) in [
+        (
+            Mode::Perform,
+            "ledger.read@2:application",
+            "faults are for rehearsals; this run is none",
+        ),
+        (
+            Mode::Rehearsal,
+            "ledger.raed@2:application",
+            "the fault `ledger.raed@2:application` names no operation",
+        ),
+    ] {
+        let refused = stage.engine.admit(request(mode, rule)).await;
+        assert_eq!(refused.err().unwrap()[0].message, said);
+    }
+    let planning = PlanRequest {
+        run: stage.request(ONE, Mode::Rehearsal, 1),
+        contingencies: vec![vec!["nothing@1:timeout".parse().unwrap()]],
+        author: Key::generate("author"),
+        valid_for: Duration::from_secs(1),
+    };
+    let refused = stage.engine.plan(planning, Arc::new(Unobserved)).await;
+    assert!(matches!(refused, Err(MakeError::Refused(_))));
+}
