@@ -5,6 +5,9 @@
 //! applied writes, by effect id, against the journals; no write from a rehearsal; every journal
 //! folds; no lease left; no byte of the token anywhere.
 
+pub mod embedded;
+pub mod mortal;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;

@@ -6,238 +6,34 @@
 //! applied is compared with a run that nobody stopped.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use groundcrew::journal::{Actor, Mode, Record, RunState, RunStatus};
-use groundcrew::store::{
-    Append, Claim, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store, StoreError,
-};
-use groundcrew::{
-    Answer, Capability, CompiledCache, Engine, EngineParts, Limits, Machines, PluginSource, Policy,
-    RealClock, ResumeError, ResumeRequest, RunReport, RunRequest, Target, Unobserved, runbook,
-};
+use groundcrew::journal::{Actor, RunState, RunStatus};
+use groundcrew::store::{MemoryStore, Store};
+use groundcrew::{Answer, Policy, ResumeError, ResumeRequest, RunReport, RunRequest, Unobserved};
 use groundcrew_fleet::{Behaviour, FaultRule, Fleet, Generated, Settings, Time, api, generate};
-use groundcrew_simulator::{DEFAULT_TOKEN, Moment, Pace, Running, SimulatorConfig};
-use groundcrew_tests::{Token, binary};
+use groundcrew_simulator::{Moment, Pace, Running, SimulatorConfig};
+use groundcrew_tests::embedded::{self, engine, target};
+use groundcrew_tests::mortal::{Life, Mortal, Point};
 use jiff::Timestamp;
 
 /// So fast that a run takes a fraction of a second; slow enough that order stays what it is.
 const SCALE: f64 = 60.0;
 const MACHINES: usize = 40;
 
-/// Where a process dies.
-#[derive(Debug, Clone, Copy)]
-enum Point {
-    BeforeCommit(usize),
-    AfterCommit(usize),
-    BeforeSend(usize),
-    AfterSend(usize),
-}
-
-/// A store as it looks to one process: when that process has died, nothing of it arrives any more.
-#[derive(Debug)]
-struct Mortal {
-    disk: Arc<MemoryStore>,
-    life: Arc<Life>,
-    commits: AtomicUsize,
-    point: Option<Point>,
-}
-
-/// Whether a process is alive.
-#[derive(Debug, Default)]
-struct Life {
-    dead: AtomicBool,
-    died: tokio::sync::Notify,
-}
-
-impl Life {
-    fn end(&self) {
-        self.dead.store(true, Ordering::SeqCst);
-        self.died.notify_one();
-    }
-
-    fn over(&self) -> bool {
-        self.dead.load(Ordering::SeqCst)
-    }
-}
-
-impl Mortal {
-    fn alive(&self) -> Result<(), StoreError> {
-        if self.life.over() {
-            return Err(StoreError::Broken("the process is dead".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-impl Store for Mortal {
-    fn open(&self, new: &NewRun, now: Timestamp, until: Timestamp) -> Result<Claim, StoreError> {
-        self.alive()?;
-        self.disk.open(new, now, until)
-    }
-
-    fn claim(
-        &self,
-        run: &str,
-        now: Timestamp,
-        until: Timestamp,
-        force: bool,
-    ) -> Result<Claim, StoreError> {
-        self.alive()?;
-        self.disk.claim(run, now, until, force)
-    }
-
-    fn beat(&self, claim: &Claim, until: Timestamp) -> Result<(), StoreError> {
-        self.alive()?;
-        self.disk.beat(claim, until)
-    }
-
-    fn append(&self, append: &Append<'_>) -> Result<(), StoreError> {
-        self.alive()?;
-        let commit = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
-        match self.point {
-            Some(Point::BeforeCommit(k)) if k == commit => self.life.end(),
-            Some(Point::AfterCommit(k)) if k == commit => {
-                self.disk.append(append)?;
-                self.life.end();
-            }
-            _ => return self.disk.append(append),
-        }
-        self.alive()
-    }
-
-    fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
-        self.alive()?;
-        self.disk.abandon(claim)
-    }
-
-    fn leaf_count(&self) -> Result<u64, StoreError> {
-        self.disk.leaf_count()
-    }
-
-    fn entry_count(&self) -> Result<u64, StoreError> {
-        self.disk.entry_count()
-    }
-
-    fn leaves(&self, first: u64, max: usize) -> Result<Vec<String>, StoreError> {
-        self.disk.leaves(first, max)
-    }
-
-    fn leaves_of(&self, run: &str) -> Result<Vec<(u64, String)>, StoreError> {
-        self.disk.leaves_of(run)
-    }
-
-    fn logged(&self, first: u64, max: usize) -> Result<Vec<Logged>, StoreError> {
-        self.disk.logged(first, max)
-    }
-
-    fn release(&self, claim: &Claim) -> Result<(), StoreError> {
-        self.alive()?;
-        self.disk.release(claim)
-    }
-
-    fn read(&self, run: &str, first: u64, max: usize) -> Result<Vec<Record>, StoreError> {
-        self.disk.read(run, first, max)
-    }
-
-    fn runs(&self, now: Timestamp, max: usize) -> Result<Vec<RunSummary>, StoreError> {
-        self.disk.runs(now, max)
-    }
-
-    fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError> {
-        self.disk.run(run, now)
-    }
-
-    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
-        self.disk.locks(now)
-    }
-}
-
-/// The plugin as it was built, and compiled once.
-struct Built(Vec<u8>);
-
-impl PluginSource for Built {
-    fn component(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
-        Ok((name == "restart-by-group").then(|| self.0.clone()))
-    }
-
-    fn names(&self) -> Vec<String> {
-        vec!["restart-by-group".to_owned()]
-    }
-}
-
-fn plugin() -> Result<Vec<u8>> {
-    let built = binary()?.with_file_name("../plugins/restart-by-group.wasm");
-    std::fs::read(&built).with_context(|| built.display().to_string())
-}
-
-fn compiled() -> Result<CompiledCache> {
-    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
-    if DIRECTORY.get().is_none() {
-        let _ = DIRECTORY.set(tempfile::tempdir()?);
-    }
-    let path = DIRECTORY.get().context("no directory")?.path();
-    let directory = cap_std::fs::Dir::open_ambient_dir(path, cap_std::ambient_authority())?;
-    Ok(CompiledCache::new(directory)?)
-}
-
-fn engine(store: Arc<dyn Store>) -> Result<Arc<Engine>> {
-    let engine = Engine::new(EngineParts {
-        capabilities: vec![Arc::new(Machines) as Arc<dyn Capability>],
-        plugins: vec![Box::new(Built(plugin()?))],
-        store,
-        wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),
-        limits: Limits::default(),
-        cache: Some(compiled()?),
-    })?;
-    Ok(Arc::new(engine))
-}
-
-fn target(address: &str) -> Result<Target> {
-    let token = Token(DEFAULT_TOKEN);
-    Ok(Target::new(
-        "test",
-        None,
-        address,
-        SCALE,
-        Some(&token),
-        &[],
-    )?)
-}
-
 const RUNBOOK: &str = include_str!("../../runbooks/restart-by-group.toml");
 
 fn request(address: &str, seed: u64) -> Result<RunRequest> {
-    let runbook = runbook::check(RUNBOOK).map_err(|wrong| anyhow!("{wrong:?}"))?;
-    let pairs = [
+    let inputs = [
         ("app", "web"),
         ("group", ""),
         ("parallel", "10"),
         ("max_failures", "5"),
     ];
-    let pairs: Vec<(String, String)> = pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    let inputs = runbook
-        .bind_inputs(&pairs)
-        .map_err(|wrong| anyhow!("{wrong:?}"))?;
-    Ok(RunRequest {
-        inputs,
-        runbook,
-        text: RUNBOOK.to_owned(),
-        target: target(address)?,
-        mode: Mode::Perform,
-        actor: Actor::default(),
-        policy: Policy::default(),
-        seed,
-        faults: Vec::new(),
-        plan: None,
-        accepted_drift: Vec::new(),
-    })
+    embedded::request(RUNBOOK, &inputs, target(address, SCALE)?, seed)
 }
 
 fn fleet(seed: u64) -> Fleet {
@@ -282,12 +78,7 @@ impl World {
         resume: Option<String>,
     ) -> Result<Option<RunReport>> {
         let life = Arc::new(Life::default());
-        let store = Arc::new(Mortal {
-            disk: self.disk.clone(),
-            life: life.clone(),
-            commits: AtomicUsize::new(0),
-            point,
-        });
+        let store = Arc::new(Mortal::new(self.disk.clone(), life.clone(), point));
         self.watch(point, &life);
         let address = self.simulator.base_url();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -305,7 +96,7 @@ impl World {
                 Some(run) => {
                     let request = ResumeRequest {
                         run,
-                        target: target(&address)?,
+                        target: target(&address, SCALE)?,
                         policy: Policy::default(),
                         actor: Actor::default(),
                         answers: BTreeMap::from([("0".to_owned(), Answer::Retry)]),
@@ -318,7 +109,7 @@ impl World {
         });
         let ended = tokio::select! {
             biased;
-            () = life.died.notified() => None,
+            () = life.died() => None,
             ended = work => Some(ended?),
         };
         // Whatever is still under way in it ends here, in the middle of whatever it does.

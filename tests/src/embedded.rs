@@ -1,0 +1,104 @@
+//! The engine inside the test's own process.
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result, anyhow};
+use groundcrew::journal::{Actor, Mode};
+use groundcrew::store::Store;
+use groundcrew::{
+    Capability, CompiledCache, Engine, EngineParts, Limits, Machines, PluginSource, Policy,
+    RealClock, RunRequest, Target, runbook,
+};
+use groundcrew_simulator::DEFAULT_TOKEN;
+use jiff::Timestamp;
+
+use crate::{Token, binary};
+
+/// The plugins as they were built.
+struct Built(Vec<(&'static str, Vec<u8>)>);
+
+impl PluginSource for Built {
+    fn component(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
+        let found = self.0.iter().find(|(built, _)| *built == name);
+        Ok(found.map(|(_, bytes)| bytes.clone()))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+}
+
+fn built() -> Result<Built> {
+    let directory = binary()?.with_file_name("../plugins");
+    let of = |name: &'static str| {
+        let file = directory.join(format!("{name}.wasm"));
+        let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
+        anyhow::Ok((name, bytes))
+    };
+    Ok(Built(vec![of("restart-by-group")?, of("count-machines")?]))
+}
+
+fn compiled() -> Result<CompiledCache> {
+    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    if DIRECTORY.get().is_none() {
+        let _ = DIRECTORY.set(tempfile::tempdir()?);
+    }
+    let path = DIRECTORY.get().context("no directory")?.path();
+    let directory = cap_std::fs::Dir::open_ambient_dir(path, cap_std::ambient_authority())?;
+    Ok(CompiledCache::new(directory)?)
+}
+
+/// An engine with the bundled plugins, compiled once for the whole test program.
+pub fn engine(store: Arc<dyn Store>) -> Result<Arc<Engine>> {
+    let engine = Engine::new(EngineParts {
+        capabilities: vec![Arc::new(Machines) as Arc<dyn Capability>],
+        plugins: vec![Box::new(built()?)],
+        store,
+        wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),
+        limits: Limits::default(),
+        cache: Some(compiled()?),
+    })?;
+    Ok(Arc::new(engine))
+}
+
+/// A simulator that was started with its usual tokens.
+pub fn target(address: &str, scale: f64) -> Result<Target> {
+    let token = Token(DEFAULT_TOKEN);
+    let organisation = Some("groundcrew");
+    Ok(Target::new(
+        "test",
+        organisation,
+        address,
+        scale,
+        Some(&token),
+        &[],
+    )?)
+}
+
+/// A run of a runbook's text.
+pub fn request(
+    text: &str,
+    inputs: &[(&str, &str)],
+    target: Target,
+    seed: u64,
+) -> Result<RunRequest> {
+    let runbook = runbook::check(text).map_err(|wrong| anyhow!("{wrong:?}"))?;
+    let pairs: Vec<(String, String)> = inputs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let inputs = runbook.bind_inputs(&pairs);
+    Ok(RunRequest {
+        inputs: inputs.map_err(|wrong| anyhow!("{wrong:?}"))?,
+        runbook,
+        text: text.to_owned(),
+        target,
+        mode: Mode::Perform,
+        actor: Actor::default(),
+        policy: Policy::default(),
+        seed,
+        faults: Vec::new(),
+        plan: None,
+        accepted_drift: Vec::new(),
+    })
+}
