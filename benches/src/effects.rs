@@ -198,6 +198,7 @@ static DO: TableRow = TableRow {
     waits: false,
     in_doubt: "cannot be found out",
     undo: None,
+    creates: None,
     fork: "takes as long",
     projection: &[],
 };

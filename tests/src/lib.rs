@@ -298,7 +298,8 @@ impl World {
 
     fn no_secret(&self) -> Result<()> {
         let secret = CANARY.as_bytes().get(..16).unwrap_or_default();
-        for entry in std::fs::read_dir(self.state())? {
+        let files = std::fs::read_dir(self.state())?;
+        for entry in files.chain(std::fs::read_dir(self.home.path())?) {
             let path = entry?.path();
             if path.is_dir() {
                 continue;

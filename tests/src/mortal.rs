@@ -153,7 +153,7 @@ impl Store for Mortal {
         self.disk.run(run, now)
     }
 
-    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
-        self.disk.locks(now)
+    fn locks(&self) -> Result<Vec<LockHeld>, StoreError> {
+        self.disk.locks()
     }
 }

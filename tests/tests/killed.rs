@@ -97,7 +97,16 @@ async fn a_process_that_wakes_after_a_takeover_does_nothing() -> Result<()> {
         let mut kill = tokio::process::Command::new("kill");
         kill.args([name, &process]).status().await
     };
-    signal("-STOP").await?;
+    // Not in the middle of a change to the store: nobody could change it then.
+    let store = world.state().join("groundcrew.sqlite");
+    loop {
+        signal("-STOP").await?;
+        let probe = rusqlite::Connection::open(&store)?;
+        if probe.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok() {
+            break;
+        }
+        signal("-CONT").await?;
+    }
     let (run, status) = newest(&world).await?.context("no run")?;
     ensure!(status == "running", "{status}");
     let early = world.run(&["resume", &run]).await?;

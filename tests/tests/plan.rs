@@ -158,7 +158,7 @@ async fn whatever_the_timing_exactly_what_was_planned_is_done() -> Result<()> {
         );
         let admitted = engine.admit(applying(&plan, &target)?).await;
         let admitted = admitted.map_err(|no| anyhow!("{no:?}"))?;
-        ensure!(engine.drift(&admitted).await? == [], "{seed}");
+        ensure!(engine.drift(&admitted).await?.is_empty(), "{seed}");
         let handle = engine.start(admitted, Arc::new(Unobserved)).await?;
         let report = handle.finished().await;
         ensure!(

@@ -105,7 +105,8 @@ fn will(text: &mut String, plan: &Plan) {
     let _ = write!(
         text,
         "\n  expected duration: {}",
-        format_duration(Duration::from_millis(plan.expected_ms))
+        // To the second: it is an estimate.
+        format_duration(Duration::from_secs(plan.expected_ms.div_ceil(1000)))
     );
     let mut step = "";
     for group in groups(&plan.writes) {

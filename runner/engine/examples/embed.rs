@@ -27,6 +27,7 @@ static RING: Row = Row {
     waits: false,
     in_doubt: "cannot be found out",
     undo: None,
+    creates: None,
     fork: "nobody hears it",
     assumes: "",
     projection: &[],

@@ -28,6 +28,7 @@ static SLEEP: Row = Row {
     waits: true,
     in_doubt: "slept again",
     undo: None,
+    creates: None,
     fork: "virtual time passes",
     assumes: "",
     projection: &[],

@@ -38,6 +38,9 @@ pub struct Row {
     pub in_doubt: &'static str,
     /// The operation that takes it back, if there is one.
     pub undo: Option<&'static str>,
+    /// Where in its answer (a JSON pointer) the id of the new thing is that it makes, in the
+    /// request's app. What takes it back then acts on that.
+    pub creates: Option<&'static str>,
     /// What it does in a rehearsal.
     pub fork: &'static str,
     /// What a rehearsal takes for granted in its answer; empty if the answer is exact.

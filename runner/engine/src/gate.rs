@@ -122,7 +122,7 @@ impl Gate {
                 continue;
             }
             let request = &effect.request;
-            match self.decided(granted.map(|()| None), request) {
+            match self.decided(number, granted.map(|()| None), request) {
                 Err(refused) => {
                     let (drafted, outcome) = self.denial(number, request, refused);
                     drafts.extend(drafted);
@@ -360,11 +360,14 @@ impl Gate {
     /// **Within limits?** The plan that is applied, if one is, and the blast radius.
     fn decided(
         &self,
+        number: u64,
         granted: Result<Option<String>, Failure>,
         request: &Request,
     ) -> Result<(), Refused> {
         let group = granted?;
-        self.run.writes().decide(&self.step, self.part, request)?;
+        self.run
+            .writes()
+            .decide(&self.step, self.part, number, request)?;
         Ok(self.within_limits(request, group)?)
     }
 
@@ -441,7 +444,7 @@ impl Gate {
         let number = effect.id.number;
         let decided = self.ask(&mut effect).await;
         let decided = decided.and_then(|group| self.granted(&effect.request).map(|()| group));
-        match self.decided(decided, &effect.request) {
+        match self.decided(number, decided, &effect.request) {
             Ok(()) => {
                 let intent = Draft::intended(
                     &self.step,
@@ -498,9 +501,7 @@ impl Gate {
                 format!("nothing performs `{}`", row.name),
             )),
         };
-        if outcome.result.is_err() {
-            self.run.writes().failed();
-        }
+        self.run.writes().settled(&self.step, number, &outcome);
         self.write_down(
             vec![Draft::settled(&self.step, number, &outcome)],
             row.kind == Kind::Write,

@@ -342,6 +342,7 @@ mod tests {
         waits: false,
         in_doubt: "",
         undo: None,
+        creates: None,
         fork: "",
         assumes: "",
         projection: &[],

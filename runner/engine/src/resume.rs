@@ -153,8 +153,7 @@ impl Resuming {
         observer: Arc<dyn Observer>,
     ) -> Result<RunHandle, ResumeError> {
         let (records, mut past) = self.engine.journal(&request.run)?;
-        let (admitted, locks) = self.admitted(&request, &past).await?;
-        self.keep_locks(&locks)?;
+        let admitted = self.admitted(&request, &past).await?;
         let now = self.engine.wall.now();
         // The plugin's time does not go back.
         let deliveries = past.steps.values().flat_map(|step| &step.deliveries);
@@ -208,12 +207,12 @@ impl Resuming {
         }))
     }
 
-    /// The run as it was admitted, and its locks.
+    /// The run as it was admitted.
     async fn admitted(
         &self,
         request: &ResumeRequest,
         past: &RunState,
-    ) -> Result<(Admitted, Vec<String>), ResumeError> {
+    ) -> Result<Admitted, ResumeError> {
         let changed = |why: String| ResumeError::Changed {
             run: request.run.clone(),
             why,
@@ -247,7 +246,7 @@ impl Resuming {
         if let Some(why) = admit::another_build(&header.plugins, &admitted.plugins) {
             return Err(changed(why));
         }
-        Ok((admitted, header.locks.clone()))
+        Ok(admitted)
     }
 
     fn unchanged(&self, request: &ResumeRequest, header: &RunOpened) -> Result<(), String> {
@@ -259,27 +258,6 @@ impl Resuming {
         }
         let still = request.target.is_still(&header.target);
         still.map_err(|why| format!("its target is another: {why}"))
-    }
-
-    /// A run that has lost a lock to another one must not go on: what is seen there now is not all
-    /// its own work.
-    fn keep_locks(&self, locks: &[String]) -> Result<(), ResumeError> {
-        let now = self.engine.wall.now();
-        self.engine.store.beat(&self.claim, after(now, CLAIM))?;
-        let held = self.engine.store.locks(now)?;
-        for lock in locks {
-            if held
-                .iter()
-                .any(|held| held.name == *lock && held.run == self.claim.run)
-            {
-                continue;
-            }
-            return Err(ResumeError::Changed {
-                run: self.claim.run.clone(),
-                why: format!("it has lost its lock `{lock}` to another run"),
-            });
-        }
-        Ok(())
     }
 
     fn row(&self, operation: &str) -> Option<&'static Row> {

@@ -301,7 +301,9 @@ pub(crate) fn launch(launch: Launch) -> RunHandle {
         if report.status.is_some()
             && let Err(e) = engine.store.release(&claim)
         {
-            tracing::warn!("the run's locks are not given up; they expire by themselves: {e}");
+            tracing::warn!(
+                "the run's locks are not given up; the next run that needs them takes them: {e}"
+            );
         }
         let _ = done.send(report);
     });

@@ -134,6 +134,20 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
         if !header.locks.is_empty() {
             println!("  locks {}", header.locks.join(", "));
         }
+        for fault in &header.faults {
+            println!("  fault {fault}");
+        }
+        if let Some(plan) = &header.plan {
+            let digest: String = plan.digest.chars().take(16).collect();
+            let approved = match plan.approvals.as_slice() {
+                [] => String::new(),
+                some => format!(", approved by {}", some.join(", ")),
+            };
+            println!("  applies plan {digest} of {}{approved}", plan.author);
+            for drift in &plan.accepted_drift {
+                println!("  drift accepted: {drift}");
+            }
+        }
     }
     println!(
         "  opened {}{}",

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use crate::bindings::Failure;
-use crate::effect::{Request, Row};
+use crate::effect::{Outcome, Request, Row};
 use crate::grant::Effective;
-use crate::journal::{Decision, IntendedRequest, RunState};
-use crate::plan::{Plan, PlannedWrite};
+use crate::journal::{Decision, IntendedRequest, OperationState, RunState};
+use crate::plan::{Plan, PlannedWrite, made, renamed};
 
 /// Which part of the pipeline a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,19 @@ pub(crate) struct Writes {
     /// By app and subject.
     targets: BTreeMap<(String, String), Target>,
     plan: Option<Unmade>,
+    /// What will have been made when an effect has succeeded, by step and number.
+    making: HashMap<(String, u64), Making>,
+    /// By what names the plan knows what this run has made, by app and id.
+    names: HashMap<(String, String), String>,
+}
+
+/// An effect that makes something.
+#[derive(Debug)]
+struct Making {
+    row: &'static Row,
+    app: String,
+    /// Its name in the plan, if there is one.
+    name: Option<String>,
 }
 
 /// What was written to one thing.
@@ -70,11 +83,14 @@ struct Unmade {
     broken: bool,
 }
 
-/// Arguments by step, operation, app and subject.
+/// The arguments, and the name of what is made, by what is done to what.
 #[derive(Debug, Clone, Default)]
-struct Multiset(HashMap<(String, String, String, String), Vec<Value>>);
+struct Multiset(HashMap<Act, Vec<(Value, Option<String>)>>);
 
-fn key(step: &str, request: &IntendedRequest) -> (String, String, String, String) {
+/// Step, operation, app and subject.
+type Act = (String, String, String, String);
+
+fn key(step: &str, request: &IntendedRequest) -> Act {
     // A second attempt goes on with the writes of the first.
     let step = step.split('~').next().unwrap_or(step);
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -93,17 +109,19 @@ impl Multiset {
             all.0
                 .entry(key(&write.step, &write.request))
                 .or_default()
-                .push(write.request.arguments.clone());
+                .push((write.request.arguments.clone(), write.makes.clone()));
         }
         all
     }
 
-    fn take(&mut self, step: &str, request: &IntendedRequest) -> bool {
-        let Some(arguments) = self.0.get_mut(&key(step, request)) else {
-            return false;
-        };
-        let found = arguments.iter().position(|a| *a == request.arguments);
-        found.map(|at| arguments.swap_remove(at)).is_some()
+    /// Takes one out; gives the name of what it makes.
+    fn take(&mut self, step: &str, request: &IntendedRequest) -> Option<Option<String>> {
+        let planned = self.0.get_mut(&key(step, request))?;
+        let at = planned
+            .iter()
+            .position(|(arguments, _)| *arguments == request.arguments)?;
+        // In order: of things that are made alike, the first is the first.
+        Some(planned.remove(at).1)
     }
 }
 
@@ -113,7 +131,7 @@ impl Unmade {
             let mut planned = Multiset::of(&plan.writes);
             let more: Vec<PlannedWrite> = writes
                 .iter()
-                .filter(|write| !planned.take(&write.step, &write.request))
+                .filter(|write| planned.take(&write.step, &write.request).is_none())
                 .cloned()
                 .collect();
             Multiset::of(&more)
@@ -130,12 +148,15 @@ impl Unmade {
         }
     }
 
-    /// Takes a write out of what was planned, if it was.
-    fn take(&mut self, step: &str, request: &IntendedRequest) -> bool {
+    /// Takes a write out of what was planned, if it was; gives the name of what it makes.
+    fn take(&mut self, step: &str, request: &IntendedRequest) -> Option<Option<String>> {
+        if self.broken {
+            return None;
+        }
         let mut contingencies = self.contingencies.iter_mut().filter(|_| self.failed);
-        !self.broken
-            && (self.writes.take(step, request)
-                || contingencies.any(|contingency| contingency.take(step, request)))
+        self.writes
+            .take(step, request)
+            .or_else(|| contingencies.find_map(|contingency| contingency.take(step, request)))
     }
 }
 
@@ -147,39 +168,73 @@ impl Writes {
         rows: &HashMap<&'static str, &'static Row>,
     ) -> Self {
         let mut writes = Self {
-            targets: BTreeMap::new(),
             plan: plan.map(Unmade::of),
+            ..Self::default()
         };
-        let unplanned = |decision| decision == Decision::Unplanned;
-        let broken = past.effects().any(|(_, e)| unplanned(e.intended.decision));
-        let failed = |(_, effect): (&str, &crate::journal::OperationState)| {
+        let allowed = |effect: &OperationState| effect.intended.decision == Decision::Allowed;
+        let failed = |effect: &OperationState| {
             let settled = effect.settled.as_ref();
-            effect.intended.decision == Decision::Allowed
-                && settled.is_some_and(|settled| settled.failure.is_some())
+            settled.is_some_and(|settled| settled.failure.is_some())
         };
-        if past.effects().any(failed) {
+        if past.effects().any(|(_, e)| allowed(e) && failed(e)) {
             writes.failed();
         }
-        for (step, effect) in past.effects() {
-            let recorded = &effect.intended.request;
-            let row = rows.get(recorded.operation.as_str());
-            if let (Decision::Allowed, Some(row)) = (effect.intended.decision, row) {
+        // What was made has to be known by its name before what was done to it.
+        for makers in [true, false] {
+            for (step, effect) in past.effects().filter(|(_, effect)| allowed(effect)) {
+                let recorded = &effect.intended.request;
+                let Some(row) = rows.get(recorded.operation.as_str()) else {
+                    continue;
+                };
                 let request = recorded.request(row);
-                if Effective::counts(&request) {
-                    writes.admit(step, &request, recorded);
+                if row.creates.is_some() != makers || !Effective::counts(&request) {
+                    continue;
+                }
+                let number = effect.intended.effect;
+                writes.admit(step, number, &request);
+                let settled = effect.settled.as_ref();
+                if let Some(answer) = settled.and_then(|settled| settled.answer.as_ref()) {
+                    writes.succeeded(step, number, answer.get());
                 }
             }
         }
+        let unplanned = |e: &OperationState| e.intended.decision == Decision::Unplanned;
         if let Some(plan) = &mut writes.plan {
-            plan.broken = broken;
+            plan.broken = past.effects().any(|(_, e)| unplanned(e));
         }
         writes
     }
 
+    /// Notes how an effect came out.
+    pub(crate) fn settled(&mut self, step: &str, number: u64, outcome: &Outcome) {
+        match &outcome.result {
+            Ok(answer) => self.succeeded(step, number, answer),
+            Err(_) => self.failed(),
+        }
+    }
+
     /// From now on a contingency may have come about.
-    pub(crate) fn failed(&mut self) {
+    fn failed(&mut self) {
         if let Some(plan) = &mut self.plan {
             plan.failed = true;
+        }
+    }
+
+    /// What has been made is known by its name from now on, and may be taken back.
+    fn succeeded(&mut self, step: &str, number: u64, answer: &str) {
+        let Some(making) = self.making.remove(&(step.to_owned(), number)) else {
+            return;
+        };
+        let Some(id) = made(making.row, answer) else {
+            return;
+        };
+        let target = (making.app, id);
+        if let Some(undo) = making.row.undo {
+            let made = self.targets.entry(target.clone()).or_default();
+            *made.undos.entry(undo).or_default() += 1;
+        }
+        if let Some(name) = making.name {
+            self.names.insert(target, name);
         }
     }
 
@@ -201,12 +256,13 @@ impl Writes {
         &mut self,
         step: &str,
         part: Part,
+        number: u64,
         request: &Request,
     ) -> Result<(), Refused> {
         if !Effective::counts(request) {
             return Ok(());
         }
-        let planned = self.admit(step, request, &IntendedRequest::of(request));
+        let planned = self.admit(step, number, request);
         let Some(plan) = &mut self.plan else {
             return Ok(());
         };
@@ -226,31 +282,45 @@ impl Writes {
     }
 
     /// Counts a write, and says whether it is planned or takes something back.
-    fn admit(&mut self, step: &str, request: &Request, recorded: &IntendedRequest) -> bool {
-        let planned = self
-            .plan
-            .as_mut()
-            .is_some_and(|plan| plan.take(step, recorded));
+    fn admit(&mut self, step: &str, number: u64, request: &Request) -> bool {
+        let row = request.row;
+        let named = renamed(&IntendedRequest::of(request), &self.names);
+        let taken = self.plan.as_mut().and_then(|plan| plan.take(step, &named));
+        let planned = taken.is_some();
         let takes_back = !planned && self.takes_back(request);
-        let (Some(app), Some(subject)) = (&request.app, &request.subject) else {
-            return planned;
-        };
-        let target = (app.clone(), subject.clone());
-        let target = self.targets.entry(target).or_default();
-        let operation = request.row.name;
         if takes_back {
-            if target.last != Some(operation)
-                && let Some(left) = target.undos.get_mut(operation)
-            {
-                *left = left.saturating_sub(1);
-            }
-            target.last = Some(operation);
-        } else if planned || self.plan.is_none() {
+            self.take_back(request);
+        } else if let (Some(app), Some(_)) = (&request.app, row.creates) {
+            let (app, name) = (app.clone(), taken.flatten());
+            let making = Making { row, app, name };
+            self.making.insert((step.to_owned(), number), making);
+        } else if let (Some(app), Some(subject)) = (&request.app, &request.subject) {
+            let target = self
+                .targets
+                .entry((app.clone(), subject.clone()))
+                .or_default();
             target.last = None;
-            if let Some(undo) = request.row.undo {
+            if let Some(undo) = row.undo {
                 *target.undos.entry(undo).or_default() += 1;
             }
         }
         planned || takes_back
+    }
+
+    fn take_back(&mut self, request: &Request) {
+        let (Some(app), Some(subject)) = (&request.app, &request.subject) else {
+            return;
+        };
+        let target = self
+            .targets
+            .entry((app.clone(), subject.clone()))
+            .or_default();
+        let operation = request.row.name;
+        if target.last != Some(operation)
+            && let Some(left) = target.undos.get_mut(operation)
+        {
+            *left = left.saturating_sub(1);
+        }
+        target.last = Some(operation);
     }
 }

@@ -43,6 +43,7 @@ const READ: Row = Row {
     waits: false,
     in_doubt: "asked again",
     undo: None,
+    creates: None,
     fork: "answered by the fork, exact once the app is copied",
     assumes: "",
     projection: &[],

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Assumption, Contingency, FORMAT, Observation, Plan, PlanError, PlannedWrite, Powers,
-    SignedPlan, digest, texts, written,
+    SignedPlan, digest, made, renamed, texts, written,
 };
 use crate::admit::{self, Admitted, AdmittedStep, Identity, Refusal, RunRequest};
 use crate::capability::{Effect, Executor, Forked};
@@ -197,6 +197,9 @@ impl Told {
         let mut told = Self::default();
         // By step: its effects whose answers are assumed, and whether it has been given one.
         let mut assuming: BTreeMap<String, (BTreeSet<u64>, bool)> = BTreeMap::new();
+        // What makes something, by step and number, and the names of what was made, by app and id.
+        let mut making: BTreeMap<(String, u64), (&'static Row, String, String)> = BTreeMap::new();
+        let mut names: HashMap<(String, String), String> = HashMap::new();
         for record in records {
             match record.entry().map_err(MakeError::Unseen)? {
                 Entry::StepBegan(began) => told.passes(began.now),
@@ -220,9 +223,21 @@ impl Told {
                     }
                     if Effective::counts(&intended.request.request(row)) {
                         let step = intended.step.split('~').next().unwrap_or_default();
+                        let makes = row.creates.map(|_| {
+                            let same = |w: &&PlannedWrite| {
+                                w.step == step && w.request.operation == row.name
+                            };
+                            let before = told.writes.iter().filter(same).count();
+                            format!("{step}/{}#{}", row.operation(), before + 1)
+                        });
+                        if let (Some(name), Some(app)) = (&makes, &intended.request.app) {
+                            let key = (intended.step.clone(), intended.effect);
+                            making.insert(key, (*row, app.clone(), name.clone()));
+                        }
                         told.writes.push(PlannedWrite {
                             step: step.to_owned(),
                             request: intended.request.clone(),
+                            makes,
                             assumed: *given,
                             about: Map::new(),
                         });
@@ -231,12 +246,22 @@ impl Told {
                         told.regarded.push(intended);
                     }
                 }
+                Entry::Settled(settled) => {
+                    let making = making.remove(&(settled.step, settled.effect));
+                    if let (Some((row, app, name)), Some(answer)) = (making, settled.answer)
+                        && let Some(id) = made(row, answer.get())
+                    {
+                        names.insert((app, id), name);
+                    }
+                }
                 Entry::RunOpened(_)
-                | Entry::Settled(_)
                 | Entry::StepEnded(_)
                 | Entry::RunClosed(_)
                 | Entry::Note(_) => {}
             }
+        }
+        for write in &mut told.writes {
+            write.request = renamed(&write.request, &names);
         }
         Ok(told)
     }

@@ -10,7 +10,7 @@
 mod drift;
 mod make;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use signed_note::Signature;
 use thiserror::Error;
 
+use crate::effect::Row;
 use crate::fault::OperationRule;
 use crate::journal::{Actor, IntendedRequest, PluginUsed, RunStatus};
 use crate::key::{self, Key, KeyError};
@@ -108,6 +109,10 @@ pub struct PlannedWrite {
     /// What is asked for.
     #[serde(flatten)]
     pub request: IntendedRequest,
+    /// The name of what it makes, as `step/create#1`: the live id is not known yet. Other writes have
+    /// it as their subject, or in their arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub makes: Option<String>,
     /// It was asked for after something that was only assumed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub assumed: bool,
@@ -335,6 +340,42 @@ impl SignedPlan {
         });
         file.unwrap_or_default()
     }
+}
+
+/// Puts names in the place of ids, by app and id, wherever a text is exactly one.
+pub(crate) fn renamed(
+    request: &IntendedRequest,
+    names: &HashMap<(String, String), String>,
+) -> IntendedRequest {
+    let mut request = request.clone();
+    let Some(app) = request.app.clone() else {
+        return request;
+    };
+    let name = |id: &str| names.get(&(app.clone(), id.to_owned())).cloned();
+    if let Some(name) = request.subject.as_deref().and_then(name) {
+        request.subject = Some(name);
+    }
+    rename(&mut request.arguments, &name);
+    request
+}
+
+fn rename(value: &mut Value, name: &impl Fn(&str) -> Option<String>) {
+    match value {
+        Value::String(text) => {
+            if let Some(name) = name(text) {
+                *text = name;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| rename(value, name)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| rename(value, name)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The id of what an effect has made, out of its answer.
+pub(crate) fn made(row: &Row, answer: &str) -> Option<String> {
+    let answer: Value = serde_json::from_str(answer).ok()?;
+    Some(answer.pointer(row.creates?)?.as_str()?.to_owned())
 }
 
 /// A plan as it is signed.

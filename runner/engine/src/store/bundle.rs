@@ -80,7 +80,7 @@ pub fn export(store: &dyn Store, run: &str) -> Result<String, StoreError> {
 ///
 /// # Errors
 /// If the bundle is not whole, its journal does not fold, the run is here already, or one of its
-/// locks is held by a run that is alive.
+/// locks is held by another run.
 pub fn import(store: &dyn Store, bundle: &str, now: Timestamp) -> Result<String, BundleError> {
     let malformed = |line: usize, why: String| BundleError::Malformed { line, why };
     let mut lines = bundle.lines();

@@ -20,7 +20,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Inner {
     runs: BTreeMap<String, Run>,
-    locks: BTreeMap<String, (String, Timestamp)>,
+    /// Runs by lock.
+    locks: BTreeMap<String, String>,
     /// Run and entry of each leaf; what it says is worked out when somebody asks.
     log: Vec<(Arc<str>, usize)>,
 }
@@ -113,11 +114,19 @@ impl Store for MemoryStore {
         if inner.runs.contains_key(&new.run) {
             return Err(StoreError::Exists(new.run.clone()));
         }
+        // A run that has ended, or has not begun and will not, has nothing to be gone on with.
+        let over = |run: &String| {
+            let run = inner.runs.get(run);
+            run.is_none_or(|run| {
+                let expired = run.expires_at.is_none_or(|until| until <= now);
+                run.closed.is_some() || (run.records.is_empty() && expired)
+            })
+        };
         for lock in &new.locks {
-            if let Some((held, (run, _))) = inner
+            if let Some((held, run)) = inner
                 .locks
                 .iter()
-                .find(|(held, (_, until))| *until > now && conflicts(held, lock))
+                .find(|(held, run)| conflicts(held, lock) && !over(run))
             {
                 return Err(StoreError::Locked {
                     lock: held.clone(),
@@ -126,7 +135,7 @@ impl Store for MemoryStore {
             }
         }
         let Inner { runs, locks, .. } = &mut *inner;
-        locks.retain(|held, (run, _)| {
+        locks.retain(|held, run| {
             let taken = new.locks.iter().any(|lock| conflicts(held, lock));
             if let (true, Some(loser)) = (taken, runs.get_mut(run)) {
                 loser.token += 1;
@@ -134,9 +143,7 @@ impl Store for MemoryStore {
             !taken
         });
         for lock in &new.locks {
-            inner
-                .locks
-                .insert(lock.clone(), (new.run.clone(), expires_at));
+            inner.locks.insert(lock.clone(), new.run.clone());
         }
         let run = Run {
             new: new.clone(),
@@ -176,11 +183,6 @@ impl Store for MemoryStore {
     fn beat(&self, claim: &Claim, expires_at: Timestamp) -> Result<(), StoreError> {
         let mut inner = self.lock();
         inner.claimed(claim)?.expires_at = Some(expires_at);
-        for (run, until) in inner.locks.values_mut() {
-            if *run == claim.run {
-                *until = expires_at;
-            }
-        }
         Ok(())
     }
 
@@ -215,7 +217,7 @@ impl Store for MemoryStore {
     fn release(&self, claim: &Claim) -> Result<(), StoreError> {
         let mut inner = self.lock();
         inner.claimed(claim)?.expires_at = None;
-        inner.locks.retain(|_, (run, _)| *run != claim.run);
+        inner.locks.retain(|_, run| *run != claim.run);
         Ok(())
     }
 
@@ -280,15 +282,12 @@ impl Store for MemoryStore {
         Ok(self.lock().run(run)?.summary(now))
     }
 
-    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
+    fn locks(&self) -> Result<Vec<LockHeld>, StoreError> {
         let inner = self.lock();
-        let live = inner.locks.iter().filter(|(_, (_, until))| *until > now);
-        Ok(live
-            .map(|(name, (run, until))| LockHeld {
-                name: name.clone(),
-                run: run.clone(),
-                expires_at: *until,
-            })
-            .collect())
+        let all = inner.locks.iter().map(|(name, run)| LockHeld {
+            name: name.clone(),
+            run: run.clone(),
+        });
+        Ok(all.collect())
     }
 }

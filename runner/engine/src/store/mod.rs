@@ -31,7 +31,7 @@ pub enum StoreError {
     /// Someone else has taken the run over, or it has gone on without us.
     #[error("run `{0}` is no longer ours: another process has taken it over")]
     Fenced(String),
-    /// A lock is held by a run that is alive.
+    /// A lock is held by a run that has not been given up.
     #[error("`{lock}` is locked by run {run}")]
     Locked {
         /// The lock.
@@ -141,8 +141,6 @@ pub struct LockHeld {
     pub name: String,
     /// The run.
     pub run: String,
-    /// When it may be taken away, unless the run shows that it is alive.
-    pub expires_at: Timestamp,
 }
 
 /// An entry with its leaf of the audit log.
@@ -159,13 +157,15 @@ pub struct Logged {
 }
 
 /// Keeps runs. Calls block; each is atomic and, where it changes something, durable when it
-/// returns. `now` is the wall clock of the caller; claims and locks expire by it.
+/// returns. `now` is the wall clock of the caller; claims expire by it.
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Makes a run, claims it until `expires_at` and takes its locks, all or nothing.
     ///
     /// # Errors
-    /// `Locked`, if a lock that [`conflicts`] is held by a run that is alive. Expired ones are
-    /// taken away, and with them the claim of the run that held them: it must not go on.
+    /// `Locked`, if a lock that [`conflicts`] is held by a run that has not been given up. Whether
+    /// its process is alive does not matter: a run that was interrupted is gone on with, or
+    /// cancelled, before anything else works there. A run that has ended, or whose claim has expired
+    /// before its first entry, loses its locks, and its claim.
     fn open(
         &self,
         new: &NewRun,
@@ -186,7 +186,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         force: bool,
     ) -> Result<Claim, StoreError>;
 
-    /// Shows that the claim's process is alive: extends the claim and the run's locks.
+    /// Shows that the claim's process is alive: extends the claim.
     ///
     /// # Errors
     /// `Fenced`, if the run has been taken over.
@@ -260,9 +260,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// If the store fails, or an entry does not read.
     fn logged(&self, first: u64, max: usize) -> Result<Vec<Logged>, StoreError>;
 
-    /// Every lock that has not expired.
+    /// Every lock.
     ///
     /// # Errors
     /// If the store fails.
-    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError>;
+    fn locks(&self) -> Result<Vec<LockHeld>, StoreError>;
 }

@@ -22,7 +22,7 @@ use crate::journal::{EntryKind, Mode, Record, RunStatus};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// The version of the tables below, in `user_version`.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE run (
@@ -36,9 +36,12 @@ CREATE TABLE entry (
     run TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, payload TEXT NOT NULL,
     PRIMARY KEY (run, sequence)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE lock (name TEXT PRIMARY KEY, run TEXT NOT NULL, expires_at INTEGER NOT NULL) STRICT;
-PRAGMA user_version = 2;
+CREATE TABLE lock (name TEXT PRIMARY KEY, run TEXT NOT NULL) STRICT;
+PRAGMA user_version = 3;
 ";
+
+/// From version 2: locks do not expire.
+const FROM_2: &str = "ALTER TABLE lock DROP COLUMN expires_at; PRAGMA user_version = 3;";
 
 /// See the module.
 #[derive(Debug)]
@@ -74,10 +77,20 @@ impl SqliteStore {
             connection.busy_timeout(BUSY)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
+            let current = |connection: &Connection| {
+                connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+            };
+            // Who only reads is not held up by another process's change.
+            let version = current(&connection)?;
+            if version == SCHEMA {
+                return Ok(version);
+            }
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let version: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            if version == 0 {
-                tx.execute_batch(TABLES)?;
+            let version = current(&tx)?;
+            match version {
+                0 => tx.execute_batch(TABLES)?,
+                2 => tx.execute_batch(FROM_2)?,
+                _ => {}
             }
             tx.commit()?;
             Ok(version)
@@ -275,11 +288,15 @@ fn claimed(tx: &Transaction<'_>, claim: &Claim) -> Result<i64, Trouble> {
     found.ok_or_else(|| Trouble::Said(StoreError::Fenced(claim.run.clone())))
 }
 
-/// Name, run and expiry of every lock: a few dozen at most.
-fn locks(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(String, String, i64)>> {
-    tx.prepare_cached("SELECT name, run, expires_at FROM lock")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect()
+/// Every lock with its run, and whether that run has ended, or has not begun and will not: a few
+/// dozen at most.
+fn locks(tx: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<Vec<(String, String, bool)>> {
+    tx.prepare_cached(
+        "SELECT lock.name, lock.run, coalesce(run.status IS NOT NULL OR (run.length = 0 AND (run.expires_at IS NULL OR run.expires_at <= ?1)), 1)
+         FROM lock LEFT JOIN run ON run.id = lock.run",
+    )?
+    .query_map([micros(now)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+    .collect()
 }
 
 impl Store for SqliteStore {
@@ -291,17 +308,20 @@ impl Store for SqliteStore {
     ) -> Result<Claim, StoreError> {
         self.change(|tx| {
             for lock in &new.locks {
-                for (held, run, until) in locks(tx)? {
+                for (held, run, over) in locks(tx, now)? {
                     if run == new.run || !conflicts(&held, lock) {
                         continue;
                     }
-                    if moment(until) > now {
+                    if !over {
                         return Err(Trouble::Said(StoreError::Locked { lock: held, run }));
                     }
                     tx.execute("DELETE FROM lock WHERE name = ?1", [held])?;
                     tx.execute("UPDATE run SET token = token + 1 WHERE id = ?1", [run])?;
                 }
-                tx.execute("INSERT OR REPLACE INTO lock (name, run, expires_at) VALUES (?1, ?2, ?3)", params![lock, new.run, micros(expires_at)])?;
+                tx.execute(
+                    "INSERT OR REPLACE INTO lock (name, run) VALUES (?1, ?2)",
+                    params![lock, new.run],
+                )?;
             }
             let mode = match new.mode {
                 Mode::Perform => "perform",
@@ -354,10 +374,6 @@ impl Store for SqliteStore {
             claimed(tx, claim)?;
             tx.execute(
                 "UPDATE run SET expires_at = ?2 WHERE id = ?1",
-                params![claim.run, micros(expires_at)],
-            )?;
-            tx.execute(
-                "UPDATE lock SET expires_at = ?2 WHERE run = ?1",
                 params![claim.run, micros(expires_at)],
             )?;
             Ok(())
@@ -559,16 +575,14 @@ impl Store for SqliteStore {
         })
     }
 
-    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
+    fn locks(&self) -> Result<Vec<LockHeld>, StoreError> {
         self.query(|connection| {
-            let mut select = connection.prepare_cached(
-                "SELECT name, run, expires_at FROM lock WHERE expires_at > ?1 ORDER BY name",
-            )?;
-            let rows = select.query_map([micros(now)], |row| {
+            let mut select =
+                connection.prepare_cached("SELECT name, run FROM lock ORDER BY name")?;
+            let rows = select.query_map([], |row| {
                 Ok(LockHeld {
                     name: row.get(0)?,
                     run: row.get(1)?,
-                    expires_at: moment(row.get(2)?),
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)

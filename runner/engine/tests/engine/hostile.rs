@@ -29,14 +29,7 @@ fn closed_as_failed(stage: &Stage, ended: &Ended) {
             .effects()
             .all(|(_, effect)| effect.settled.is_some() && effect.delivered)
     );
-    assert!(
-        stage
-            .engine
-            .store()
-            .locks(groundcrew::Clock::now(&stage.wall))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(stage.engine.store().locks().unwrap().is_empty());
 }
 
 #[track_caller]

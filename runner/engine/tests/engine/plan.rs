@@ -1,9 +1,10 @@
 //! Plans: a run that applies one makes the planned writes and no others, but for the way back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use groundcrew::journal::{Decision, Mode, RunStatus};
+use groundcrew::journal::{Actor, Decision, Mode, RunStatus};
 use groundcrew::plan::{Made, MakeError, PlanError, PlanRequest, SignedPlan};
 use groundcrew::{
     Approvals, Key, Limits, OperationRule, Policy, Refusal, ResumeRequest, RunRequest, StartError,
@@ -270,6 +271,65 @@ async fn a_resumed_application_goes_on_with_what_is_left_of_its_plan() {
     let handle = stage.engine.resume(request, Arc::new(Unobserved)).await;
     let ended = stage.ended(handle.expect("it is resumed").finished().await);
     assert_eq!(ended.said(), [0, 0, DENIED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_is_known_by_its_name() {
+    // Makes two alike and one of another kind, and writes to each; then, live only, another one.
+    let make = |kind: u32, then: &str| {
+        format!(
+            "(local.set $op (call $make (i32.const {kind}))) (drop (call $next (i32.const 0)))
+             (call $say (call $take_make (local.get $op))) {then}"
+        )
+    };
+    let write = "(local.set $op (call $write_made)) (drop (call $next (i32.const 0))) (call $say (call $take_write (local.get $op)))";
+    let back = "(local.set $op (call $unwrite_made)) (drop (call $next (i32.const 0))) (call $say (call $take_unwrite (local.get $op)))";
+    let pause =
+        "(drop (call $slow (i32.const 5) (i64.const 500))) (drop (call $next (i32.const 0)))";
+    let body = make(1, write) + &make(1, write) + &make(2, pause) + write
+        // What was made may be taken back, and once.
+        + &live(&(back.to_owned() + &make(3, "") + back))
+        + "(call $finish)";
+    let stage = Stage::new(Limits::default(), &guest(body));
+    let plan = planned(&stage, ONE, &[]).await;
+    let told: Vec<String> = plan
+        .plan()
+        .writes
+        .iter()
+        .map(|w| format!("{} {}", w.request.on(), w.makes.clone().unwrap_or_default()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "app s/make#1",
+            "app/s/make#1 ",
+            "app s/make#2",
+            "app/s/make#2 ",
+            "app s/make#3",
+            "app/s/make#3 "
+        ]
+    );
+    stage.wall.advance(60);
+    // It is stopped when all are made and the last is not written to, and gone on with.
+    let before = stage.ledger.performed().len();
+    let handle = start(&stage, &plan).await.unwrap();
+    stage.performed(before + 6).await;
+    handle.stop();
+    assert!(handle.finished().await.status.is_none());
+    let request = ResumeRequest {
+        run: plan.plan().run.clone(),
+        target: target(),
+        policy: Policy::default(),
+        actor: Actor::default(),
+        answers: BTreeMap::new(),
+        sure: true,
+    };
+    let handle = stage.engine.resume(request, Arc::new(Unobserved)).await;
+    let ended = stage.ended(handle.expect("it is resumed").finished().await);
+    // Taking back; making another one is denied; taking back again what was taken back.
+    assert_eq!(ended.said(), [0, 0, 0, 0, 0, 0, 0, DENIED, 0]);
+    let on: Vec<String> = ended.intended().iter().map(|i| i.request.on()).collect();
+    assert!(on.contains(&"app/m70002".to_owned()), "{on:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

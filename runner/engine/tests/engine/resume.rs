@@ -321,7 +321,7 @@ async fn a_run_goes_on_only_with_what_it_was_started_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_alive_or_has_lost_its_lock_is_left_alone() {
+async fn a_run_that_is_alive_is_left_alone_and_one_that_is_not_keeps_its_locks() {
     let stage = Stage::new(Limits::default(), &quick());
     let run = stopped(&stage, ONE, 2).await;
     let unsure = ResumeRequest {
@@ -345,11 +345,8 @@ async fn a_run_that_is_alive_or_has_lost_its_lock_is_left_alone() {
     let until = now
         .checked_add(jiff::SignedDuration::from_secs(30))
         .unwrap();
-    stage.store.open(&other, now, until).unwrap();
-    assert_eq!(
-        changed(&stage, &run).await,
-        format!("it has lost its lock `{lock}` to another run")
-    );
+    let locked = stage.store.open(&other, now, until);
+    assert!(matches!(locked, Err(StoreError::Locked { run: by, .. }) if by == run));
     assert_eq!(stage.ledger.performed().len(), 2);
 }
 

@@ -52,7 +52,7 @@ fn conforms(reopen: impl Fn() -> Arc<dyn Store>) {
     entries_are_kept_in_order(&*reopen(), &*reopen());
     claims_expire_and_fence(&*reopen(), &*reopen());
     locks_are_all_or_nothing(&*reopen());
-    locks_expire_and_are_kept_alive(&*reopen());
+    locks_outlive_the_process_of_a_run_that_has_begun(&*reopen());
     wide_locks_conflict_both_ways(&*reopen());
     runs_are_listed_newest_first(&*reopen());
 }
@@ -142,9 +142,9 @@ fn claims_expire_and_fence(store: &dyn Store, other: &dyn Store) {
     ));
 }
 
-fn names(store: &dyn Store, now: i64) -> Vec<(String, String)> {
+fn names(store: &dyn Store) -> Vec<(String, String)> {
     store
-        .locks(at(now))
+        .locks()
         .unwrap()
         .into_iter()
         .map(|lock| (lock.name, lock.run))
@@ -166,14 +166,14 @@ fn locks_are_all_or_nothing(store: &dyn Store) {
         "nothing of it is left"
     );
     assert_eq!(
-        names(store, 1),
+        names(store),
         [
             ("a".into(), "locks-1".into()),
             ("b".into(), "locks-1".into())
         ]
     );
     store.release(&first).unwrap();
-    assert!(names(store, 1).is_empty());
+    assert!(names(store).is_empty());
     let second = store
         .open(&new("locks-2", &["c", "b"]), at(1), at(16))
         .unwrap();
@@ -182,34 +182,49 @@ fn locks_are_all_or_nothing(store: &dyn Store) {
         store.open(&new("locks-2", &["d"]), at(1), at(16)),
         Err(StoreError::Exists(_))
     ));
-    assert_eq!(names(store, 1).len(), 2);
+    assert_eq!(names(store).len(), 2);
     store.release(&second).unwrap();
 }
 
-fn locks_expire_and_are_kept_alive(store: &dyn Store) {
-    let first = store.open(&new("expire-1", &["x"]), at(0), at(15)).unwrap();
-    store.beat(&first, at(18)).unwrap();
+fn locks_outlive_the_process_of_a_run_that_has_begun(store: &dyn Store) {
+    let first = store.open(&new("keeps-1", &["x"]), at(0), at(15)).unwrap();
+    append(store, &first, 0..1, None).unwrap();
+    // Long after its claim has expired, or been let go of, the lock is its own.
+    let locked = |by: &str, now: i64| match store.open(&new(by, &["x"]), at(now), at(now + 15)) {
+        Err(StoreError::Locked { run, .. }) => assert_eq!(run, "keeps-1"),
+        other => panic!("it should be locked: {other:?}"),
+    };
+    locked("keeps-2", 1000);
+    store.abandon(&first).unwrap();
+    locked("keeps-2", 1000);
+    // Whoever takes the run over gives it up.
+    let taken = store.claim("keeps-1", at(1000), at(1015), false).unwrap();
+    assert_eq!(names(store), [("x".into(), "keeps-1".into())]);
+    store.release(&taken).unwrap();
+
+    // A run that has ended has none, even if it could not give them up.
+    let ended = store.open(&new("ended-1", &["x"]), at(0), at(15)).unwrap();
+    append(store, &ended, 0..1, Some(RunStatus::Succeeded)).unwrap();
+    let next = store.open(&new("ended-2", &["x"]), at(1), at(16)).unwrap();
+    store.release(&next).unwrap();
+
+    // A run that was opened and never began has nothing to be gone on with.
+    let never = store.open(&new("never-1", &["x"]), at(0), at(15)).unwrap();
+    store.beat(&never, at(18)).unwrap();
     assert!(matches!(
-        store.open(&new("expire-2", &["x"]), at(17), at(30)),
+        store.open(&new("never-2", &["x"]), at(17), at(30)),
         Err(StoreError::Locked { .. })
     ));
-    assert_eq!(names(store, 18).len(), 0);
-    let second = store
-        .open(&new("expire-2", &["x"]), at(18), at(33))
-        .unwrap();
-    assert_eq!(names(store, 18), [("x".into(), "expire-2".into())]);
-    // The first has lost it and must not get it back by showing that it lives, nor take it away
-    // from the second by ending.
-    assert!(
-        matches!(store.beat(&first, at(60)), Err(StoreError::Fenced(run)) if run == "expire-1")
-    );
+    let second = store.open(&new("never-2", &["x"]), at(18), at(33)).unwrap();
+    assert_eq!(names(store), [("x".into(), "never-2".into())]);
+    // It must not get the lock back by showing that it lives, nor take it away by ending.
+    assert!(matches!(store.beat(&never, at(60)), Err(StoreError::Fenced(run)) if run == "never-1"));
     assert!(matches!(
-        append(store, &first, 0..1, None),
+        append(store, &never, 0..1, None),
         Err(StoreError::Fenced(_))
     ));
-    assert!(matches!(store.release(&first), Err(StoreError::Fenced(_))));
-    assert_eq!(names(store, 34).len(), 0);
-    assert_eq!(names(store, 20), [("x".into(), "expire-2".into())]);
+    assert!(matches!(store.release(&never), Err(StoreError::Fenced(_))));
+    assert_eq!(names(store), [("x".into(), "never-2".into())]);
     store.release(&second).unwrap();
 }
 
@@ -414,8 +429,8 @@ fn a_file_that_is_no_database_or_a_newer_one_is_refused() {
     }
     for (version, says) in [
         (
-            3,
-            "was written by a newer groundcrew (its tables are version 3, this program knows 2)",
+            4,
+            "was written by a newer groundcrew (its tables are version 4, this program knows 3)",
         ),
         (
             1,
@@ -433,6 +448,29 @@ fn a_file_that_is_no_database_or_a_newer_one_is_refused() {
             format!("`{}` {says}", path.display())
         );
     }
+}
+
+#[test]
+fn a_file_of_the_version_before_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let claim = store.open(&new("old", &["x"]), at(0), at(15)).unwrap();
+    append(&store, &claim, 0..1, None).unwrap();
+    drop(store);
+    let path = directory.path().join(SqliteStore::FILE);
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute_batch(
+            "ALTER TABLE lock ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0; PRAGMA user_version = 2;",
+        )
+        .unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_eq!(names(&store), [("x".into(), "old".into())]);
+    assert!(matches!(
+        store.open(&new("new", &["x"]), at(99), at(100)),
+        Err(StoreError::Locked { .. })
+    ));
+    assert!(store.open(&new("other", &["y"]), at(99), at(100)).is_ok());
 }
 
 #[test]

@@ -166,6 +166,8 @@ const PRELUDE: &str = r#"
   (import "test:host/ledger@0.1.0" "take-write" (func $host_take_write (param i64 i32)))
   (import "test:host/ledger@0.1.0" "unwrite" (func $host_unwrite (param i32 i32) (result i64)))
   (import "test:host/ledger@0.1.0" "take-unwrite" (func $host_take_unwrite (param i64 i32)))
+  (import "test:host/ledger@0.1.0" "make" (func $host_make (param i32 i32) (result i64)))
+  (import "test:host/ledger@0.1.0" "take-make" (func $host_take_make (param i64 i32)))
   (import "test:host/ledger@0.1.0" "linger" (func $host_linger (param i32 i32 i64) (result i64)))
   (import "test:host/ledger@0.1.0" "take-linger" (func $host_take_linger (param i64 i32)))
   (import "test:host/ledger@0.1.0" "read" (func $host_read (param i32 i32) (result i64)))
@@ -205,6 +207,14 @@ const PRELUDE: &str = r#"
 
   (func $write (param $n i32) (result i64) (call $key (local.get $n)) (call $host_write (i32.const 16) (i32.const 6)))
   (func $unwrite (param $n i32) (result i64) (call $key (local.get $n)) (call $host_unwrite (i32.const 16) (i32.const 6)))
+  (func $make (param $kind i32) (result i64) (call $key (local.get $kind)) (call $host_make (i32.const 16) (i32.const 6)))
+  ;; The key of what was made is at 24.
+  (func $take_make (param $op i64) (result i32)
+    (call $host_take_make (local.get $op) (i32.const 48))
+    (if (i32.eqz (i32.load8_u (i32.const 48))) (then (memory.copy (i32.const 24) (i32.load (i32.const 52)) (i32.const 6))))
+    (call $taken))
+  (func $write_made (result i64) (call $host_write (i32.const 24) (i32.const 6)))
+  (func $unwrite_made (result i64) (call $host_unwrite (i32.const 24) (i32.const 6)))
   (func $read (param $n i32) (result i64) (call $key (local.get $n)) (call $host_read (i32.const 16) (i32.const 6)))
   (func $keep (param $n i32) (result i64) (call $key (local.get $n)) (call $host_keep (i32.const 16) (i32.const 6)))
   (func $slow (param $n i32) (param $ms i64) (result i64) (call $key (local.get $n)) (call $host_slow (i32.const 16) (i32.const 6) (local.get $ms)))

@@ -2,9 +2,11 @@
 //! effect id.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use groundcrew::journal::Mode;
 use groundcrew::{
     Afterwards, BoxFuture, Capability, Clock, Effect, Executor, Failure, Kind, Linking, Outcome,
     Request, Row, Setting,
@@ -30,13 +32,14 @@ const fn row(
         waits,
         in_doubt: "",
         undo: None,
+        creates: None,
         fork: "",
         assumes: "",
         projection: &[],
     }
 }
 
-static ROWS: [Row; 8] = [
+static ROWS: [Row; 9] = [
     Row {
         undo: Some("ledger.unwrite"),
         ..row("ledger.write", Kind::Write, "write", false, false)
@@ -48,6 +51,11 @@ static ROWS: [Row; 8] = [
     row("ledger.keep", Kind::Write, "keep", true, false),
     row("ledger.drop", Kind::Write, "keep", true, false),
     row("ledger.unwrite", Kind::Write, "write", false, false),
+    Row {
+        creates: Some(""),
+        undo: Some("ledger.unwrite"),
+        ..row("ledger.make", Kind::Write, "write", false, false)
+    },
 ];
 
 /// What happened, in the order in which it did: shared with the store's wrapper.
@@ -117,7 +125,12 @@ impl Capability for Ledger {
         })?;
         linking.operation::<(String, u64), String>("slow", during(4))?;
         linking.operation::<(String,), String>("keep", on(5))?;
-        linking.operation::<(String,), String>("unwrite", on(7))
+        linking.operation::<(String,), String>("unwrite", on(7))?;
+        linking.operation::<(String,), String>("make", |(kind,)| {
+            Request::new(&ROWS[8])
+                .in_app("app".to_owned())
+                .with(json!(kind))
+        })
     }
 
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
@@ -125,6 +138,11 @@ impl Capability for Ledger {
             log: self.log.clone(),
             clock: setting.clock.clone(),
             kept: Mutex::default(),
+            // What is made has other ids each time.
+            next: AtomicU64::new(match setting.mode {
+                Mode::Rehearsal => 60_000,
+                Mode::Perform => 70_000,
+            }),
         }))
     }
 }
@@ -134,6 +152,7 @@ struct Clerk {
     clock: Arc<dyn Clock>,
     /// What each step has kept and not dropped.
     kept: Mutex<BTreeMap<String, Vec<String>>>,
+    next: AtomicU64,
 }
 
 impl Executor for Clerk {
@@ -187,6 +206,7 @@ impl Executor for Clerk {
                     }
                     Outcome::ok(&key)
                 }
+                "make" => Outcome::ok(&format!("m{}", self.next.fetch_add(1, Ordering::SeqCst))),
                 "read" if key == "m88888" => Failure::Application("it fails".to_owned()).into(),
                 _ if key == "m99999" => Outcome::in_doubt(Failure::Unavailable(
                     "no answer; it may have happened".to_owned(),

@@ -115,7 +115,7 @@ impl Store for Watched {
         self.inner.run(run, now)
     }
 
-    fn locks(&self, now: Timestamp) -> Result<Vec<LockHeld>, StoreError> {
-        self.inner.locks(now)
+    fn locks(&self) -> Result<Vec<LockHeld>, StoreError> {
+        self.inner.locks()
     }
 }
