@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use groundcrew_fleet::{Fate, api};
 use groundcrew_tests::{World, binary, fleet};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 const RESTART: [&str; 7] = [
@@ -235,6 +236,29 @@ async fn a_journal_that_cannot_grow_stops_the_run() -> Result<()> {
     world.verify()
 }
 
+/// Takes one request, as a webhook does; gives all of it.
+async fn taken(webhook: &TcpListener) -> Result<String> {
+    let (mut stream, _) = webhook.accept().await?;
+    let mut request = Vec::new();
+    loop {
+        let before = request.len();
+        stream.read_buf(&mut request).await?;
+        let text = String::from_utf8_lossy(&request);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.unwrap_or("1").parse()?;
+        if body.len() >= length || request.len() == before {
+            break;
+        }
+    }
+    stream
+        .write_all(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n")
+        .await?;
+    Ok(String::from_utf8(request)?.trim_end().to_owned())
+}
+
 /// What an auditor does who trusts neither the machine nor its operator: keeps a checkpoint, gets a
 /// receipt, and checks both elsewhere.
 #[tokio::test(flavor = "multi_thread")]
@@ -243,10 +267,27 @@ async fn a_run_can_be_proven_elsewhere() -> Result<()> {
     let kept = world.project().join("kept");
     let config = world.project().join(".config").join("groundcrew");
     std::fs::create_dir_all(&config)?;
-    let to = format!("[audit]\ncheckpoint_to = [\"file://{}\"]\n", kept.display());
+    let webhook = TcpListener::bind("127.0.0.1:0").await?;
+    let to = format!(
+        "[audit]\ncheckpoint_to = [\"file://{}\", \"http://{}/checkpoints\", \"http://example.com\"]\n",
+        kept.display(),
+        webhook.local_addr()?
+    );
     std::fs::write(config.join("config.toml"), to)?;
-    ensure!(world.run(&RESTART).await?.code == 0);
+    let (said, posted) = tokio::join!(world.run(&RESTART), taken(&webhook));
+    let (said, posted) = (said?, posted?);
+    ensure!(said.code == 0, "{said:?}");
+    ensure!(
+        said.err
+            .contains("a webhook has `https`, or is on loopback"),
+        "{said:?}"
+    );
     let first = std::fs::read_to_string(&kept)?;
+    ensure!(
+        posted.starts_with("POST /checkpoints ") && posted.ends_with(first.trim_end()),
+        "{posted}"
+    );
+    drop(webhook);
     let list = world.run(&["runs", "list", "--json"]).await?;
     let run = json_lines(&list.out)?[0]["run"]
         .as_str()

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use groundcrew::audit::{AuditLog, Signed};
+use groundcrew::audit::{AuditLog, Signed, publish};
 use groundcrew::store::Store;
 
 use crate::config::{AuditConfig, Config};
@@ -44,17 +44,21 @@ fn name() -> String {
 
 /// Takes what the store has into the log, and sends the checkpoint where it is to go. A log that
 /// cannot be advanced now is caught up with by the next run.
-pub(crate) fn advance(shared: &Shared, config: &Config, store: &dyn Store) {
+pub(crate) async fn advance(shared: &Shared, config: &Config, store: &dyn Store) {
     let advanced = open(shared, config).and_then(|log| Ok(log.advance(store)?));
     match advanced {
-        Ok(signed) => send(&config.user.audit, &signed),
+        Ok(signed) => send(&config.user.audit, &signed).await,
         Err(e) => eprintln!("warning: {}; the next run catches up", e.message()),
     }
 }
 
-fn send(config: &AuditConfig, signed: &Signed) {
+async fn send(config: &AuditConfig, signed: &Signed) {
     for place in &config.checkpoint_to {
-        if let Err(e) = send_to(place, signed) {
+        let sent = match place.starts_with("https://") || place.starts_with("http://") {
+            true => publish(place, signed).await.map_err(|e| e.to_string()),
+            false => send_to(place, signed).map_err(|e| e.to_string()),
+        };
+        if let Err(e) = sent {
             eprintln!("warning: the checkpoint does not reach `{place}`: {e}");
         }
     }
@@ -92,6 +96,8 @@ fn send_to(place: &str, signed: &Signed) -> std::io::Result<()> {
                 false => other(format!("it ended with {status}")),
             }
         }
-        Some(_) | None => other("write `file://PATH` or `cmd://PROGRAM ARGUMENTS`".to_owned()),
+        Some(_) | None => {
+            other("write `file://PATH`, `cmd://PROGRAM ARGUMENTS` or `https://…`".to_owned())
+        }
     }
 }

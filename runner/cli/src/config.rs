@@ -46,7 +46,7 @@ pub(crate) struct AuditConfig {
     /// The directory with `key` and `key.pub`, relative to the file; beside the log if none.
     pub(crate) key: Option<String>,
     /// Where each signed checkpoint is sent: `file://PATH` (appended), `cmd://PROGRAM ARGUMENTS`
-    /// (on its standard input).
+    /// (on its standard input), `https://…` (with POST).
     #[serde(default)]
     pub(crate) checkpoint_to: Vec<String>,
 }

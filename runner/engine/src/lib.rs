@@ -43,6 +43,7 @@ pub mod audit;
 mod bindings;
 mod cache;
 mod capability;
+mod client;
 mod clock;
 mod core;
 mod deadline;

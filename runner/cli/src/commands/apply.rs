@@ -65,7 +65,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         other => other?,
     };
     let seen = see(shared, handle, &progress, Mode::Perform).await;
-    audit::advance(shared, &config, engine.store());
+    audit::advance(shared, &config, engine.store()).await;
     seen
 }
 

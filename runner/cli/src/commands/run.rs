@@ -200,7 +200,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         other => other?,
     };
     let seen = see(shared, handle, &progress, mode).await;
-    audit::advance(shared, &config, engine.store());
+    audit::advance(shared, &config, engine.store()).await;
     seen
 }
 

@@ -6,6 +6,7 @@
 //! again. What it can prove, and what it cannot, is in `ARCHITECTURE.md`.
 
 mod leaf;
+mod publish;
 mod receipt;
 mod replay;
 mod tiles;
@@ -20,6 +21,7 @@ use crate::store::{Store, StoreError};
 
 pub use crate::key::Key;
 pub use leaf::{Leaf, NOTHING, link};
+pub use publish::publish;
 pub use receipt::{Checked, Receipt, check, prove};
 pub use replay::{Repeated, ReplayError};
 pub use tiles::HEIGHT;

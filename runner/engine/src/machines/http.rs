@@ -11,7 +11,7 @@ use groundcrew_fleet::api::{
     Event, Lease, LeaseEnvelope, LeaseRequest, Machine, OrgMachines, StartResponse, WaitQuery,
     WaitResponse,
 };
-use reqwest::{Client, ClientBuilder, Method, RequestBuilder, StatusCode, Url, header};
+use reqwest::{Method, RequestBuilder, StatusCode, Url, header};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ use super::api::{Answer, Api, At, Command, Each, Everything};
 use super::lanes::{Answered, Lanes};
 use super::trouble::{Trouble, refusal, unanswered};
 use crate::bindings::Failure;
+use crate::client;
 use crate::deadline::{Deadline, WRITE};
 use crate::effect::EffectId;
 use crate::target::Target;
@@ -59,7 +60,7 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(target: &Target, deadline: Deadline) -> Result<Self, String> {
-        let lanes = Lanes::new(client, target.http2)
+        let lanes = Lanes::new(client::builder, target.http2)
             .map_err(|e| format!("no HTTP client can be made: {e}"))?;
         let authorization = target
             .credential
@@ -151,17 +152,6 @@ fn authorization(token: &str) -> Result<header::HeaderValue, String> {
         .map_err(|_| "the token holds characters that no header can carry".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn client() -> ClientBuilder {
-    Client::builder()
-        .user_agent(concat!("groundcrew/", env!("CARGO_PKG_VERSION")))
-        // A credential follows nobody anywhere.
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .tcp_nodelay(true)
-        .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(Duration::from_secs(30))
 }
 
 /// The most of an error's text that is read: more is no use.

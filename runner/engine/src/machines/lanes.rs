@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder, Request, Response, Version};
 use rustls::ClientConfig;
-use rustls_platform_verifier::ConfigVerifierExt;
+
+use crate::client;
 
 /// Requests that share one HTTP/2 connection: no service should allow fewer than 100 (RFC 9113,
 /// section 6.5.2).
@@ -49,9 +50,7 @@ pub(super) struct Answered {
 impl Lanes {
     /// `http2` says that the service is known to speak it, also without TLS.
     pub(super) fn new(builder: fn() -> ClientBuilder, http2: bool) -> Result<Self, String> {
-        // Another part of the program may have installed the same provider before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut tls = ClientConfig::with_platform_verifier().map_err(|e| e.to_string())?;
+        let mut tls = client::tls()?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let first = builder().tls_backend_preconfigured(tls.clone()).build();
         tls.alpn_protocols = vec![b"h2".to_vec()];
@@ -107,5 +106,27 @@ impl Lanes {
             place: place.clone(),
         });
         Ok((client, place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_requests_share_a_lane_and_the_next_opens_another() {
+        let lanes = Lanes::new(client::builder, true).unwrap();
+        let count = || lanes.lanes.lock().unwrap().len();
+        let mut under_way: Vec<Place> = (0..LANE).map(|_| lanes.enter().unwrap().1).collect();
+        assert_eq!(count(), 1);
+        under_way.push(lanes.enter().unwrap().1);
+        assert_eq!(count(), 2);
+        // A place that is free again is taken before a lane is opened.
+        under_way.truncate(LANE - 1);
+        let first = lanes.enter().unwrap().1;
+        assert!(Arc::ptr_eq(&first, &under_way[0]));
+        let second = lanes.enter().unwrap().1;
+        assert!(!Arc::ptr_eq(&second, &under_way[0]));
+        assert_eq!(count(), 2);
     }
 }
