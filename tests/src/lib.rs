@@ -7,6 +7,7 @@
 
 pub mod embedded;
 pub mod mortal;
+pub mod packages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
