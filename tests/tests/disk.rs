@@ -5,7 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use groundcrew::journal::{EntryKind, Mode, Record};
+use groundcrew::store::{Append, NewRun, SqliteStore, Store};
 use groundcrew_tests::{Said, World, fleet};
+use jiff::Timestamp;
 use serde_json::Value;
 
 const RESTART: [&str; 9] = [
@@ -20,15 +23,24 @@ const RESTART: [&str; 9] = [
     "--yes",
 ];
 
-/// Counts syncs, and lets those after the first so many fail as a broken disk does.
+/// Counts syncs, and lets those after the first so many fail as a broken disk does. Each leaves a
+/// byte in the file `SYNC_LOG`.
 const SHIM: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 static atomic_int calls;
 static int broken(void) {
+    const char *log = getenv("SYNC_LOG");
+    if (log) {
+        int file = open(log, O_WRONLY | O_APPEND | O_CREAT, 0600);
+        if (file < 0 || write(file, "s", 1) != 1) abort();
+        close(file);
+    }
     const char *good = getenv("GOOD_SYNCS");
     return good && atomic_fetch_add(&calls, 1) >= atoi(good);
 }
@@ -95,6 +107,63 @@ async fn a_sync_that_fails_is_final() -> Result<()> {
     let failed = world.finish(command.spawn()?).await?;
     ensure!(failed.err.contains("disk I/O error"), "{failed:?}");
     resumed(&world, machines, &failed).await
+}
+
+/// 500 intents of a batch, with their leaves, as the journal's writer hands them to the store.
+fn one_batch(store: &SqliteStore) -> Result<()> {
+    let new = NewRun {
+        run: "batch".to_owned(),
+        runbook: "batch".to_owned(),
+        target: "test".to_owned(),
+        mode: Mode::Perform,
+        locks: Vec::new(),
+    };
+    let now = Timestamp::now();
+    let claim = store.open(&new, now, now)?;
+    let payload = r#"{"step":"restart","effect":1,"decision":"allowed","request":{"operation":"machines.restart","app":"web","subject":"148e0123456789","arguments":{"force_stop":false,"signal":null,"timeout_ms":null}}}"#;
+    let records: Vec<Record> = (0..500)
+        .map(|sequence| Record {
+            sequence,
+            at: now,
+            kind: EntryKind::Intended,
+            payload: payload.into(),
+        })
+        .collect();
+    let before = syncs()?;
+    store.append(&Append {
+        claim: &claim,
+        records: &records,
+        closing: None,
+    })?;
+    let after = syncs()?;
+    ensure!(before > 0, "the shim counts nothing");
+    ensure!(after == before + 1, "{} syncs", after - before);
+    Ok(())
+}
+
+/// How often this process has synced a file.
+fn syncs() -> Result<usize> {
+    let log = std::env::var_os("SYNC_LOG").context("no shim")?;
+    Ok(std::fs::read(log)?.len())
+}
+
+#[test]
+fn a_batch_is_one_sync() -> Result<()> {
+    const DIRECTORY: &str = "BATCH_DIRECTORY";
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return one_batch(&SqliteStore::open(Path::new(&directory))?);
+    }
+    // Once more, in a process with the shim.
+    let directory = tempfile::tempdir()?;
+    let output = std::process::Command::new(std::env::current_exe()?)
+        .args(["--exact", "a_batch_is_one_sync", "--nocapture"])
+        .env("LD_PRELOAD", shim(directory.path())?)
+        .env("SYNC_LOG", directory.path().join("syncs"))
+        .env(DIRECTORY, directory.path().join("state"))
+        .output()?;
+    ensure!(output.status.success(), "{output:?}");
+    ensure!(std::fs::read(directory.path().join("syncs"))?.len() > 1);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
