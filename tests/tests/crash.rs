@@ -14,7 +14,9 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use groundcrew::journal::{Actor, RunState, RunStatus};
 use groundcrew::store::{MemoryStore, Store};
 use groundcrew::{Answer, Policy, ResumeError, ResumeRequest, RunReport, RunRequest, Unobserved};
-use groundcrew_fleet::{Behaviour, FaultRule, Fleet, Generated, Settings, Time, api, generate};
+use groundcrew_fleet::{
+    Behaviour, FaultRule, Fleet, Generated, Settings, Span, Time, api, generate,
+};
 use groundcrew_simulator::{Moment, Pace, Running, SimulatorConfig};
 use groundcrew_tests::embedded::{self, engine, target};
 use groundcrew_tests::mortal::{Life, Mortal, Point};
@@ -22,7 +24,24 @@ use jiff::Timestamp;
 
 /// So fast that a run takes a fraction of a second; slow enough that order stays what it is.
 const SCALE: f64 = 60.0;
-const MACHINES: usize = 40;
+
+/// What a sweep goes through.
+#[derive(Debug, Clone, Copy)]
+struct Course {
+    machines: usize,
+    /// How long a Machine takes from its restart to its exit, in milliseconds of the fleet's time.
+    stop: Span,
+    faults: &'static [&'static str],
+    /// Every so many points.
+    stride: usize,
+}
+
+const PLAIN: Course = Course {
+    machines: 40,
+    stop: Span::between(150, 450),
+    faults: &[],
+    stride: 1,
+};
 
 const RUNBOOK: &str = include_str!("../../runbooks/restart-by-group.toml");
 
@@ -36,15 +55,18 @@ fn request(address: &str, seed: u64) -> Result<RunRequest> {
     embedded::request(RUNBOOK, &inputs, target(address, SCALE)?, seed)
 }
 
-fn fleet(seed: u64) -> Fleet {
+fn fleet(course: Course) -> Fleet {
     let settings = Settings {
-        seed,
+        seed: 7,
         start: Time::from(Timestamp::now()),
-        behaviour: Behaviour::seeded().with_restart_total(600, 1800),
+        behaviour: Behaviour {
+            stop: course.stop,
+            ..Behaviour::seeded().with_restart_total(600, 1800)
+        },
         ..Settings::default()
     };
     let wanted = Generated {
-        machines: MACHINES,
+        machines: course.machines,
         apps: 1,
         idle_ones: true,
     };
@@ -58,12 +80,13 @@ struct World {
 }
 
 impl World {
-    async fn start(seed: u64, faults: &[&str]) -> Result<Self> {
-        let rules: Result<Vec<FaultRule>, _> = faults.iter().map(|rule| rule.parse()).collect();
+    async fn start(course: Course) -> Result<Self> {
+        let rules = course.faults.iter().map(|rule| rule.parse());
+        let rules: Result<Vec<FaultRule>, _> = rules.collect();
         let config = SimulatorConfig {
             pace: Pace::Scaled(SCALE),
             faults: rules.map_err(|e| anyhow!("{e}"))?,
-            ..SimulatorConfig::new(fleet(seed))
+            ..SimulatorConfig::new(fleet(course))
         };
         Ok(Self {
             simulator: config.start().await?,
@@ -234,8 +257,12 @@ impl World {
 }
 
 /// What is there after a run that nobody stopped.
-async fn undisturbed() -> Result<BTreeMap<String, (String, usize)>> {
-    let world = World::start(7, &[]).await?;
+async fn undisturbed(course: Course) -> Result<BTreeMap<String, (String, usize)>> {
+    let calm = Course {
+        faults: &[],
+        ..course
+    };
+    let world = World::start(calm).await?;
     let report = world.process(None, None).await?.context("it died")?;
     ensure!(report.status == Some(RunStatus::Succeeded), "{report:?}");
     world.check()?;
@@ -245,10 +272,10 @@ async fn undisturbed() -> Result<BTreeMap<String, (String, usize)>> {
 /// Stops at one point, resumes, compares. False: the run ended before it got there.
 async fn stopped_at(
     point: Point,
-    faults: &[&str],
+    course: Course,
     wanted: &BTreeMap<String, (String, usize)>,
 ) -> Result<bool> {
-    let world = World::start(7, faults).await?;
+    let world = World::start(course).await?;
     if let Some(report) = world.process(Some(point), None).await? {
         ensure!(report.status == Some(RunStatus::Succeeded), "{report:?}");
         return Ok(false);
@@ -270,64 +297,80 @@ async fn stopped_at(
 }
 
 /// Every point of a kind, from the first to the end of the run.
-async fn every(kind: fn(usize) -> Point, faults: &[&str]) -> Result<()> {
-    let wanted = undisturbed().await?;
+async fn every(kind: fn(usize) -> Point, course: Course) -> Result<()> {
+    let wanted = undisturbed(course).await?;
     let (mut k, mut points) = (0, 0);
     loop {
-        k += 1;
+        k += course.stride;
         let point = kind(k);
-        let reached = stopped_at(point, faults, &wanted).await;
+        let reached = stopped_at(point, course, &wanted).await;
         if !reached.with_context(|| format!("{point:?}"))? {
             break;
         }
         points += 1;
     }
     eprintln!("{points} points");
-    ensure!(points >= 30, "only {points} points were reached");
+    let least = 30 / course.stride;
+    ensure!(points >= least, "only {points} points were reached");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_every_commit() -> Result<()> {
-    every(Point::BeforeCommit, &[]).await
+    every(Point::BeforeCommit, PLAIN).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_every_commit() -> Result<()> {
-    every(Point::AfterCommit, &[]).await
+    every(Point::AfterCommit, PLAIN).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_every_send() -> Result<()> {
-    every(Point::BeforeSend, &[]).await
+    every(Point::BeforeSend, PLAIN).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_every_send() -> Result<()> {
-    every(Point::AfterSend, &[]).await
+    every(Point::AfterSend, PLAIN).await
 }
 
-const FAULTS: [&str; 3] = [
-    "machines.restart@10%:reply-lost",
-    "machines.restart@10%:late(2s)",
-    "machines.lease@10%:unavailable",
-];
+const FAULTS: Course = Course {
+    faults: &[
+        "machines.restart@10%:reply-lost",
+        "machines.restart@10%:late(2s)",
+        "machines.lease@10%:unavailable",
+    ],
+    ..PLAIN
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_every_commit_with_faults() -> Result<()> {
-    every(Point::AfterCommit, &FAULTS).await
+    every(Point::AfterCommit, FAULTS).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_every_send_with_faults() -> Result<()> {
-    every(Point::AfterSend, &FAULTS).await
+    every(Point::AfterSend, FAULTS).await
+}
+
+/// A Machine that is still stopping has no exit yet, and is not one that was not restarted.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_every_send_to_machines_that_stop_slowly() -> Result<()> {
+    let slow = Course {
+        machines: 14,
+        stop: Span::between(20_000, 30_000),
+        faults: &["machines.restart@30%:reply-lost"],
+        stride: 3,
+    };
+    every(Point::AfterSend, slow).await
 }
 
 /// Stopped again and again, each process after a few commits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_stopped_over_and_over_comes_to_its_end() -> Result<()> {
-    let wanted = undisturbed().await?;
-    let world = World::start(7, &[]).await?;
+    let wanted = undisturbed(PLAIN).await?;
+    let world = World::start(PLAIN).await?;
     let mut processes = 0;
     loop {
         processes += 1;
