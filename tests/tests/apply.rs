@@ -76,6 +76,10 @@ async fn a_plan_is_shown_saved_applied_once_and_told_about() -> Result<()> {
             "blast radius: {machines} of 15 Machines of `web`; at most 15 at once, 15 afterwards"
         ),
         &format!("~ restart {machines} Machines of `web`, group `web`"),
+        &format!(
+            "({} of them after something that is only assumed)",
+            machines - 1
+        ),
         "afterwards the fleet is as before",
         "? the checks pass, 1 s after the start",
         "expected duration: ",
@@ -100,7 +104,7 @@ async fn a_plan_is_shown_saved_applied_once_and_told_about() -> Result<()> {
     ensure!(world.applied("machines.restart").len() == machines);
     let run = json["plan"]["run"].as_str().context("no run")?;
     let shown = world.run(&["runs", "show", run]).await?;
-    says(&shown, 0, "applies plan ")?;
+    says(&shown, 0, "applying plan ")?;
     says(
         &world.run(&["apply", &path]).await?,
         4,

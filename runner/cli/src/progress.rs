@@ -11,7 +11,7 @@ use groundcrew::journal::{Entry, Mode, Note, NoteBody, Record, StepStatus};
 use groundcrew::{ItemState, Level, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::render::{mark, outcome_line};
+use crate::render::{applies, mark, outcome_line};
 
 /// How many items in flight are named.
 const NAMED: usize = 6;
@@ -246,7 +246,11 @@ impl Observer for Progress {
                 let target = header.target["name"].as_str().unwrap_or_default();
                 self.say(
                     &steps,
-                    &format!("{what} `{}` on `{target}`: run {run}", header.runbook),
+                    &format!(
+                        "{what} `{}` on `{target}`: run {run}{}",
+                        header.runbook,
+                        header.plan.as_ref().map_or_else(String::new, applies)
+                    ),
                 );
             }
             Ok(Entry::StepBegan(began)) => self.group(&format!("::group::step {}", began.step)),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use groundcrew::RunReport;
-use groundcrew::journal::{Decision, Entry, Mode, Record, StepEnded, StepStatus};
+use groundcrew::journal::{Decision, Entry, Mode, PlanApplied, Record, StepEnded, StepStatus};
 use serde_json::{Value, json};
 
 /// A word for a step's end: colour is never the only sign.
@@ -223,17 +223,28 @@ pub(crate) fn entry_json(run: &str, record: &Record) -> Value {
     json!({ "run": run, "sequence": record.sequence, "at": record.at.to_string(), "kind": record.kind.word(), "payload": payload })
 }
 
+/// Which plan a run applies.
+pub(crate) fn applies(plan: &PlanApplied) -> String {
+    let digest: String = plan.digest.chars().take(16).collect();
+    let approved = match plan.approvals.as_slice() {
+        [] => String::new(),
+        some => format!(", approved by {}", some.join(", ")),
+    };
+    format!(", applying plan {digest} of {}{approved}", plan.author)
+}
+
 /// An entry as one line for people.
 pub(crate) fn entry_line(record: &Record) -> String {
     let at = record.at.strftime("%H:%M:%S%.3f");
     let what = match record.entry() {
         Err(e) => format!("does not read: {e}"),
         Ok(Entry::RunOpened(h)) => format!(
-            "`{}` on `{}` by {}@{}",
+            "`{}` on `{}` by {}@{}{}",
             h.runbook,
             h.target["name"].as_str().unwrap_or_default(),
             h.actor.user,
-            h.actor.host
+            h.actor.host,
+            h.plan.as_ref().map_or_else(String::new, applies)
         ),
         Ok(Entry::StepBegan(b)) => format!("{} ({}) {}", b.step, b.plugin, b.input),
         Ok(Entry::Intended(i)) => {
@@ -261,7 +272,10 @@ pub(crate) fn entry_line(record: &Record) -> String {
         }
         Ok(Entry::Delivered(d)) => format!("{} {:?}", d.step, d.effects),
         Ok(Entry::StepEnded(e)) => format!("{} {}", mark(e.status), outcome_line(&e)),
-        Ok(Entry::RunClosed(c)) => c.status.word().to_owned(),
+        Ok(Entry::RunClosed(c)) => match c.plan {
+            Some(plan) => format!("{}, giving plan {plan}", c.status.word()),
+            None => c.status.word().to_owned(),
+        },
         Ok(Entry::Note(n)) => match n.note {
             groundcrew::journal::NoteBody::Text { message, .. } => message,
             groundcrew::journal::NoteBody::Expect { total, unit } => format!("{total} {unit}"),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::context::{Shared, surely_gone};
 use crate::exit::Exit;
-use crate::render::{mark, outcome_line, output_text};
+use crate::render::{applies, mark, outcome_line, output_text};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -138,12 +138,7 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
             println!("  fault {fault}");
         }
         if let Some(plan) = &header.plan {
-            let digest: String = plan.digest.chars().take(16).collect();
-            let approved = match plan.approvals.as_slice() {
-                [] => String::new(),
-                some => format!(", approved by {}", some.join(", ")),
-            };
-            println!("  applies plan {digest} of {}{approved}", plan.author);
+            println!("  {}", applies(plan).trim_start_matches(", "));
             for drift in &plan.accepted_drift {
                 println!("  drift accepted: {drift}");
             }

@@ -7,6 +7,7 @@
 pub mod bundle;
 mod lock;
 mod memory;
+mod place;
 mod sqlite;
 
 use jiff::Timestamp;

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use rustix::fs::{Mode as FileMode, OFlags};
 
 use super::{
     Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
+    place,
 };
 use crate::audit::{Leaf, NOTHING, link};
 use crate::journal::{EntryKind, Mode, Record, RunStatus};
@@ -59,9 +59,9 @@ impl SqliteStore {
     /// # Errors
     /// If the directory cannot be made or is not ours alone, or the file cannot be used.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        prepare_directory(directory)?;
+        place::directory(directory)?;
         let path = directory.join(Self::FILE);
-        prepare_file(&path)?;
+        place::file(&path)?;
         let connection = Connection::open(&path).map_err(|e| broken(&path, &e))?;
         let store = Self {
             connection: Mutex::new(connection),
@@ -168,60 +168,6 @@ impl From<rusqlite::Error> for Trouble {
 
 fn broken(path: &Path, e: &rusqlite::Error) -> StoreError {
     StoreError::Broken(format!("`{}`: {e}", path.display()))
-}
-
-fn prepare_directory(directory: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-    let say = |what: String| {
-        StoreError::Directory(format!(
-            "the state directory `{}` {what}",
-            directory.display()
-        ))
-    };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|e| say(format!("cannot be made: {e}")))?;
-    let found = std::fs::metadata(directory).map_err(|e| say(format!("cannot be read: {e}")))?;
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(say("belongs to another user".to_owned()));
-    }
-    if found.mode() & 0o022 != 0 {
-        return Err(say(format!(
-            "can be written to by others (mode {:o}); `chmod 700` it",
-            found.mode() & 0o777
-        )));
-    }
-    Ok(())
-}
-
-fn prepare_file(path: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::MetadataExt;
-    let say = |what: String| StoreError::Directory(format!("`{}` {what}", path.display()));
-    // O_NOFOLLOW: a link put there by someone is refused, not followed.
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file =
-        rustix::fs::open(path, flags, FileMode::RUSR | FileMode::WUSR).map_err(|e| match e {
-            rustix::io::Errno::LOOP => say("is a symbolic link; it has to be a file".to_owned()),
-            rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS => say(format!(
-                "cannot be written: {e}; choose another place with `--state-dir`"
-            )),
-            other => say(format!("cannot be opened: {other}")),
-        })?;
-    let found = std::fs::File::from(file)
-        .metadata()
-        .map_err(|e| say(format!("cannot be read: {e}")))?;
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(say("belongs to another user".to_owned()));
-    }
-    if found.mode() & 0o077 != 0 {
-        return Err(say(format!(
-            "can be used by others (mode {:o}); `chmod 600` it",
-            found.mode() & 0o777
-        )));
-    }
-    Ok(())
 }
 
 fn micros(at: Timestamp) -> i64 {

@@ -143,12 +143,12 @@ async fn a_plugin_that_ignores_an_interrupt_is_ended_after_the_time_for_cleaning
 #[tokio::test(flavor = "multi_thread")]
 async fn finally_runs_after_an_interrupt() {
     let cleans =
-        guest("(drop (call $keep (i32.const 7))) (call $drain (i32.const 0)) (call $finish)")
+        guest("(drop (call $keep (i32.const 7))) (drop (call $write (i32.const 8))) (call $drain (i32.const 0)) (call $finish)")
             .build();
     let waits = guest("(drop (call $slow (i32.const 1) (i64.const 3600000))) (call $drain (i32.const 0)) (call $finish)").build();
     let stage = Stage::with_plugins(Limits::default(), &[("p", waits), ("c", cleans)]);
     let runbook = format!(
-        "{ONE}[[finally]]\nid = \"clean\"\nplugin = \"c\"\n[finally.grant.ledger]\napps = [\"*\"]\nverbs = [\"keep\"]\n"
+        "{ONE}[[finally]]\nid = \"clean\"\nplugin = \"c\"\n[finally.grant.ledger]\napps = [\"*\"]\nverbs = [\"keep\", \"write\"]\n"
     );
     let handle = stage.start(&runbook, 1).await.unwrap();
     stage.performed(1).await;
@@ -158,12 +158,10 @@ async fn finally_runs_after_an_interrupt() {
         ended.state.steps["clean"].ended.as_ref().unwrap().status,
         StepStatus::Succeeded
     );
-    assert!(
-        stage
-            .ledger
-            .performed()
-            .contains(&"clean/1 keep".to_owned())
-    );
+    let performed = stage.ledger.performed();
+    for done in ["clean/1 keep", "clean/2 write"] {
+        assert!(performed.contains(&done.to_owned()), "{performed:?}");
+    }
 }
 
 /// A run that waits for an hour.

@@ -1,0 +1,62 @@
+//! Where a store may be: a directory and a file that are ours alone.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+use rustix::fs::{Mode as FileMode, OFlags};
+
+use super::StoreError;
+
+/// Makes the state directory, if it is not there; nobody else may write to it.
+pub(super) fn directory(directory: &Path) -> Result<(), StoreError> {
+    let say = |what: String| {
+        StoreError::Directory(format!(
+            "the state directory `{}` {what}",
+            directory.display()
+        ))
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|e| say(format!("cannot be made: {e}")))?;
+    let found = std::fs::metadata(directory).map_err(|e| say(format!("cannot be read: {e}")))?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(say("belongs to another user".to_owned()));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(say(format!(
+            "can be written to by others (mode {:o}); `chmod 700` it",
+            found.mode() & 0o777
+        )));
+    }
+    Ok(())
+}
+
+/// Makes the file, if it is not there; nobody else may use it, and it is no link.
+pub(super) fn file(path: &Path) -> Result<(), StoreError> {
+    let say = |what: String| StoreError::Directory(format!("`{}` {what}", path.display()));
+    // O_NOFOLLOW: a link put there by someone is refused, not followed.
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file =
+        rustix::fs::open(path, flags, FileMode::RUSR | FileMode::WUSR).map_err(|e| match e {
+            rustix::io::Errno::LOOP => say("is a symbolic link; it has to be a file".to_owned()),
+            rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS => say(format!(
+                "cannot be written: {e}; choose another place with `--state-dir`"
+            )),
+            other => say(format!("cannot be opened: {other}")),
+        })?;
+    let found = std::fs::File::from(file)
+        .metadata()
+        .map_err(|e| say(format!("cannot be read: {e}")))?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(say("belongs to another user".to_owned()));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(say(format!(
+            "can be used by others (mode {:o}); `chmod 600` it",
+            found.mode() & 0o777
+        )));
+    }
+    Ok(())
+}
