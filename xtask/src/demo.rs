@@ -128,6 +128,35 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
         &["audit", "show", &run],
         false,
     )?;
+    let (plan, key) = (
+        directory.join("change.plan").display().to_string(),
+        directory.join("identity").display().to_string(),
+    );
+    let planned = [
+        "plan",
+        "restart-by-group",
+        "-i",
+        "app=web-2",
+        "-i",
+        "group=worker",
+        "--fault",
+        "machines.wait-healthy@3:application",
+    ];
+    step(
+        "A plan: rehearsed, with what happens if the third Machine does not become healthy; signed and saved",
+        &[&planned[..], &["-o", &plan, "--key", &key]].concat(),
+        false,
+    )?;
+    step(
+        "Applied: exactly that, once",
+        &["apply", &plan, "--key", &key],
+        false,
+    )?;
+    step(
+        "The audit log of all of it, verified",
+        &["audit", "verify"],
+        false,
+    )?;
     heading("The commands, to paste (the simulator first, in a terminal of its own)");
     for line in &used {
         println!("{} {line}", binary.display());

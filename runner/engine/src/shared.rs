@@ -78,8 +78,9 @@ impl RunShared {
     /// How an operation is to go wrong, if it is.
     pub(crate) fn fault(&self, request: &Request) -> Option<OperationFault> {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |text: &'_ Option<String>| text.clone().unwrap_or_default();
-        faults.decide(request.row.name, &of(&request.app), &of(&request.subject))
+        let app = request.app.as_deref().unwrap_or_default();
+        let subject = request.subject.as_deref().unwrap_or_default();
+        faults.decide(request.row.name, app, subject)
     }
 
     /// Holds a virtual clock in place; nothing otherwise.

@@ -191,7 +191,11 @@ impl Writes {
                     continue;
                 }
                 let number = effect.intended.effect;
-                writes.admit(step, number, &request);
+                let planned = writes.take(step, &request);
+                match planned.is_none() && writes.takes_back(&request) {
+                    true => writes.take_back(&request),
+                    false => writes.count(step, number, &request, planned.flatten()),
+                }
                 let settled = effect.settled.as_ref();
                 if let Some(answer) = settled.and_then(|settled| settled.answer.as_ref()) {
                     writes.succeeded(step, number, answer.get());
@@ -222,6 +226,9 @@ impl Writes {
 
     /// What has been made is known by its name from now on, and may be taken back.
     fn succeeded(&mut self, step: &str, number: u64, answer: &str) {
+        if self.making.is_empty() {
+            return;
+        }
         let Some(making) = self.making.remove(&(step.to_owned(), number)) else {
             return;
         };
@@ -262,49 +269,54 @@ impl Writes {
         if !Effective::counts(request) {
             return Ok(());
         }
-        let planned = self.admit(step, number, request);
-        let Some(plan) = &mut self.plan else {
-            return Ok(());
-        };
-        if planned || part != Part::Step {
-            return Ok(());
+        let planned = self.take(step, request);
+        let takes_back = planned.is_none() && self.takes_back(request);
+        if let Some(plan) = &mut self.plan
+            && planned.is_none()
+            && !takes_back
+            && part == Part::Step
+        {
+            let why = if plan.broken {
+                "a write that was not planned was denied before; only the way back is open"
+            } else {
+                "the plan that is applied does not have it"
+            };
+            plan.broken = true;
+            return Err(Refused {
+                decision: Decision::Unplanned,
+                failure: Failure::Denied(format!("`{request}`: {why}")),
+            });
         }
-        let why = if plan.broken {
-            "a write that was not planned was denied before; only the way back is open"
-        } else {
-            "the plan that is applied does not have it"
-        };
-        plan.broken = true;
-        Err(Refused {
-            decision: Decision::Unplanned,
-            failure: Failure::Denied(format!("`{request}`: {why}")),
-        })
+        match takes_back {
+            true => self.take_back(request),
+            false => self.count(step, number, request, planned.flatten()),
+        }
+        Ok(())
     }
 
-    /// Counts a write, and says whether it is planned or takes something back.
-    fn admit(&mut self, step: &str, number: u64, request: &Request) -> bool {
-        let row = request.row;
+    /// Takes a write out of the plan, if there is one and it has that write; gives the name of what
+    /// it makes.
+    fn take(&mut self, step: &str, request: &Request) -> Option<Option<String>> {
+        let plan = self.plan.as_mut()?;
         let named = renamed(&IntendedRequest::of(request), &self.names);
-        let taken = self.plan.as_mut().and_then(|plan| plan.take(step, &named));
-        let planned = taken.is_some();
-        let takes_back = !planned && self.takes_back(request);
-        if takes_back {
-            self.take_back(request);
-        } else if let (Some(app), Some(_)) = (&request.app, row.creates) {
-            let (app, name) = (app.clone(), taken.flatten());
+        plan.take(step, &named)
+    }
+
+    /// Counts a write that is allowed: it may be taken back.
+    fn count(&mut self, step: &str, number: u64, request: &Request, name: Option<String>) {
+        let row = request.row;
+        if let (Some(app), Some(_)) = (&request.app, row.creates) {
+            let app = app.clone();
             let making = Making { row, app, name };
             self.making.insert((step.to_owned(), number), making);
-        } else if let (Some(app), Some(subject)) = (&request.app, &request.subject) {
-            let target = self
-                .targets
-                .entry((app.clone(), subject.clone()))
-                .or_default();
+        } else if let (Some(app), Some(subject), Some(undo)) =
+            (&request.app, &request.subject, row.undo)
+        {
+            let target = (app.clone(), subject.clone());
+            let target = self.targets.entry(target).or_default();
             target.last = None;
-            if let Some(undo) = row.undo {
-                *target.undos.entry(undo).or_default() += 1;
-            }
+            *target.undos.entry(undo).or_default() += 1;
         }
-        planned || takes_back
     }
 
     fn take_back(&mut self, request: &Request) {

@@ -129,7 +129,7 @@ async fn what_was_not_planned_is_denied_and_then_only_the_way_back_is_open() {
     let body = writes(&[1])
         + &unplanned
         + &writes(&[3])
-        + &live(&(back(1) + &back(1) + &back(2)))
+        + &live(&(back(1) + &back(1) + &back(2) + &back(9)))
         + "(call $finish)";
     let stage = Stage::new(Limits::default(), &guest(body));
     let plan = planned(&stage, ONE, &[]).await;
@@ -137,11 +137,12 @@ async fn what_was_not_planned_is_denied_and_then_only_the_way_back_is_open() {
     stage.wall.advance(60);
     let (ended, performed) = performed_by(&stage, &plan).await;
     // Taking back again what was taken back does no harm.
-    assert_eq!(ended.said(), [0, DENIED, DENIED, 0, 0, DENIED]);
+    // What was denied was not written, and is not taken back.
+    assert_eq!(ended.said(), [0, DENIED, DENIED, 0, 0, DENIED, DENIED]);
     assert_eq!(performed, ["s/1 write", "s/4 unwrite", "s/5 unwrite"]);
     let decisions: Vec<Decision> = ended.intended().iter().map(|i| i.decision).collect();
     let (yes, no) = (Decision::Allowed, Decision::Unplanned);
-    assert_eq!(decisions, [yes, no, no, yes, yes, no]);
+    assert_eq!(decisions, [yes, no, no, yes, yes, no, no]);
     let said = ended.settled()[1].failure.clone().unwrap().to_string();
     assert_eq!(
         said,
