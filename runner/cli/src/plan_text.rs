@@ -11,11 +11,24 @@ use serde_json::Value;
 
 use crate::render;
 
-/// The plan, without a newline at its end.
-pub(crate) fn of(signed: &SignedPlan) -> String {
+/// The plan, without a newline at its end. A plan is somebody's word: nothing in it may play with the
+/// terminal.
+pub(crate) fn of(signed: &SignedPlan, approvers: &[String]) -> String {
     let plan = signed.plan();
+    let author = signed.author();
+    let others = signed.signatures().saturating_sub(1 + approvers.len());
+    let mut signatures = author.map_or_else(|_| String::new(), |key| key.name().to_owned());
+    if !approvers.is_empty() {
+        let _ = write!(signatures, ", approved by {}", approvers.join(", "));
+    }
+    if others > 0 {
+        let _ = write!(
+            signatures,
+            ", and {others} that the policy here does not know"
+        );
+    }
     let mut text = format!(
-        "plan of `{}` on `{}`\n  made by {} on {} at {}, can be applied until {}\n  digest {}, signed by {}",
+        "plan of `{}` on `{}`\n  made by {} on {} at {}, can be applied until {}\n  digest {}, signed by {signatures}\n  runbook {}, inputs {}",
         plan.runbook,
         plan.target["name"].as_str().unwrap_or_default(),
         plan.actor.user,
@@ -23,7 +36,8 @@ pub(crate) fn of(signed: &SignedPlan) -> String {
         plan.made_at.strftime("%Y-%m-%d %H:%M:%SZ"),
         plan.expires_at.strftime("%Y-%m-%d %H:%M:%SZ"),
         signed.digest().chars().take(16).collect::<String>(),
-        signed.signers().join(", ")
+        plan.runbook_digest.chars().take(12).collect::<String>(),
+        plan.inputs,
     );
     can(&mut text, plan);
     will(&mut text, plan);
@@ -31,7 +45,12 @@ pub(crate) fn of(signed: &SignedPlan) -> String {
     for contingency in &plan.contingencies {
         otherwise(&mut text, plan, contingency);
     }
-    text
+    let shown = |c: char| match c {
+        '\n' => "\n".to_owned(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// What the plugins could do.
@@ -51,6 +70,12 @@ fn can(text: &mut String, plan: &Plan) {
         let _ = write!(text, "\n    imports  {}", imports(&powers.imports));
         for (capability, grant) in &powers.grants {
             let _ = write!(text, "\n    granted  {}", render::grant(capability, grant));
+        }
+        if powers.unbound {
+            let _ = write!(
+                text,
+                "\n    ! it cleans up, and may do all of that whether it is planned or not"
+            );
         }
     }
 }
@@ -125,6 +150,8 @@ struct Group<'p> {
     operation: &'p str,
     app: &'p str,
     of: &'p str,
+    arguments: String,
+    undo: Option<&'p str>,
     /// Names by region.
     regions: BTreeMap<&'p str, Vec<&'p str>>,
     writes: usize,
@@ -143,8 +170,11 @@ fn groups(writes: &[PlannedWrite]) -> Vec<Group<'_>> {
             request.operation.as_str(),
             about("group").unwrap_or_default(),
         );
-        let same =
-            |g: &&mut Group<'_>| (g.step, g.operation, g.app, g.of) == (step, operation, app, of);
+        let arguments = given(&request.arguments);
+        let same = |g: &&mut Group<'_>| {
+            (g.step, g.operation, g.app, g.of, &g.arguments)
+                == (step, operation, app, of, &arguments)
+        };
         let at = match groups.iter_mut().find(same) {
             Some(group) => group,
             None => {
@@ -153,6 +183,8 @@ fn groups(writes: &[PlannedWrite]) -> Vec<Group<'_>> {
                     operation,
                     app,
                     of,
+                    arguments: given(&request.arguments),
+                    undo: write.undo.as_deref(),
                     regions: BTreeMap::new(),
                     writes: 0,
                     assumed: 0,
@@ -173,6 +205,20 @@ fn groups(writes: &[PlannedWrite]) -> Vec<Group<'_>> {
     groups
 }
 
+/// Arguments that say something.
+fn given(arguments: &Value) -> String {
+    let fields = match arguments {
+        Value::Object(fields) => fields,
+        Value::Null => return String::new(),
+        other => return other.to_string(),
+    };
+    let said = fields
+        .iter()
+        .filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)))
+        .map(|(name, value)| format!("{name} {value}"));
+    said.collect::<Vec<_>>().join(", ")
+}
+
 impl Group<'_> {
     fn show(&self, text: &mut String) {
         let operation = self.operation.split_once('.');
@@ -185,10 +231,18 @@ impl Group<'_> {
             0 => String::new(),
             some => format!("  ({some} of them after something that is only assumed)"),
         };
+        let with = match self.arguments.as_str() {
+            "" => String::new(),
+            arguments => format!(", with {arguments}"),
+        };
+        let undo = self.undo.and_then(|undo| undo.split_once('.'));
+        let undo = undo.map_or_else(String::new, |(_, undo)| {
+            format!("  (and may `{undo}` them to take that back)")
+        });
         let many = if self.writes == 1 { "" } else { "s" };
         let _ = write!(
             text,
-            "\n    {} {verb} {} Machine{many} of `{}`{of}{assumed}",
+            "\n    {} {verb} {} Machine{many} of `{}`{of}{with}{assumed}{undo}",
             sign(verb),
             self.writes,
             self.app

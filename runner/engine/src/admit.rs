@@ -19,7 +19,7 @@ use crate::fault::OperationRule;
 use crate::grant::{CapabilityGrant, Effective, Policy, quoted};
 use crate::journal::{Actor, Mode, PluginUsed};
 use crate::key::Key;
-use crate::plan::{PlanError, Planning, SignedPlan};
+use crate::plan::{PlanError, Planning, Powers, SignedPlan, powers};
 use crate::plugin::{Plugin, hex};
 use crate::target::Target;
 
@@ -64,9 +64,12 @@ impl RunRequest {
     ) -> Result<Self, PlanError> {
         let planned = plan.plan();
         let runbook = groundcrew_runbook::check(&planned.runbook_text);
-        let runbook = runbook.map_err(|_| {
-            PlanError::Malformed("its runbook is not valid for this program".to_owned())
-        })?;
+        let malformed = |what: &str| PlanError::Malformed(what.to_owned());
+        let runbook =
+            runbook.map_err(|_| malformed("its runbook is not valid for this program"))?;
+        if runbook.bind_values(&planned.inputs).ok().as_ref() != Some(&planned.inputs) {
+            return Err(malformed("its inputs are not those of its runbook"));
+        }
         Ok(Self {
             runbook,
             text: planned.runbook_text.clone(),
@@ -247,7 +250,7 @@ pub(crate) async fn admit(
             digest: p.digest.clone(),
         })
         .collect();
-    admission.as_planned(&plugins);
+    admission.as_planned(&plugins, &powers(&steps, &finally));
     let Admission {
         scope,
         refusals,
@@ -308,12 +311,24 @@ impl Admission<'_> {
     /// Who has approved, where somebody has to.
     fn approvals(&mut self) -> Vec<String> {
         let name = &self.request.target.name;
-        let Some(approvals) = self.request.policy.approvals(name) else {
-            return Vec::new();
-        };
+        let policy = &self.request.policy;
         if self.request.mode == Mode::Rehearsal || !self.writes {
             return Vec::new();
         }
+        let Some(approvals) = policy.approvals(name) else {
+            // Another name for the same place would be a way around.
+            let wanted = policy.target.keys().find(|t| policy.approvals(t).is_some());
+            let unknown = !policy.target.contains_key(name) && !self.request.target.is_loopback();
+            if let (Some(wanted), true) = (wanted, unknown) {
+                let message = format!(
+                    "the operator's policy wants approvals for `{wanted}`, and does not know the target `{name}`"
+                );
+                let hint =
+                    format!("a table `[target.{name}]` in the policy says that it needs none");
+                self.refuse_all(message, Some(&hint));
+            }
+            return Vec::new();
+        };
         let required = approvals.required;
         let Some(plan) = &self.request.plan else {
             let message = format!(
@@ -350,7 +365,7 @@ impl Admission<'_> {
     }
 
     /// What a plan is applied with has to be what it was made with.
-    fn as_planned(&mut self, plugins: &[PluginUsed]) {
+    fn as_planned(&mut self, plugins: &[PluginUsed], powers: &[Powers]) {
         let Some(signed) = self.request.plan.clone() else {
             return;
         };
@@ -366,6 +381,15 @@ impl Admission<'_> {
         }
         if let Err(why) = request.target.is_still(&plan.target) {
             self.refuse_all(format!("the plan is for another target: {why}"), None);
+        }
+        // What people read before they approved of it has to be so.
+        let told = |now: &Powers| plan.steps.iter().any(|planned| now.within(planned));
+        if let Some(more) = powers.iter().find(|now| !told(now)) {
+            let message = format!(
+                "step `{}` can do something else than the plan says that it can",
+                more.step
+            );
+            self.refuse_all(message, None);
         }
         if let Some(why) = another_build(&plan.plugins, plugins) {
             self.refuse_all(format!("{why}; the plan was made with that"), None);

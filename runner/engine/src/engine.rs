@@ -269,7 +269,14 @@ impl Engine {
             });
         }
         let claim = self.store.claim(run, now, after(now, CLAIM * 4), sure)?;
-        let (records, state) = self.journal(run)?;
+        let (records, state) = match self.journal(run) {
+            Err(damaged @ StartError::Damaged { .. }) => {
+                // Nobody can go on with it: its locks must not stay for ever.
+                self.store.release(&claim)?;
+                return Err(damaged);
+            }
+            other => other?,
+        };
         let held = held_leases(&state);
         let leases = match state.mode() {
             Some(crate::journal::Mode::Perform) => {

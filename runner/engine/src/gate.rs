@@ -501,12 +501,13 @@ impl Gate {
                 format!("nothing performs `{}`", row.name),
             )),
         };
-        self.run.writes().settled(&self.step, number, &outcome);
         self.write_down(
             vec![Draft::settled(&self.step, number, &outcome)],
             row.kind == Kind::Write,
         )
         .await?;
+        // After that: what it opens must not be on the disk before it.
+        self.run.writes().settled(&self.step, number, row, &outcome);
         self.arrive(number, outcome);
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Ed25519 keys in the text forms of signed notes (<https://c2sp.org/signed-note>): the audit log's,
 //! and those of the people who make and approve plans.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use signed_note::{
     Note, Signature, Signer, StandardSigner, StandardVerifier, Verifier, VerifierList,
 };
@@ -23,7 +25,8 @@ pub enum KeyError {
     Note(String),
 }
 
-/// A key pair, or only its public half. Two keys are the same if their public halves are.
+/// A key pair, or only its public half. Two keys are the same if their public
+/// halves are, whatever they are called.
 #[derive(Clone)]
 pub struct Key {
     name: String,
@@ -54,7 +57,15 @@ impl Key {
     /// If it is none.
     pub fn public_from(text: &str) -> Result<Self, KeyError> {
         let public = text.trim().to_owned();
-        let verifier = StandardVerifier::new(&public).map_err(|_| KeyError::Malformed("public"))?;
+        let malformed = || KeyError::Malformed("public");
+        let verifier = StandardVerifier::new(&public).map_err(|_| malformed())?;
+        // One key has one text: not another spelling of its id or its base64.
+        let (name, id) = (verifier.name(), verifier.key_id());
+        let material = material(&public).ok_or_else(malformed)?;
+        let written = format!("{name}+{id:08x}+{}", BASE64_STANDARD.encode(material));
+        if written != public {
+            return Err(malformed());
+        }
         Ok(Self {
             name: verifier.name().to_owned(),
             public,
@@ -113,9 +124,16 @@ impl Key {
 }
 
 impl PartialEq for Key {
+    /// Whatever they are called: the same key under two names is one.
     fn eq(&self, other: &Self) -> bool {
-        self.public == other.public
+        material(&self.public) == material(&other.public)
     }
+}
+
+/// The algorithm and the public key itself, behind name and id.
+fn material(public: &str) -> Option<Vec<u8>> {
+    let text = public.splitn(3, '+').nth(2)?;
+    BASE64_STANDARD.decode(text).ok()
 }
 
 impl Eq for Key {}
@@ -224,5 +242,14 @@ mod tests {
             Err(KeyError::Mismatched)
         );
         assert_eq!(Key::public_from("x"), Err(KeyError::Malformed("public")));
+        // One key has one spelling, and is one under whatever name.
+        let (name, rest) = one.public().split_once('+').unwrap();
+        let (id, material) = rest.split_once('+').unwrap();
+        let shouted = format!("{name}+{}+{material}", id.to_uppercase());
+        assert!(id == id.to_uppercase() || Key::public_from(&shouted).is_err());
+        let bytes = BASE64_STANDARD.decode(material).unwrap();
+        let alias_id = signed_note::key_id("alias", &bytes);
+        let alias = Key::public_from(&format!("alias+{alias_id:08x}+{material}")).unwrap();
+        assert_eq!(alias, one);
     }
 }

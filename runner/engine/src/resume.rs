@@ -226,6 +226,14 @@ impl Resuming {
             .map_err(|_| changed("its runbook is not valid for this program".to_owned()))?;
         let plan = header.plan.as_ref();
         let plan = plan.map(|plan| SignedPlan::reopen(&plan.text)).transpose();
+        let plan = plan.map_err(|e| changed(e.to_string()))?;
+        if let Some(plan) = plan.as_ref().map(SignedPlan::plan)
+            && (&plan.run, plan.made_at) != (&header.run, header.started_at)
+        {
+            return Err(changed(
+                "the plan in its journal is another run's".to_owned(),
+            ));
+        }
         let again = RunRequest {
             runbook,
             text: header.runbook_text.clone(),
@@ -236,7 +244,7 @@ impl Resuming {
             policy: request.policy.clone(),
             seed: header.seed,
             faults: Vec::new(),
-            plan: plan.map_err(|e| changed(e.to_string()))?,
+            plan,
             accepted_drift: Vec::new(),
         };
         let identity = Identity::of(header.run.as_str().into(), header.started_at);

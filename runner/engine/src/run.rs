@@ -30,7 +30,7 @@ use crate::plan::{Drift, Planning, SignedPlan};
 use crate::plugin::hex;
 use crate::shared::{Halt, RunShared};
 use crate::step;
-use crate::store::{Claim, NewRun, StoreError};
+use crate::store::{Claim, NewRun, RunSummary, Standing, StoreError, conflicts};
 
 /// A run under way.
 pub struct RunHandle {
@@ -184,6 +184,19 @@ async fn as_planned(engine: &Engine, admitted: &Admitted) -> Result<Vec<String>,
     // Said before the fleet is looked at: it has changed since, by that very run.
     if engine.store.run(&plan.run, engine.wall.now()).is_ok() {
         return Err(StartError::Applied(plan.run.clone()));
+    }
+    // Whoever works there now changes it: that is no drift to be accepted.
+    let now = engine.wall.now();
+    for held in engine.store.locks()? {
+        let wanted = admitted
+            .locks
+            .iter()
+            .any(|lock| conflicts(&held.name, lock));
+        let ended = |run: RunSummary| matches!(run.standing, Standing::Closed(_));
+        if wanted && !engine.store.run(&held.run, now).is_ok_and(ended) {
+            let (lock, run) = (held.name, held.run);
+            return Err(StoreError::Locked { lock, run }.into());
+        }
     }
     let drifts = engine.drift(admitted).await?;
     let accepted = |drift: &Drift| drift.accepted(&admitted.request.accepted_drift);

@@ -171,6 +171,11 @@ impl Target {
         })
     }
 
+    /// Whether it is on this machine: a simulator.
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(&self.machines_api)
+    }
+
     /// Whether it is the place that was written down as `was`, whatever credential and pace it has
     /// now.
     ///
@@ -201,18 +206,18 @@ impl fmt::Debug for Target {
     }
 }
 
+/// Whether an address is on this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
+}
+
 fn bound(url: &Url, origin: &str, trusted: &[String]) -> bool {
-    let host = url
-        .host_str()
-        .unwrap_or_default()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    let loopback = host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback());
+    let host = url.host_str().unwrap_or_default();
     let fly = FLY_HOSTS.contains(&host) && (url.scheme() == "https" || host == "_api.internal");
-    loopback
+    is_loopback(url)
         || fly
         || trusted
             .iter()

@@ -1,11 +1,12 @@
 //! `groundcrew apply`.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args as Arguments;
 use groundcrew::journal::Mode;
-use groundcrew::plan::Drift;
+use groundcrew::plan::{Drift, PlanError};
 use groundcrew::store::StoreError;
 use groundcrew::{Observer, RunRequest, StartError};
 use serde_json::json;
@@ -37,7 +38,9 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let plan = read(&args.plan, &known(args.key.as_ref(), policy, None)?)?;
     let name = plan.plan().target["name"].as_str().unwrap_or_default();
     // Whoever may author plans for one target may not for every other.
-    let plan = read(&args.plan, &known(args.key.as_ref(), policy, Some(name))?)?;
+    if !known(args.key.as_ref(), policy, Some(name))?.contains(&plan.author()?) {
+        return Err(PlanError::Foreign(plan.author()?.name().to_owned()).into());
+    }
     let target = shared.target(&config, plan.plan().target["name"].as_str())?;
     let engine = shared.engine(&config)?;
     audit::open(shared, &config)?.guard(engine.store())?;
@@ -79,7 +82,7 @@ fn drifted(shared: &Shared, args: &Args, drifts: Vec<Drift>) -> Exit {
         let accepted = match drift.accepted(&args.accept_drift) {
             true => "  (accepted)",
             false => {
-                open.push(drift.subject.clone());
+                open.push(drift.name());
                 ""
             }
         };
@@ -87,15 +90,15 @@ fn drifted(shared: &Shared, args: &Args, drifts: Vec<Drift>) -> Exit {
     }
     open.sort();
     open.dedup();
-    let names: Vec<String> = open
-        .iter()
-        .take(3)
-        .map(|name| format!("--accept-drift {name}"))
-        .collect();
+    let mut command = format!("groundcrew apply {}", args.plan.display());
+    if let Some(key) = &args.key {
+        let _ = write!(command, " --key {}", key.display());
+    }
+    for name in args.accept_drift.iter().chain(open.iter().take(3)) {
+        let _ = write!(command, " --accept-drift {name}");
+    }
     let more = if open.len() > 3 { " …" } else { "" };
     Exit::drift(&format!(
-        "make the plan again; or, if that makes no difference, `groundcrew apply {} {}{more}`",
-        args.plan.display(),
-        names.join(" ")
+        "make the plan again; or, if that makes no difference, `{command}{more}`"
     ))
 }

@@ -27,17 +27,17 @@ pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
     let config = shared.config()?;
     let plan = read(&args.plan, &known(args.key.as_ref(), &config.policy, None)?)?;
     let key = keys::own(args.key.as_ref())?;
-    if key.public() == plan.plan().author {
+    if key == plan.author()? {
         return Err(Exit::refused(
             "this is a plan of your own, and its author's approval does not count",
             None,
         ));
     }
-    if plan.signers().contains(&key.name()) {
+    if !plan.approvals(std::slice::from_ref(&key))?.is_empty() {
         let message = format!("`{}` has signed this plan before", key.name());
         return Err(Exit::refused(message, None));
     }
-    show(shared, &plan);
+    show(shared, &config.policy, &plan);
     if !args.yes {
         if !ask::can(shared) {
             return Err(Exit::refused(
@@ -52,10 +52,10 @@ pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
     let approved = plan.approve(&key).map_err(Exit::from)?;
     write(&args.plan, &approved)?;
     eprintln!(
-        "approved by `{}`: `{}` now has the signatures of {}",
+        "approved by `{}`: `{}` now has {} signatures, its author's among them",
         key.name(),
         args.plan.display(),
-        approved.signers().join(", ")
+        approved.signatures()
     );
     let target = plan.plan().target["name"].as_str().unwrap_or_default();
     let counts = config.policy.approvals(target);

@@ -66,7 +66,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let config = shared.config()?;
     if let Some(path) = &args.show {
         let plan = read(path, &known(args.key.as_ref(), &config.policy, None)?)?;
-        show(shared, &plan);
+        show(shared, &config.policy, &plan);
         return Ok(());
     }
     let found = find(shared, args.runbook.as_deref().unwrap_or_default())?;
@@ -111,7 +111,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
             "the rehearsal did not succeed, so there is no plan",
         ));
     };
-    show(shared, &plan);
+    show(shared, &config.policy, &plan);
     if let Some(path) = &args.out {
         write(path, &plan)?;
         eprintln!(
@@ -131,16 +131,30 @@ fn not_made(e: MakeError) -> Exit {
     }
 }
 
+/// Who has approved, of those whom the policy names for the plan's target.
+fn approvers(policy: &Policy, plan: &SignedPlan) -> Vec<String> {
+    let target = plan.plan().target["name"].as_str().unwrap_or_default();
+    let wanted = policy.approvals(target);
+    let keys: Vec<Key> = wanted
+        .iter()
+        .flat_map(|approvals| &approvals.keys)
+        .filter_map(|key| Key::public_from(key).ok())
+        .collect();
+    let approvals = plan.approvals(&keys).unwrap_or_default();
+    approvals.iter().map(|key| key.name().to_owned()).collect()
+}
+
 /// Shows a plan: to people, or as JSON.
-pub(crate) fn show(shared: &Shared, plan: &SignedPlan) {
+pub(crate) fn show(shared: &Shared, policy: &Policy, plan: &SignedPlan) {
+    let approvers = approvers(policy, plan);
     if shared.json {
         let body: Value = serde_json::to_value(plan.plan()).unwrap_or_default();
         println!(
             "{}",
-            json!({ "digest": plan.digest(), "signed_by": plan.signers(), "plan": body })
+            json!({ "digest": plan.digest(), "approved_by": approvers, "plan": body })
         );
     } else {
-        println!("{}", plan_text::of(plan));
+        println!("{}", plan_text::of(plan, &approvers));
     }
 }
 
@@ -164,6 +178,8 @@ pub(crate) fn known(
             .chain([""])
             .collect(),
     };
+    // Where others have to approve, it is the policy that says who may ask them.
+    let own = own.filter(|_| targets.iter().any(|t| policy.approvals(t).is_none()));
     let mut keys: Vec<Key> = own.into_iter().collect();
     for target in targets {
         let named = policy.plan_authors(target);

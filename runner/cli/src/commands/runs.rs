@@ -122,7 +122,7 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
         println!(
             "  runbook {} ({}…) on target {}, {:?}",
             header.runbook,
-            &header.runbook_digest[..12.min(header.runbook_digest.len())],
+            header.runbook_digest.chars().take(12).collect::<String>(),
             summary.target,
             header.mode
         );

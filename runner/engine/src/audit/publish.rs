@@ -6,6 +6,7 @@ use reqwest::Url;
 
 use super::{AuditError, Signed};
 use crate::client;
+use crate::target::is_loopback;
 
 /// How long a webhook has to take it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,12 +21,7 @@ pub async fn publish(to: &str, signed: &Signed) -> Result<(), AuditError> {
     let url: Url = to
         .parse()
         .map_err(|e| AuditError::Malformed(format!("`{to}` is no address: {e}")))?;
-    let loopback = match url.host_str() {
-        Some("localhost" | "[::1]") => true,
-        Some(host) => host.starts_with("127."),
-        None => false,
-    };
-    if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
         return Err(AuditError::Malformed(
             "a webhook has `https`, or is on loopback".to_owned(),
         ));

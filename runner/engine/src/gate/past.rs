@@ -128,8 +128,14 @@ impl Gate {
     /// One effect of which only the intent is known. That it may be performed (again) has been found
     /// out before the run went on.
     fn again(self: &Arc<Self>, again: Again) {
-        let request = again.request.or_else(|| self.recorded(&again.recorded));
-        let Some(request) = request else { return };
+        // What nobody asks for again is the host's own: giving back, and nothing else.
+        let own = || {
+            self.recorded(&again.recorded)
+                .filter(|r| !Effective::counts(r))
+        };
+        let Some(request) = again.request.or_else(own) else {
+            return;
+        };
         let mut effect = self.effect(again.number, request);
         effect.baseline = again.baseline;
         let granted = match self.granted(&effect.request) {

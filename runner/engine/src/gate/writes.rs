@@ -6,7 +6,7 @@
 //! something has failed, what a rehearsed contingency has beyond the plan. Anything else is denied,
 //! and after that nothing passes but the way back. No I/O here and no clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -44,31 +44,34 @@ impl From<Failure> for Refused {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
-    /// By app and subject.
-    targets: BTreeMap<(String, String), Target>,
+    /// How often an operation may still take something back, by app, subject and operation.
+    undos: HashMap<(String, String, &'static str), u64>,
     plan: Option<Unmade>,
-    /// What will have been made when an effect has succeeded, by step and number.
-    making: HashMap<(String, u64), Making>,
+    /// What has been allowed and is not settled, by step and number.
+    under_way: HashMap<(String, u64), UnderWay>,
     /// By what names the plan knows what this run has made, by app and id.
     names: HashMap<(String, String), String>,
 }
 
-/// An effect that makes something.
+/// A write that has been allowed, so that it can be as if it had never been.
 #[derive(Debug)]
-struct Making {
+struct UnderWay {
     row: &'static Row,
     app: String,
-    /// Its name in the plan, if there is one.
-    name: Option<String>,
+    subject: Option<String>,
+    /// It takes something back, and opens no way back itself.
+    takes_back: bool,
+    planned: Option<Taken>,
 }
 
-/// What was written to one thing.
-#[derive(Debug, Default)]
-struct Target {
-    /// How often an operation may still take something back here.
-    undos: BTreeMap<&'static str, u64>,
-    /// The last one that did: trying it again takes nothing more back.
-    last: Option<&'static str>,
+/// A write that was taken out of a plan.
+#[derive(Debug)]
+struct Taken {
+    act: Act,
+    what: (Value, Option<String>),
+    /// Out of the plan itself; otherwise out of these contingencies.
+    planned: bool,
+    contingencies: Vec<usize>,
 }
 
 /// What of a plan has not been made.
@@ -90,7 +93,7 @@ struct Multiset(HashMap<Act, Vec<(Value, Option<String>)>>);
 /// Step, operation, app and subject.
 type Act = (String, String, String, String);
 
-fn key(step: &str, request: &IntendedRequest) -> Act {
+fn act(step: &str, request: &IntendedRequest) -> Act {
     // A second attempt goes on with the writes of the first.
     let step = step.split('~').next().unwrap_or(step);
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -106,22 +109,24 @@ impl Multiset {
     fn of(writes: &[PlannedWrite]) -> Self {
         let mut all = Self::default();
         for write in writes {
-            all.0
-                .entry(key(&write.step, &write.request))
-                .or_default()
-                .push((write.request.arguments.clone(), write.makes.clone()));
+            let what = (write.request.arguments.clone(), write.makes.clone());
+            all.put(act(&write.step, &write.request), what);
         }
         all
     }
 
-    /// Takes one out; gives the name of what it makes.
-    fn take(&mut self, step: &str, request: &IntendedRequest) -> Option<Option<String>> {
-        let planned = self.0.get_mut(&key(step, request))?;
+    fn put(&mut self, act: Act, what: (Value, Option<String>)) {
+        self.0.entry(act).or_default().push(what);
+    }
+
+    /// Takes one out.
+    fn take(&mut self, act: &Act, arguments: &Value) -> Option<(Value, Option<String>)> {
+        let planned = self.0.get_mut(act)?;
         let at = planned
             .iter()
-            .position(|(arguments, _)| *arguments == request.arguments)?;
+            .position(|(planned, _)| planned == arguments)?;
         // In order: of things that are made alike, the first is the first.
-        Some(planned.remove(at).1)
+        Some(planned.remove(at))
     }
 }
 
@@ -129,9 +134,13 @@ impl Unmade {
     fn of(plan: &Plan) -> Self {
         let beyond = |writes: &[PlannedWrite]| {
             let mut planned = Multiset::of(&plan.writes);
+            let mut beyond = |write: &&PlannedWrite| {
+                let act = act(&write.step, &write.request);
+                planned.take(&act, &write.request.arguments).is_none()
+            };
             let more: Vec<PlannedWrite> = writes
                 .iter()
-                .filter(|write| planned.take(&write.step, &write.request).is_none())
+                .filter(|write| beyond(write))
                 .cloned()
                 .collect();
             Multiset::of(&more)
@@ -148,16 +157,59 @@ impl Unmade {
         }
     }
 
-    /// Takes a write out of what was planned, if it was; gives the name of what it makes.
-    fn take(&mut self, step: &str, request: &IntendedRequest) -> Option<Option<String>> {
+    /// Takes a write out of what was planned, if it was; or, once something has failed, out of every
+    /// contingency that has it.
+    fn take(&mut self, step: &str, request: &IntendedRequest) -> Option<Taken> {
         if self.broken {
             return None;
         }
-        let mut contingencies = self.contingencies.iter_mut().filter(|_| self.failed);
-        self.writes
-            .take(step, request)
-            .or_else(|| contingencies.find_map(|contingency| contingency.take(step, request)))
+        let act = act(step, request);
+        let arguments = &request.arguments;
+        if let Some(what) = self.writes.take(&act, arguments) {
+            return Some(Taken {
+                act,
+                what,
+                planned: true,
+                contingencies: Vec::new(),
+            });
+        }
+        let (mut found, mut contingencies) = (None, Vec::new());
+        for (at, contingency) in self.contingencies.iter_mut().enumerate() {
+            if let (true, Some(what)) = (self.failed, contingency.take(&act, arguments)) {
+                found = Some(what);
+                contingencies.push(at);
+            }
+        }
+        Some(Taken {
+            act,
+            what: found?,
+            planned: false,
+            contingencies,
+        })
     }
+
+    /// A write that was taken and surely did not happen may be made yet.
+    fn put_back(&mut self, taken: Taken) {
+        if taken.planned {
+            self.writes.put(taken.act, taken.what);
+            return;
+        }
+        for at in taken.contingencies {
+            if let Some(contingency) = self.contingencies.get_mut(at) {
+                contingency.put(taken.act.clone(), taken.what.clone());
+            }
+        }
+    }
+}
+
+/// Whether a contingency may have come about: not when a plugin ended something itself, asked for
+/// nonsense, or only slept.
+fn fails(operation: &str, failure: &Failure) -> bool {
+    !operation.starts_with("operations.")
+        && !matches!(
+            failure,
+            Failure::Cancelled(_) | Failure::Invalid(_) | Failure::Denied(_)
+        )
 }
 
 impl Writes {
@@ -171,91 +223,118 @@ impl Writes {
             plan: plan.map(Unmade::of),
             ..Self::default()
         };
-        let allowed = |effect: &OperationState| effect.intended.decision == Decision::Allowed;
-        let failed = |effect: &OperationState| {
-            let settled = effect.settled.as_ref();
-            settled.is_some_and(|settled| settled.failure.is_some())
-        };
-        if past.effects().any(|(_, e)| allowed(e) && failed(e)) {
-            writes.failed();
-        }
-        // What was made has to be known by its name before what was done to it.
-        for makers in [true, false] {
-            for (step, effect) in past.effects().filter(|(_, effect)| allowed(effect)) {
-                let recorded = &effect.intended.request;
-                let Some(row) = rows.get(recorded.operation.as_str()) else {
+        // In the order in which they were decided.
+        let mut effects: Vec<(&str, &OperationState)> = past.effects().collect();
+        effects.sort_by_key(|(_, effect)| effect.sequence);
+        for (step, effect) in effects {
+            let recorded = &effect.intended.request;
+            let Some(row) = rows.get(recorded.operation.as_str()) else {
+                continue;
+            };
+            match effect.intended.decision {
+                Decision::Allowed => {}
+                Decision::Denied => continue,
+                Decision::Unplanned => {
+                    if let Some(plan) = &mut writes.plan {
+                        plan.broken = true;
+                    }
                     continue;
-                };
-                let request = recorded.request(row);
-                if row.creates.is_some() != makers || !Effective::counts(&request) {
-                    continue;
-                }
-                let number = effect.intended.effect;
-                let planned = writes.take(step, &request);
-                match planned.is_none() && writes.takes_back(&request) {
-                    true => writes.take_back(&request),
-                    false => writes.count(step, number, &request, planned.flatten()),
-                }
-                let settled = effect.settled.as_ref();
-                if let Some(answer) = settled.and_then(|settled| settled.answer.as_ref()) {
-                    writes.succeeded(step, number, answer.get());
                 }
             }
-        }
-        let unplanned = |e: &OperationState| e.intended.decision == Decision::Unplanned;
-        if let Some(plan) = &mut writes.plan {
-            plan.broken = past.effects().any(|(_, e)| unplanned(e));
+            let (request, number) = (recorded.request(row), effect.intended.effect);
+            if Effective::counts(&request) {
+                let planned = writes.take(step, &request);
+                writes.begin(step, number, &request, planned);
+            }
+            let Some(settled) = &effect.settled else {
+                continue;
+            };
+            match (&settled.answer, &settled.failure) {
+                (Some(answer), _) => writes.succeeded(step, number, answer.get()),
+                (None, Some(failure)) => {
+                    writes.failed(step, number, row, failure, settled.in_doubt);
+                }
+                (None, None) => {}
+            }
         }
         writes
     }
 
     /// Notes how an effect came out.
-    pub(crate) fn settled(&mut self, step: &str, number: u64, outcome: &Outcome) {
+    pub(crate) fn settled(
+        &mut self,
+        step: &str,
+        number: u64,
+        row: &'static Row,
+        outcome: &Outcome,
+    ) {
         match &outcome.result {
             Ok(answer) => self.succeeded(step, number, answer),
-            Err(_) => self.failed(),
+            Err(failure) => self.failed(step, number, row, failure, outcome.in_doubt),
         }
     }
 
-    /// From now on a contingency may have come about.
-    fn failed(&mut self) {
-        if let Some(plan) = &mut self.plan {
-            plan.failed = true;
+    fn end(&mut self, step: &str, number: u64) -> Option<UnderWay> {
+        if self.under_way.is_empty() {
+            return None;
         }
+        self.under_way.remove(&(step.to_owned(), number))
     }
 
     /// What has been made is known by its name from now on, and may be taken back.
     fn succeeded(&mut self, step: &str, number: u64, answer: &str) {
-        if self.making.is_empty() {
-            return;
-        }
-        let Some(making) = self.making.remove(&(step.to_owned(), number)) else {
+        let Some(done) = self.end(step, number) else {
             return;
         };
-        let Some(id) = made(making.row, answer) else {
+        let Some(id) = made(done.row, answer) else {
             return;
         };
-        let target = (making.app, id);
-        if let Some(undo) = making.row.undo {
-            let made = self.targets.entry(target.clone()).or_default();
-            *made.undos.entry(undo).or_default() += 1;
+        if let Some(undo) = done.row.undo {
+            let undo = (done.app.clone(), id.clone(), undo);
+            *self.undos.entry(undo).or_default() += 1;
         }
-        if let Some(name) = making.name {
-            self.names.insert(target, name);
+        if let Some(name) = done.planned.and_then(|taken| taken.what.1) {
+            self.names.insert((done.app, id), name);
+        }
+    }
+
+    /// What surely did not happen is as if it had never been asked for.
+    fn failed(
+        &mut self,
+        step: &str,
+        number: u64,
+        row: &'static Row,
+        failure: &Failure,
+        in_doubt: bool,
+    ) {
+        if let Some(plan) = &mut self.plan {
+            plan.failed |= fails(row.name, failure);
+        }
+        let Some(done) = self.end(step, number).filter(|_| !in_doubt) else {
+            return;
+        };
+        if let (Some(plan), Some(taken)) = (&mut self.plan, done.planned) {
+            plan.put_back(taken);
+        }
+        let Some(subject) = done.subject else {
+            return;
+        };
+        if done.takes_back {
+            let undo = (done.app, subject, row.name);
+            *self.undos.entry(undo).or_default() += 1;
+        } else if let Some(undo) = row.undo {
+            let left = self.undos.get_mut(&(done.app, subject, undo));
+            left.into_iter().for_each(|n| *n = n.saturating_sub(1));
         }
     }
 
     /// Whether a request takes back what this run wrote.
     pub(crate) fn takes_back(&self, request: &Request) -> bool {
-        let operation = request.row.name;
-        self.target(request).is_some_and(|target| {
-            target.last == Some(operation) || target.undos.get(operation).is_some_and(|n| *n > 0)
-        })
-    }
-
-    fn target(&self, request: &Request) -> Option<&Target> {
-        let (app, subject) = (request.app.clone()?, request.subject.clone()?);
-        self.targets.get(&(app, subject))
+        let (Some(app), Some(subject)) = (&request.app, &request.subject) else {
+            return false;
+        };
+        let undo = (app.clone(), subject.clone(), request.row.name);
+        self.undos.get(&undo).is_some_and(|left| *left > 0)
     }
 
     /// Decides about a request of a step, and remembers what it writes.
@@ -270,12 +349,8 @@ impl Writes {
             return Ok(());
         }
         let planned = self.take(step, request);
-        let takes_back = planned.is_none() && self.takes_back(request);
-        if let Some(plan) = &mut self.plan
-            && planned.is_none()
-            && !takes_back
-            && part == Part::Step
-        {
+        let open = planned.is_some() || part != Part::Step || self.takes_back(request);
+        if let (false, Some(plan)) = (open, &mut self.plan) {
             let why = if plan.broken {
                 "a write that was not planned was denied before; only the way back is open"
             } else {
@@ -287,52 +362,176 @@ impl Writes {
                 failure: Failure::Denied(format!("`{request}`: {why}")),
             });
         }
-        match takes_back {
-            true => self.take_back(request),
-            false => self.count(step, number, request, planned.flatten()),
-        }
+        self.begin(step, number, request, planned);
         Ok(())
     }
 
-    /// Takes a write out of the plan, if there is one and it has that write; gives the name of what
-    /// it makes.
-    fn take(&mut self, step: &str, request: &Request) -> Option<Option<String>> {
+    /// Takes a write out of the plan, if there is one and it has that write.
+    fn take(&mut self, step: &str, request: &Request) -> Option<Taken> {
         let plan = self.plan.as_mut()?;
         let named = renamed(&IntendedRequest::of(request), &self.names);
         plan.take(step, &named)
     }
 
-    /// Counts a write that is allowed: it may be taken back.
-    fn count(&mut self, step: &str, number: u64, request: &Request, name: Option<String>) {
+    /// Counts a write that is allowed. What takes something back, planned or not, uses that up and
+    /// opens nothing; anything else may be taken back itself.
+    fn begin(&mut self, step: &str, number: u64, request: &Request, planned: Option<Taken>) {
         let row = request.row;
-        if let (Some(app), Some(_)) = (&request.app, row.creates) {
-            let app = app.clone();
-            let making = Making { row, app, name };
-            self.making.insert((step.to_owned(), number), making);
-        } else if let (Some(app), Some(subject), Some(undo)) =
-            (&request.app, &request.subject, row.undo)
-        {
-            let target = (app.clone(), subject.clone());
-            let target = self.targets.entry(target).or_default();
-            target.last = None;
-            *target.undos.entry(undo).or_default() += 1;
+        let takes_back = self.takes_back(request);
+        if planned.is_none() && !takes_back && row.undo.is_none() && row.creates.is_none() {
+            return;
+        }
+        let app = request.app.clone().unwrap_or_default();
+        if let Some(subject) = &request.subject {
+            let undo = |operation| (app.clone(), subject.clone(), operation);
+            if takes_back {
+                let left = self.undos.get_mut(&undo(row.name));
+                left.into_iter().for_each(|n| *n = n.saturating_sub(1));
+            } else if let Some(operation) = row.undo.filter(|_| row.creates.is_none()) {
+                *self.undos.entry(undo(operation)).or_default() += 1;
+            }
+        }
+        let under_way = UnderWay {
+            row,
+            app,
+            subject: request.subject.clone().filter(|_| row.creates.is_none()),
+            takes_back,
+            planned,
+        };
+        self.under_way.insert((step.to_owned(), number), under_way);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::effect::Kind;
+
+    const fn row(name: &'static str, undo: Option<&'static str>) -> Row {
+        Row {
+            name,
+            kind: Kind::Write,
+            verb: "write",
+            idempotent: true,
+            housekeeping: false,
+            waits: false,
+            in_doubt: "",
+            undo,
+            creates: None,
+            fork: "",
+            assumes: "",
+            projection: &[],
         }
     }
 
-    fn take_back(&mut self, request: &Request) {
-        let (Some(app), Some(subject)) = (&request.app, &request.subject) else {
-            return;
+    static CORDON: Row = row("machines.cordon", Some("machines.uncordon"));
+    static UNCORDON: Row = row("machines.uncordon", Some("machines.cordon"));
+    static RESTART: Row = row("machines.restart", None);
+
+    fn on(row: &'static Row, id: &str) -> Request {
+        Request::new(row).on("web".to_owned(), id.to_owned())
+    }
+
+    /// A plan of these writes and cases, of the one step `s`.
+    fn plan(writes: &[Request], cases: &[&[Request]]) -> Plan {
+        let all = |writes: &[Request]| {
+            let one = |request: &Request| json!({ "step": "s", "operation": request.row.name, "app": request.app, "subject": request.subject });
+            writes.iter().map(one).collect::<Vec<_>>()
         };
-        let target = self
-            .targets
-            .entry((app.clone(), subject.clone()))
-            .or_default();
-        let operation = request.row.name;
-        if target.last != Some(operation)
-            && let Some(left) = target.undos.get_mut(operation)
-        {
-            *left = left.saturating_sub(1);
+        let case = |writes: &&[Request]| json!({ "faults": [], "rehearsal": "", "status": "failed", "writes": all(writes) });
+        serde_json::from_value(json!({
+            "format": 1, "run": "", "made_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T00:00:00Z",
+            "author": "", "actor": { "user": "", "host": "", "process": 1 }, "engine": "", "runbook": "",
+            "runbook_digest": "", "runbook_text": "", "inputs": {}, "target": {}, "seed": 1, "plugins": [],
+            "policy_digest": null, "steps": [], "writes": all(writes), "observed": [], "assumptions": [],
+            "expected_ms": 0, "apps": {}, "changes": [],
+            "contingencies": cases.iter().map(case).collect::<Vec<_>>()
+        }))
+        .unwrap()
+    }
+
+    /// Asks one after the other, and says which were allowed.
+    struct Asking(Writes, u64);
+
+    impl Asking {
+        fn of(plan: Option<&Plan>) -> Self {
+            Self(Writes::new(plan, &RunState::default(), &HashMap::new()), 0)
         }
-        target.last = Some(operation);
+
+        fn may(&mut self, request: &Request) -> bool {
+            self.1 += 1;
+            self.0.decide("s", Part::Step, self.1, request).is_ok()
+        }
+
+        fn came_out(&mut self, row: &'static Row, outcome: &Outcome) {
+            self.0.settled("s", self.1, row, outcome);
+        }
+    }
+
+    #[test]
+    fn a_plan_that_takes_back_its_own_writes_opens_nothing_more() {
+        let (cordon, uncordon) = (on(&CORDON, "m1"), on(&UNCORDON, "m1"));
+        let planned = plan(&[cordon.clone(), uncordon.clone()], &[]);
+        let mut run = Asking::of(Some(&planned));
+        assert!(run.may(&cordon) && run.may(&uncordon));
+        assert!(!run.may(&cordon) && !run.may(&uncordon));
+        // Half of it, and the way back was the other half.
+        let mut run = Asking::of(Some(&planned));
+        assert!(run.may(&cordon));
+        assert!(!run.may(&on(&RESTART, "m1")));
+        assert!(run.may(&uncordon) && !run.may(&uncordon) && !run.may(&cordon));
+    }
+
+    #[test]
+    fn what_surely_did_not_happen_may_still_be_done_and_is_not_taken_back() {
+        let (cordon, uncordon) = (on(&CORDON, "m1"), on(&UNCORDON, "m1"));
+        let planned = plan(std::slice::from_ref(&cordon), &[]);
+        let refused = Outcome::failed(Failure::Conflict("leased".to_owned()));
+        let mut run = Asking::of(Some(&planned));
+        assert!(run.may(&cordon));
+        run.came_out(&CORDON, &refused);
+        assert!(!run.0.takes_back(&uncordon));
+        assert!(run.may(&cordon));
+        // A way back that was not gone is still open.
+        assert!(run.may(&uncordon));
+        run.came_out(&UNCORDON, &refused);
+        assert!(run.may(&uncordon) && !run.may(&uncordon));
+        // What may have happened is neither made again nor forgotten.
+        let mut run = Asking::of(Some(&planned));
+        assert!(run.may(&cordon));
+        run.came_out(
+            &CORDON,
+            &Outcome::in_doubt(Failure::Unavailable(String::new())),
+        );
+        assert!(run.0.takes_back(&uncordon) && !run.may(&cordon));
+    }
+
+    #[test]
+    fn cases_do_not_add_up_and_open_only_when_something_fails() {
+        let (planned, more) = (on(&RESTART, "m1"), on(&RESTART, "m2"));
+        let case = [planned.clone(), more.clone()];
+        let planned_once = plan(std::slice::from_ref(&planned), &[&case, &case, &case]);
+        for (failure, opens) in [
+            (Failure::Application(String::new()), true),
+            (Failure::Cancelled(String::new()), false),
+            (Failure::Invalid(String::new()), false),
+        ] {
+            let mut run = Asking::of(Some(&planned_once));
+            run.came_out(&RESTART, &Outcome::failed(failure));
+            assert_eq!(run.may(&more), opens);
+            assert!(!run.may(&more));
+        }
+    }
+
+    #[test]
+    fn without_a_plan_everything_is_open_and_what_was_written_can_be_taken_back() {
+        let mut run = Asking::of(None);
+        let uncordon = on(&UNCORDON, "m1");
+        assert!(!run.0.takes_back(&uncordon));
+        assert!(run.may(&on(&CORDON, "m1")) && run.may(&on(&RESTART, "m1")));
+        assert!(run.0.takes_back(&uncordon) && !run.0.takes_back(&on(&UNCORDON, "m2")));
+        assert!(run.may(&uncordon) && !run.0.takes_back(&uncordon));
     }
 }

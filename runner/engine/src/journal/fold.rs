@@ -16,6 +16,8 @@ use super::{
 pub struct OperationState {
     /// What was asked for.
     pub intended: Intended,
+    /// The place of that entry in the run's journal.
+    pub sequence: u64,
     /// What became of it. None: it is in doubt, if it is a write that was allowed.
     pub settled: Option<Settled>,
     /// The plugin has its outcome.
@@ -198,6 +200,7 @@ impl RunState {
     }
 
     fn intend(&mut self, intended: Intended) -> Result<(), String> {
+        let sequence = self.entries;
         let step = running(&mut self.steps, &intended.step)?;
         let number = intended.effect;
         if step.effects.contains_key(&number) {
@@ -207,6 +210,7 @@ impl RunState {
             number,
             OperationState {
                 intended,
+                sequence,
                 settled: None,
                 delivered: false,
             },

@@ -290,6 +290,14 @@ impl Executing {
         result.into()
     }
 
+    /// Sees to it that a fork has an app. One that does not exist has no Machines.
+    async fn touched(&self, effect: &Effect, fork: &Fork, app: &str) -> Result<(), Failure> {
+        match self.read(effect, || fork.touch(&effect.id, app)).await {
+            Ok(()) | Err(Failure::NotFound(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
     async fn events(&self, effect: &Effect, at: At<'_>) -> Outcome {
         self.limits.action("events", at.id).await;
         let limit: u32 = effect.request.arguments().unwrap_or(20);
@@ -454,15 +462,14 @@ impl Executor for Executing {
             let request = &effect.request;
             let (kept, filter) = match At::of(effect) {
                 Some(at) => {
-                    let touched = || fork.touch(at.effect, at.app);
-                    self.read(effect, touched).await?;
+                    self.touched(effect, fork, at.app).await?;
                     (fork.original(at.app, Some(at.id)), Filter::default())
                 }
                 None => {
                     let ListArguments { scope, filter } = request.arguments()?;
                     let kept = match scope {
                         Scope::App(app) => {
-                            self.read(effect, || fork.touch(&effect.id, &app)).await?;
+                            self.touched(effect, fork, &app).await?;
                             fork.original(&app, None)
                         }
                         Scope::Organisation => {

@@ -15,7 +15,7 @@ use super::{
     Assumption, Contingency, FORMAT, Observation, Plan, PlanError, PlannedWrite, Powers,
     SignedPlan, digest, made, renamed, texts, written,
 };
-use crate::admit::{self, Admitted, AdmittedStep, Identity, Refusal, RunRequest};
+use crate::admit::{self, AdmittedStep, Identity, Refusal, RunRequest};
 use crate::capability::{Effect, Executor, Forked};
 use crate::clock::after;
 use crate::effect::{EffectId, Row};
@@ -123,7 +123,7 @@ impl Engine {
             author: request.author.public().to_owned(),
             made_at,
             expires_at: after(made_at, request.valid_for),
-            steps: powers(&main),
+            steps: powers(&main.steps, &main.finally),
             contingencies,
             made: made.clone(),
         });
@@ -158,24 +158,62 @@ impl Engine {
     }
 }
 
-fn powers(admitted: &Admitted) -> Vec<Powers> {
-    fn of<'a>(steps: impl Iterator<Item = &'a AdmittedStep>, all: &mut Vec<Powers>) {
-        for step in steps {
-            let grants = step.grants.iter();
-            all.push(Powers {
-                step: step.id().to_owned(),
-                plugin: step.plugin.info.name.clone(),
-                imports: step.plugin.imports.clone(),
-                grants: grants
-                    .map(|(name, grant)| ((*name).to_owned(), grant.to_json()))
-                    .collect(),
-            });
-            of(step.rescue.iter(), all);
-        }
+/// What each step can do, as it was admitted.
+pub(crate) fn powers(steps: &[AdmittedStep], finally: &[AdmittedStep]) -> Vec<Powers> {
+    fn of(step: &AdmittedStep, unbound: bool, all: &mut Vec<Powers>) {
+        let grants = step.grants.iter();
+        all.push(Powers {
+            step: step.id().to_owned(),
+            plugin: step.plugin.info.name.clone(),
+            imports: step.plugin.imports.clone(),
+            grants: grants
+                .map(|(name, grant)| ((*name).to_owned(), grant.to_json()))
+                .collect(),
+            unbound,
+        });
+        step.rescue.iter().for_each(|step| of(step, true, all));
     }
     let mut all = Vec::new();
-    of(admitted.steps.iter().chain(&admitted.finally), &mut all);
+    steps.iter().for_each(|step| of(step, false, &mut all));
+    finally.iter().for_each(|step| of(step, true, &mut all));
     all
+}
+
+impl Powers {
+    /// Whether it can do no more than `planned`. A policy may have become stricter since.
+    pub(crate) fn within(&self, planned: &Self) -> bool {
+        let same = (&self.step, &self.plugin, &self.imports, self.unbound)
+            == (
+                &planned.step,
+                &planned.plugin,
+                &planned.imports,
+                planned.unbound,
+            );
+        let grant = |(name, now): (&String, &Value)| {
+            let planned = planned.grants.get(name);
+            planned.is_some_and(|planned| no_more(now, planned))
+        };
+        same && self.grants.iter().all(grant)
+    }
+}
+
+/// Whether a grant, as it is written down, allows no more than another.
+fn no_more(now: &Value, planned: &Value) -> bool {
+    let list = |of: &Value, field: &str| of[field].as_array().cloned().unwrap_or_default();
+    let verbs = list(planned, "verbs");
+    let fewer = list(now, "verbs").iter().all(|verb| verbs.contains(verb));
+    // Each list is one more condition: what was one then has to be one now.
+    let bound = |field: &str| {
+        let conditions = list(now, field);
+        let planned = list(planned, field);
+        planned.iter().all(|list| conditions.contains(list))
+    };
+    let at_most = |field: &str| match (now[field].as_u64(), planned[field].as_u64()) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(now), Some(planned)) => now <= planned,
+    };
+    fewer && bound("apps") && bound("groups") && at_most("max_machines") && at_most("max_share")
 }
 
 /// What a rehearsal's journal tells.
@@ -238,6 +276,7 @@ impl Told {
                             step: step.to_owned(),
                             request: intended.request.clone(),
                             makes,
+                            undo: row.undo.map(str::to_owned),
                             assumed: *given,
                             about: Map::new(),
                         });
@@ -367,11 +406,16 @@ impl Planning {
             )
             .await;
             let found = found.map_err(|e| MakeError::Unseen(e.to_string()))?;
-            let mut news = listing;
+            // A listing of everything says less of each thing than the thing itself.
+            let everything = intended.request.app.is_none();
+            let mut news = listing || found.is_empty();
             for (subject, whole) in &found {
                 about
                     .entry(subject.clone())
                     .or_insert_with(|| chosen(whole, &ABOUT));
+                if everything {
+                    continue;
+                }
                 let fields = covered.entry(subject.clone()).or_default();
                 for field in row.projection {
                     news |= fields.insert(field);

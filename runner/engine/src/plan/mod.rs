@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use signed_note::Signature;
 use thiserror::Error;
 
+use crate::clock::millis;
 use crate::effect::Row;
 use crate::fault::OperationRule;
 use crate::journal::{Actor, IntendedRequest, PluginUsed, RunStatus};
@@ -28,8 +29,8 @@ use crate::key::{self, Key, KeyError};
 use crate::plugin::hex;
 
 pub use drift::Drift;
-pub(crate) use make::Planning;
 pub use make::{Made, MakeError, PlanRequest};
+pub(crate) use make::{Planning, powers};
 
 /// The format that this crate writes.
 const FORMAT: u32 = 1;
@@ -99,6 +100,9 @@ pub struct Powers {
     pub imports: Vec<String>,
     /// What it is granted, by capability.
     pub grants: Map<String, Value>,
+    /// It belongs to `rescue` or `finally`: it may do whatever it is granted, planned or not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unbound: bool,
 }
 
 /// A write that was rehearsed.
@@ -113,6 +117,9 @@ pub struct PlannedWrite {
     /// it as their subject, or in their arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub makes: Option<String>,
+    /// What may take it back, planned or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
     /// It was asked for after something that was only assumed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub assumed: bool,
@@ -249,6 +256,17 @@ impl SignedPlan {
             )));
         }
         let author = Key::public_from(&plan.author)?;
+        if plan.author != author.public() {
+            return Err(KeyError::Malformed("public").into());
+        }
+        let id = ulid::Ulid::from_string(&plan.run).ok();
+        let id = id.filter(|id| id.to_string().to_lowercase() == plan.run);
+        if id.is_none_or(|id| id.timestamp_ms() != millis(plan.made_at)) {
+            return Err(PlanError::Malformed(format!(
+                "`{}` is not the id of a run that was planned at {}",
+                plan.run, plan.made_at
+            )));
+        }
         let digest = digest(file.plan.get());
         let unsigned = |why: String| PlanError::Unsigned {
             author: author.name().to_owned(),
@@ -305,9 +323,10 @@ impl SignedPlan {
     /// If one of them is none, or its signature is wrong.
     pub fn approvals<'k>(&self, keys: &'k [Key]) -> Result<Vec<&'k Key>, PlanError> {
         let opened = key::open(&self.note, keys)?;
+        let author = Key::public_from(&self.plan.author)?;
         let mut approvers: Vec<&Key> = Vec::new();
         for key in opened.by.iter().filter_map(|at| keys.get(*at)) {
-            if key.public() != self.plan.author && !approvers.contains(&key) {
+            if *key != author && !approvers.contains(&key) {
                 approvers.push(key);
             }
         }
@@ -324,9 +343,17 @@ impl SignedPlan {
         &self.digest
     }
 
-    /// The names under all signatures, whether anybody here knows them or not.
-    pub fn signers(&self) -> Vec<&str> {
-        self.signatures.iter().map(Signature::name).collect()
+    /// The author's key.
+    ///
+    /// # Errors
+    /// None: it has been read before.
+    pub fn author(&self) -> Result<Key, PlanError> {
+        Ok(Key::public_from(&self.plan.author)?)
+    }
+
+    /// How many signatures it has, whether anybody here knows their keys or not.
+    pub fn signatures(&self) -> usize {
+        self.signatures.len()
     }
 
     /// The file.

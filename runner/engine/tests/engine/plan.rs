@@ -11,6 +11,9 @@ use groundcrew::{
     TargetPolicy, Unobserved,
 };
 
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
 use crate::support::{Ended, ONE, Stage, guest, target};
 
 /// A plan of the runbook, by a key.
@@ -136,13 +139,13 @@ async fn what_was_not_planned_is_denied_and_then_only_the_way_back_is_open() {
     assert_eq!(plan.plan().writes.len(), 2);
     stage.wall.advance(60);
     let (ended, performed) = performed_by(&stage, &plan).await;
-    // Taking back again what was taken back does no harm.
+    // Once: taking back opens nothing.
     // What was denied was not written, and is not taken back.
-    assert_eq!(ended.said(), [0, DENIED, DENIED, 0, 0, DENIED, DENIED]);
-    assert_eq!(performed, ["s/1 write", "s/4 unwrite", "s/5 unwrite"]);
+    assert_eq!(ended.said(), [0, DENIED, DENIED, 0, DENIED, DENIED, DENIED]);
+    assert_eq!(performed, ["s/1 write", "s/4 unwrite"]);
     let decisions: Vec<Decision> = ended.intended().iter().map(|i| i.decision).collect();
     let (yes, no) = (Decision::Allowed, Decision::Unplanned);
-    assert_eq!(decisions, [yes, no, no, yes, yes, no, no]);
+    assert_eq!(decisions, [yes, no, no, yes, no, no, no]);
     let said = ended.settled()[1].failure.clone().unwrap().to_string();
     assert_eq!(
         said,
@@ -327,7 +330,7 @@ async fn what_is_made_is_known_by_its_name() {
     };
     let handle = stage.engine.resume(request, Arc::new(Unobserved)).await;
     let ended = stage.ended(handle.expect("it is resumed").finished().await);
-    // Taking back; making another one is denied; taking back again what was taken back.
+    // It was made and written to, which is two things to take back; another one is not made.
     assert_eq!(ended.said(), [0, 0, 0, 0, 0, 0, 0, DENIED, 0]);
     let on: Vec<String> = ended.intended().iter().map(|i| i.request.on()).collect();
     assert!(on.contains(&"app/m70002".to_owned()), "{on:?}");
@@ -396,6 +399,106 @@ async fn a_plan_is_taken_only_as_its_author_signed_it() {
         Err(StartError::Expired(_))
     ));
     assert!(stage.engine.journal(&plan.plan().run).is_err());
+}
+
+/// The same plan with something in it changed, signed again by its author.
+fn forged(plan: &SignedPlan, author: &Key, change: impl Fn(&mut serde_json::Value)) -> String {
+    let mut file: serde_json::Value = serde_json::from_str(&plan.text()).unwrap();
+    change(&mut file["plan"]);
+    let digest: String = Sha256::digest(file["plan"].to_string())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let note = author.sign(&format!("groundcrew plan v1\n{digest}\n"), &[]);
+    file["note"] = note.unwrap().into();
+    file.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_read_in_a_plan_is_so_even_if_its_author_lies() {
+    let stage = Stage::new(Limits::default(), &guest(writes(&[1]) + "(call $finish)"));
+    let author = Key::generate("author");
+    let plan = made(&stage, ONE, &[], &author).await.plan.unwrap();
+    let open = |text: &str| SignedPlan::open(text, std::slice::from_ref(&author));
+    // As it is it can be signed again.
+    assert!(open(&forged(&plan, &author, |_| {})).is_ok());
+    // Its author by another spelling, or another run's id.
+    for (field, lie) in [
+        ("author", format!("{} ", author.public())),
+        ("run", "01mcc5rm000000000000002001".to_owned()),
+        ("run", plan.plan().run.to_uppercase()),
+        ("made_at", "2030-01-01T00:00:00Z".to_owned()),
+    ] {
+        let text = forged(&plan, &author, |plan| plan[field] = lie.clone().into());
+        assert!(
+            open(&text).is_err() || field == "run" && lie.ends_with("001"),
+            "{field}: {lie}"
+        );
+    }
+    // What its plugins can do.
+    for (what, lie) in [
+        ("no step", json!([])),
+        ("fewer verbs", {
+            let mut steps = json!(plan.plan().steps);
+            steps[0]["grants"]["ledger"]["verbs"] = json!(["read"]);
+            steps
+        }),
+        ("fewer Machines", {
+            let mut steps = json!(plan.plan().steps);
+            steps[0]["grants"]["ledger"]["max_machines"] = json!(1);
+            steps
+        }),
+        ("fewer imports", {
+            let mut steps = json!(plan.plan().steps);
+            steps[0]["imports"] = json!([]);
+            steps
+        }),
+    ] {
+        let text = forged(&plan, &author, |plan| plan["steps"] = lie.clone());
+        let request = applying(&stage, &open(&text).unwrap());
+        let refused = stage.engine.admit(request).await.err().expect(what);
+        assert_eq!(
+            refused[0].message, "step `s` can do something else than the plan says that it can",
+            "{what}"
+        );
+    }
+    // A policy that is stricter now is fine.
+    let mut stricter = applying(&stage, &plan);
+    let limit = "[grant.ledger]\nverbs = [\"write\"]\nmax_machines = 3\n";
+    stricter.policy = toml::from_str(limit).unwrap();
+    assert!(stage.engine.admit(stricter).await.is_ok());
+    // Inputs that its runbook does not have.
+    let text = forged(&plan, &author, |plan| plan["inputs"] = json!({ "more": 1 }));
+    let (opened, policy) = (open(&text).unwrap(), Policy::default());
+    let refused = RunRequest::applying(opened, target(), Actor::default(), policy);
+    assert!(matches!(refused, Err(PlanError::Malformed(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_name_for_a_target_is_no_way_around_its_approvals() {
+    let source = guest(writes(&[1]) + "(call $finish)");
+    let mut stage = Stage::new(Limits::default(), &source);
+    let text = "[target.production.approvals]\nrequired = 1\nkeys = []\n[target.staging]\n";
+    stage.policy = toml::from_str(text).unwrap();
+    for (name, address, refused) in [
+        ("fly", "https://api.machines.dev", true),
+        ("staging", "https://api.machines.dev", false),
+        ("sim", "http://127.0.0.1:9", false),
+    ] {
+        let elsewhere = groundcrew::Target::new(name, None, address, 1.0, None, &[]).unwrap();
+        let request = RunRequest {
+            target: elsewhere,
+            ..stage.request(ONE, Mode::Perform, 1)
+        };
+        let said = stage
+            .engine
+            .admit(request)
+            .await
+            .err()
+            .map(|r| r[0].message.clone());
+        let wanted = "the operator's policy wants approvals for `production`, and does not know the target `fly`";
+        assert_eq!(said.as_deref(), refused.then_some(wanted), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
