@@ -206,13 +206,13 @@ impl Executing {
                         }
                         continue;
                     }
-                    Some(_) | None => return self.explain(at, trouble.failure).await.into(),
+                    Some(_) | None => {
+                        return Box::pin(self.explain(at, trouble.failure)).await.into();
+                    }
                 }
             }
-            match self
-                .found(effect, at, command, late(self.clock.now()))
-                .await
-            {
+            // Boxed, as what is rare and large below: thousands of effects wait here at once.
+            match Box::pin(self.found(effect, at, command, late(self.clock.now()))).await {
                 Found::Happened(outcome) => return outcome,
                 Found::DidNot => match backoff.next() {
                     Some(delay) => self.clock.sleep(trouble.retry_after.unwrap_or(delay)).await,
@@ -411,7 +411,7 @@ impl Executor for Executing {
         Box::pin(async move {
             let operation = effect.request.row.operation();
             if operation == "list" {
-                return self.list(&effect).await;
+                return Box::pin(self.list(&effect)).await;
             }
             let Some(at) = At::of(&effect) else {
                 return Failure::Invalid(format!(
@@ -421,7 +421,7 @@ impl Executor for Executing {
                 .into();
             };
             match command(&effect.request) {
-                Ok(Some(command)) => return self.write(&effect, at, &command).await,
+                Ok(Some(command)) => return Box::pin(self.write(&effect, at, &command)).await,
                 Ok(None) => {}
                 Err(failure) => return failure.into(),
             }
@@ -431,8 +431,8 @@ impl Executor for Executing {
                     .await
                     .map(|m| summary::machine(at.app, &m))
                     .into(),
-                "events" => self.events(&effect, at).await,
-                "lease" => self.lease(&effect, at).await,
+                "events" => Box::pin(self.events(&effect, at)).await,
+                "lease" => Box::pin(self.lease(&effect, at)).await,
                 "release" => self.release(&effect, at).await,
                 "wait" => match effect.request.arguments::<WaitOptions>() {
                     Ok(options) => watch::state(self, &effect, at, &options).await.into(),
