@@ -15,9 +15,8 @@ use crate::render;
 /// terminal.
 pub(crate) fn of(signed: &SignedPlan, approvers: &[String]) -> String {
     let plan = signed.plan();
-    let author = signed.author();
     let others = signed.signatures().saturating_sub(1 + approvers.len());
-    let mut signatures = author.map_or_else(|_| String::new(), |key| key.name().to_owned());
+    let mut signatures = signed.author().name().to_owned();
     if !approvers.is_empty() {
         let _ = write!(signatures, ", approved by {}", approvers.join(", "));
     }
@@ -159,7 +158,7 @@ struct Group<'p> {
 }
 
 /// In the order in which each is first done.
-fn groups(writes: &[PlannedWrite]) -> Vec<Group<'_>> {
+fn groups<'p>(writes: impl IntoIterator<Item = &'p PlannedWrite>) -> Vec<Group<'p>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for write in writes {
         let about = |field: &str| write.about.get(field).and_then(Value::as_str);
@@ -312,22 +311,7 @@ fn assumed(text: &mut String, plan: &Plan) {
 
 /// What happens when something goes wrong.
 fn otherwise(text: &mut String, plan: &Plan, contingency: &Contingency) {
-    let mut planned: Vec<&PlannedWrite> = plan.writes.iter().collect();
-    let beyond: Vec<PlannedWrite> = contingency
-        .writes
-        .iter()
-        .filter(|write| {
-            let same = |p: &&PlannedWrite| p.step == write.step && p.request == write.request;
-            match planned.iter().position(same) {
-                Some(at) => {
-                    planned.swap_remove(at);
-                    false
-                }
-                None => true,
-            }
-        })
-        .cloned()
-        .collect();
+    let beyond = plan.beyond(&contingency.writes);
     let _ = write!(
         text,
         "\n\nif {}: it ends `{}`, having done {} of the above{}",
@@ -336,7 +320,7 @@ fn otherwise(text: &mut String, plan: &Plan, contingency: &Contingency) {
         contingency.writes.len() - beyond.len(),
         if beyond.is_empty() { "" } else { " and this:" }
     );
-    for group in groups(&beyond) {
+    for group in groups(beyond) {
         group.show(text);
     }
 }

@@ -24,7 +24,6 @@ use crate::journal::{
     Draft, FORMAT, Mode, NoteBody, PlanApplied, RunClosed, RunOpened, RunState, RunStatus,
     StepEnded, StepProblem, StepStatus, Writer,
 };
-use crate::key::Key;
 use crate::observe::Observer;
 use crate::plan::{Drift, Planning, SignedPlan};
 use crate::plugin::hex;
@@ -151,8 +150,7 @@ pub(crate) async fn start(
         faults: request.faults.iter().map(ToString::to_string).collect(),
         plan: request.plan.as_ref().map(|plan| PlanApplied {
             digest: plan.digest().to_owned(),
-            author: Key::public_from(&plan.plan().author)
-                .map_or_else(|_| String::new(), |key| key.name().to_owned()),
+            author: plan.author().name().to_owned(),
             approvals: admitted.approvals.clone(),
             accepted_drift,
             text: plan.text(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args as Arguments;
 use groundcrew::journal::Mode;
-use groundcrew::plan::{Drift, PlanError};
+use groundcrew::plan::Drift;
 use groundcrew::store::StoreError;
 use groundcrew::{Observer, RunRequest, StartError};
 use serde_json::json;
@@ -38,9 +38,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let plan = read(&args.plan, &known(args.key.as_ref(), policy, None)?)?;
     let name = plan.plan().target["name"].as_str().unwrap_or_default();
     // Whoever may author plans for one target may not for every other.
-    if !known(args.key.as_ref(), policy, Some(name))?.contains(&plan.author()?) {
-        return Err(PlanError::Foreign(plan.author()?.name().to_owned()).into());
-    }
+    plan.trusted(&known(args.key.as_ref(), policy, Some(name))?)?;
     let target = shared.target(&config, plan.plan().target["name"].as_str())?;
     let engine = shared.engine(&config)?;
     audit::open(shared, &config)?.guard(engine.store())?;

@@ -27,7 +27,7 @@ pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
     let config = shared.config()?;
     let plan = read(&args.plan, &known(args.key.as_ref(), &config.policy, None)?)?;
     let key = keys::own(args.key.as_ref())?;
-    if key == plan.author()? {
+    if key == *plan.author() {
         return Err(Exit::refused(
             "this is a plan of your own, and its author's approval does not count",
             None,

@@ -8,13 +8,11 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
-
 use crate::bindings::Failure;
 use crate::effect::{Outcome, Request, Row};
 use crate::grant::Effective;
 use crate::journal::{Decision, IntendedRequest, OperationState, RunState};
-use crate::plan::{Plan, PlannedWrite, made, renamed};
+use crate::plan::{Act, Multiset, Plan, What, act, made, renamed};
 
 /// Which part of the pipeline a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +66,7 @@ struct UnderWay {
 #[derive(Debug)]
 struct Taken {
     act: Act,
-    what: (Value, Option<String>),
+    what: What,
     /// Out of the plan itself; otherwise out of these contingencies.
     planned: bool,
     contingencies: Vec<usize>,
@@ -86,71 +84,14 @@ struct Unmade {
     broken: bool,
 }
 
-/// The arguments, and the name of what is made, by what is done to what.
-#[derive(Debug, Clone, Default)]
-struct Multiset(HashMap<Act, Vec<(Value, Option<String>)>>);
-
-/// Step, operation, app and subject.
-type Act = (String, String, String, String);
-
-fn act(step: &str, request: &IntendedRequest) -> Act {
-    // A second attempt goes on with the writes of the first.
-    let step = step.split('~').next().unwrap_or(step);
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    (
-        step.to_owned(),
-        request.operation.clone(),
-        text(&request.app),
-        text(&request.subject),
-    )
-}
-
-impl Multiset {
-    fn of(writes: &[PlannedWrite]) -> Self {
-        let mut all = Self::default();
-        for write in writes {
-            let what = (write.request.arguments.clone(), write.makes.clone());
-            all.put(act(&write.step, &write.request), what);
-        }
-        all
-    }
-
-    fn put(&mut self, act: Act, what: (Value, Option<String>)) {
-        self.0.entry(act).or_default().push(what);
-    }
-
-    /// Takes one out.
-    fn take(&mut self, act: &Act, arguments: &Value) -> Option<(Value, Option<String>)> {
-        let planned = self.0.get_mut(act)?;
-        let at = planned
-            .iter()
-            .position(|(planned, _)| planned == arguments)?;
-        // In order: of things that are made alike, the first is the first.
-        Some(planned.remove(at))
-    }
-}
-
 impl Unmade {
     fn of(plan: &Plan) -> Self {
-        let beyond = |writes: &[PlannedWrite]| {
-            let mut planned = Multiset::of(&plan.writes);
-            let mut beyond = |write: &&PlannedWrite| {
-                let act = act(&write.step, &write.request);
-                planned.take(&act, &write.request.arguments).is_none()
-            };
-            let more: Vec<PlannedWrite> = writes
-                .iter()
-                .filter(|write| beyond(write))
-                .cloned()
-                .collect();
-            Multiset::of(&more)
-        };
         Self {
             writes: Multiset::of(&plan.writes),
             contingencies: plan
                 .contingencies
                 .iter()
-                .map(|contingency| beyond(&contingency.writes))
+                .map(|contingency| Multiset::of(plan.beyond(&contingency.writes)))
                 .collect(),
             failed: false,
             broken: false,

@@ -9,6 +9,7 @@
 
 mod drift;
 mod make;
+mod multiset;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::plugin::hex;
 pub use drift::Drift;
 pub use make::{Made, MakeError, PlanRequest};
 pub(crate) use make::{Planning, powers};
+pub(crate) use multiset::{Act, Multiset, What, act};
 
 /// The format that this crate writes.
 const FORMAT: u32 = 1;
@@ -216,6 +218,7 @@ pub enum PlanError {
 pub struct SignedPlan {
     plan: Arc<Plan>,
     body: Arc<str>,
+    author: Key,
     digest: String,
     note: String,
     signatures: Vec<Signature>,
@@ -237,11 +240,19 @@ impl SignedPlan {
     /// Why it cannot be used.
     pub fn open(text: &str, known: &[Key]) -> Result<Self, PlanError> {
         let signed = Self::reopen(text)?;
-        let author = Key::public_from(&signed.plan.author)?;
-        if !known.contains(&author) {
-            return Err(PlanError::Foreign(author.name().to_owned()));
-        }
+        signed.trusted(known)?;
         Ok(signed)
+    }
+
+    /// Whether its author is one of `known`.
+    ///
+    /// # Errors
+    /// `Foreign`, if not.
+    pub fn trusted(&self, known: &[Key]) -> Result<(), PlanError> {
+        match known.contains(&self.author) {
+            true => Ok(()),
+            false => Err(PlanError::Foreign(self.author.name().to_owned())),
+        }
     }
 
     /// Reads a plan that was opened before.
@@ -283,6 +294,7 @@ impl SignedPlan {
         Ok(Self {
             plan: Arc::new(plan),
             body: file.plan.get().into(),
+            author,
             digest,
             note: file.note,
             signatures: opened.signatures,
@@ -297,6 +309,7 @@ impl SignedPlan {
         Ok(Self {
             plan: Arc::new(plan),
             body: body.into(),
+            author: Key::public_from(author.public())?,
             digest,
             note,
             signatures: opened.signatures,
@@ -323,10 +336,9 @@ impl SignedPlan {
     /// If one of them is none, or its signature is wrong.
     pub fn approvals<'k>(&self, keys: &'k [Key]) -> Result<Vec<&'k Key>, PlanError> {
         let opened = key::open(&self.note, keys)?;
-        let author = Key::public_from(&self.plan.author)?;
         let mut approvers: Vec<&Key> = Vec::new();
         for key in opened.by.iter().filter_map(|at| keys.get(*at)) {
-            if *key != author && !approvers.contains(&key) {
+            if *key != self.author && !approvers.contains(&key) {
                 approvers.push(key);
             }
         }
@@ -343,12 +355,9 @@ impl SignedPlan {
         &self.digest
     }
 
-    /// The author's key.
-    ///
-    /// # Errors
-    /// None: it has been read before.
-    pub fn author(&self) -> Result<Key, PlanError> {
-        Ok(Key::public_from(&self.plan.author)?)
+    /// The public half of its author's key.
+    pub fn author(&self) -> &Key {
+        &self.author
     }
 
     /// How many signatures it has, whether anybody here knows their keys or not.
