@@ -58,6 +58,7 @@ mod key;
 mod limits;
 mod machines;
 mod observe;
+mod pipeline;
 pub mod plan;
 mod plugin;
 mod replay;

@@ -1,35 +1,30 @@
-//! A run: opening its journal, keeping its claim alive, running steps as their `needs` allow, and
-//! closing it, whatever happened.
+//! A run: opening its journal, keeping its claim alive, and letting its pipeline run to its end
+//! (`pipeline.rs`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use groundcrew_fleet::Faults;
-use groundcrew_runbook::{OnFailure, Scope};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admit::{Admitted, AdmittedStep};
-use crate::bindings::ProblemKind;
+use crate::admit::Admitted;
 use crate::capability::{Capability, Executor, Setting};
-use crate::clock::{Busy, Clock, RealClock, VirtualClock, after};
+use crate::clock::{Clock, RealClock, VirtualClock, after};
 use crate::core::Operations;
 use crate::deadline::{CLAIM, Deadline, HEARTBEAT};
 use crate::engine::{Engine, StartError};
-use crate::gate::writes::{Part, Writes};
+use crate::gate::writes::Writes;
 use crate::journal::{
-    Draft, FORMAT, Mode, NoteBody, PlanApplied, RunClosed, RunOpened, RunState, RunStatus,
-    StepEnded, StepProblem, StepStatus, Writer,
+    Draft, FORMAT, Mode, NoteBody, PlanApplied, RunOpened, RunState, RunStatus, StepEnded, Writer,
 };
 use crate::observe::Observer;
-use crate::plan::{Drift, Planning, SignedPlan};
+use crate::pipeline::Running;
+use crate::plan::{self, SignedPlan};
 use crate::plugin::hex;
 use crate::shared::{Halt, RunShared};
-use crate::step;
-use crate::store::{Claim, NewRun, RunSummary, Standing, StoreError, conflicts};
+use crate::store::{Claim, NewRun, StoreError};
 
 /// A run under way.
 pub struct RunHandle {
@@ -102,7 +97,7 @@ pub(crate) async fn start(
         Mode::Rehearsal => Arc::new(VirtualClock::new(now)),
     };
     let deadline = Deadline::new(engine.wall.clone());
-    let accepted_drift = as_planned(&engine, &admitted).await?;
+    let accepted_drift = plan::fits(&engine, &admitted).await?;
     let executors = executors(&engine, &admitted, request.mode, &clock, &deadline)?;
     // A rehearsal holds nobody up.
     let locks = match request.mode {
@@ -167,41 +162,6 @@ pub(crate) async fn start(
         executors,
         past: RunState::default(),
     }))
-}
-
-/// Whether the plan that a run applies, if it applies one, can still be applied: in time, and on a
-/// target that is as it was but for what is accepted. Gives the names of that.
-async fn as_planned(engine: &Engine, admitted: &Admitted) -> Result<Vec<String>, StartError> {
-    let Some(signed) = &admitted.request.plan else {
-        return Ok(Vec::new());
-    };
-    let plan = signed.plan();
-    if plan.expires_at <= engine.wall.now() {
-        return Err(StartError::Expired(plan.expires_at));
-    }
-    // Said before the fleet is looked at: it has changed since, by that very run.
-    if engine.store.run(&plan.run, engine.wall.now()).is_ok() {
-        return Err(StartError::Applied(plan.run.clone()));
-    }
-    // Whoever works there now changes it: that is no drift to be accepted.
-    let now = engine.wall.now();
-    for held in engine.store.locks()? {
-        let wanted = admitted
-            .locks
-            .iter()
-            .any(|lock| conflicts(&held.name, lock));
-        let ended = |run: RunSummary| matches!(run.standing, Standing::Closed(_));
-        if wanted && !engine.store.run(&held.run, now).is_ok_and(ended) {
-            let (lock, run) = (held.name, held.run);
-            return Err(StoreError::Locked { lock, run }.into());
-        }
-    }
-    let drifts = engine.drift(admitted).await?;
-    let accepted = |drift: &Drift| drift.accepted(&admitted.request.accepted_drift);
-    if drifts.iter().all(accepted) {
-        return Ok(drifts.iter().map(Drift::name).collect());
-    }
-    Err(StartError::Drifted(drifts))
 }
 
 /// What performs the effects of a run, by capability.
@@ -349,205 +309,4 @@ async fn heartbeat(engine: &Arc<Engine>, claim: &Claim, deadline: &Deadline) {
             Err(_) => {}
         }
     }
-}
-
-struct Running {
-    engine: Arc<Engine>,
-    shared: Arc<RunShared>,
-    scope: Scope,
-    planning: Option<Planning>,
-    steps: Vec<StepEnded>,
-    in_doubt: Vec<String>,
-    failed: bool,
-}
-
-/// How a step came out, after its attempts and its rescue.
-pub(crate) struct Ran {
-    pub(crate) id: String,
-    pub(crate) ended: Vec<StepEnded>,
-    pub(crate) in_doubt: Vec<String>,
-    /// Holds a virtual clock until what comes next has started.
-    pub(crate) busy: Option<Busy>,
-}
-
-impl Ran {
-    fn status(&self) -> StepStatus {
-        self.ended
-            .last()
-            .map_or(StepStatus::Failed, |ended| ended.status)
-    }
-}
-
-impl Running {
-    async fn run(mut self, steps: Vec<AdmittedStep>, finally: Vec<AdmittedStep>) -> RunReport {
-        let result = self.all(steps, finally).await;
-        let mut report = RunReport {
-            run: self.shared.id.clone(),
-            status: None,
-            steps: self.steps,
-            in_doubt: self.in_doubt,
-            halt: None,
-        };
-        let status = if !report.in_doubt.is_empty() {
-            RunStatus::InDoubt
-        } else if self.shared.interrupt.is_cancelled() {
-            RunStatus::Interrupted
-        } else if self.failed {
-            RunStatus::Failed
-        } else {
-            RunStatus::Succeeded
-        };
-        let plan = match (&self.planning, &result, status) {
-            (Some(planning), Ok(()), RunStatus::Succeeded) => {
-                planning.make(&self.engine, &self.shared).await
-            }
-            _ => None,
-        };
-        let closed = match result {
-            Ok(()) => self
-                .shared
-                .journal
-                .commit(vec![Draft::run_closed(&RunClosed {
-                    status,
-                    in_doubt: report.in_doubt.clone(),
-                    plan,
-                })])
-                .await
-                .map_err(Halt::Journal),
-            Err(halt) => Err(halt),
-        };
-        match closed {
-            Ok(()) => report.status = Some(status),
-            Err(halt) => report.halt = Some(halt),
-        }
-        report
-    }
-
-    async fn all(
-        &mut self,
-        steps: Vec<AdmittedStep>,
-        finally: Vec<AdmittedStep>,
-    ) -> Result<(), Halt> {
-        self.pipeline(steps).await?;
-        for step in finally {
-            let ran = step::run(
-                self.engine.clone(),
-                self.shared.clone(),
-                Arc::new(step),
-                Part::Finally,
-                self.scope.clone(),
-                self.shared.busy(),
-            )
-            .await?;
-            self.take(ran);
-        }
-        Ok(())
-    }
-
-    /// Runs steps as their `needs` allow. After a failure that stops the run, those that have not
-    /// begun are skipped.
-    async fn pipeline(&mut self, steps: Vec<AdmittedStep>) -> Result<(), Halt> {
-        let mut waiting: Vec<Arc<AdmittedStep>> = steps.into_iter().map(Arc::new).collect();
-        let policy: BTreeMap<String, OnFailure> = waiting
-            .iter()
-            .map(|s| (s.id().to_owned(), s.step.on_failure))
-            .collect();
-        let mut ended: BTreeSet<String> = BTreeSet::new();
-        let mut running: JoinSet<Result<Ran, Halt>> = JoinSet::new();
-        let mut stopped: Option<String> = None;
-        // Held while steps are handed over, so that a virtual clock does not run on before all
-        // that can start now has started.
-        let mut busy = self.shared.busy();
-        loop {
-            if let Some(why) = &stopped {
-                for step in waiting.drain(..) {
-                    let interrupted = self.shared.interrupt.is_cancelled();
-                    let status = if interrupted {
-                        StepStatus::Cancelled
-                    } else {
-                        StepStatus::Skipped
-                    };
-                    let problem = StepProblem {
-                        kind: ProblemKind::Cancelled,
-                        code: None,
-                        message: why.clone(),
-                    };
-                    let skipped = StepEnded {
-                        step: step.id().to_owned(),
-                        status,
-                        output: None,
-                        problem: Some(problem),
-                    };
-                    if !self.shared.has_past(step.id()) {
-                        self.shared
-                            .journal
-                            .append(vec![Draft::step_ended(&skipped)]);
-                    }
-                    self.steps.push(skipped);
-                }
-            }
-            let (ready, later): (Vec<_>, Vec<_>) = waiting
-                .into_iter()
-                .partition(|step| step.step.needs.iter().all(|need| ended.contains(need)));
-            waiting = later;
-            for step in ready {
-                let (engine, shared, scope) =
-                    (self.engine.clone(), self.shared.clone(), self.scope.clone());
-                // One after another in virtual time, so that they begin in the same order always.
-                let ticket = shared.clock.as_virtual().map(VirtualClock::ticket);
-                running.spawn(async move {
-                    let busy = match ticket {
-                        Some(ticket) => Some(ticket.turn().await),
-                        None => None,
-                    };
-                    step::run(engine, shared, step, Part::Step, scope, busy).await
-                });
-            }
-            drop(busy.take());
-            let Some(next) = running.join_next().await else {
-                break;
-            };
-            let mut ran = match next {
-                Ok(ran) => ran?,
-                Err(e) => {
-                    tracing::error!("a step broke down inside the host: {e}");
-                    self.failed = true;
-                    stopped = Some("another step broke down inside the host".to_owned());
-                    continue;
-                }
-            };
-            busy = ran.busy.take();
-            ended.insert(ran.id.clone());
-            let (id, status) = (ran.id.clone(), ran.status());
-            let on_failure = policy.get(&id).copied().unwrap_or(OnFailure::Stop);
-            self.take(ran);
-            if self.shared.interrupt.is_cancelled() {
-                stopped = Some("the run was interrupted".to_owned());
-            } else if status == StepStatus::Failed && on_failure == OnFailure::Stop {
-                stopped = stopped.or_else(|| Some(format!("step `{id}` failed")));
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, ran: Ran) {
-        self.failed |= ran.status() == StepStatus::Failed;
-        if let Some(last) = ran.ended.last() {
-            self.scope.steps.insert(ran.id.clone(), outcome(last));
-        }
-        self.steps.extend(ran.ended);
-        self.in_doubt.extend(ran.in_doubt);
-    }
-}
-
-/// What later expressions see of a step.
-pub(crate) fn outcome(ended: &StepEnded) -> Value {
-    let mut seen = json!({ "status": ended.status, "failed": ended.status == StepStatus::Failed });
-    if let Some(output) = &ended.output {
-        seen["output"] = output.clone();
-    }
-    if let Some(problem) = &ended.problem {
-        seen["problem"] = json!({ "kind": problem.kind, "message": problem.message });
-    }
-    seen
 }

@@ -16,9 +16,9 @@ use crate::gate::Gate;
 use crate::gate::writes::Part;
 use crate::guest::Guest;
 use crate::journal::{Draft, NoteBody, StepBegan, StepEnded, StepProblem, StepState, StepStatus};
+use crate::pipeline::{Ran, outcome};
 use crate::plugin::{Stopped, problem};
 use crate::replay::{Diverged, Past};
-use crate::run::{Ran, outcome};
 use crate::shared::{Halt, RunShared};
 
 /// Runs a step to its end, with its retries and its rescue. The one `busy` that it holds is what

@@ -32,7 +32,7 @@ const RETRIES: usize = 6;
 pub(super) struct Executing {
     pub(super) api: Arc<dyn Api>,
     /// The same, if it is a fork.
-    fork: Option<Arc<Fork>>,
+    pub(super) fork: Option<Arc<Fork>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     pub(super) leases: Arc<Leases>,
@@ -290,14 +290,6 @@ impl Executing {
         result.into()
     }
 
-    /// Sees to it that a fork has an app. One that does not exist has no Machines.
-    async fn touched(&self, effect: &Effect, fork: &Fork, app: &str) -> Result<(), Failure> {
-        match self.read(effect, || fork.touch(&effect.id, app)).await {
-            Ok(()) | Err(Failure::NotFound(_)) => Ok(()),
-            Err(failure) => Err(failure),
-        }
-    }
-
     async fn events(&self, effect: &Effect, at: At<'_>) -> Outcome {
         self.limits.action("events", at.id).await;
         let limit: u32 = effect.request.arguments().unwrap_or(20);
@@ -308,7 +300,7 @@ impl Executing {
     }
 }
 
-fn keeps(filter: &Filter, machine: &Machine) -> bool {
+pub(super) fn keeps(filter: &Filter, machine: &Machine) -> bool {
     let within = |list: &[String], value: &String| list.is_empty() || list.contains(value);
     within(&filter.groups, &machine.group)
         && within(&filter.regions, &machine.region)
@@ -455,39 +447,7 @@ impl Executor for Executing {
         &'a self,
         effect: &'a Effect,
     ) -> BoxFuture<'a, Result<BTreeMap<String, Value>, Failure>> {
-        Box::pin(async move {
-            let Some(fork) = &self.fork else {
-                return Ok(BTreeMap::new());
-            };
-            let request = &effect.request;
-            let (kept, filter) = match At::of(effect) {
-                Some(at) => {
-                    self.touched(effect, fork, at.app).await?;
-                    (fork.original(at.app, Some(at.id)), Filter::default())
-                }
-                None => {
-                    let ListArguments { scope, filter } = request.arguments()?;
-                    let kept = match scope {
-                        Scope::App(app) => {
-                            self.touched(effect, fork, &app).await?;
-                            fork.original(&app, None)
-                        }
-                        Scope::Organisation => {
-                            let all = self.read(effect, || fork.organisation(&effect.id)).await?;
-                            all.machines.iter().map(summary::listed).collect()
-                        }
-                    };
-                    (kept, filter)
-                }
-            };
-            let kept = kept.into_iter().filter(|machine| keeps(&filter, machine));
-            kept.map(|machine| {
-                let whole = serde_json::to_value(&machine)
-                    .map_err(|e| Failure::other("answer", e.to_string()))?;
-                Ok((format!("{}/{}", machine.app, machine.id), whole))
-            })
-            .collect()
-        })
+        Box::pin(self.original_of(effect))
     }
 
     fn forked(&self) -> Forked {

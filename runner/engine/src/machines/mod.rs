@@ -3,7 +3,7 @@
 //! `mod.rs` has its rows of the operations table and its linking; `executor.rs` performs effects,
 //! with retries, and `find_out.rs` finds out what became of them; `watch.rs` waits; `leases.rs`
 //! keeps leases alive; `api.rs` is what they need of a world, and `http.rs` and `fork.rs` are the
-//! two worlds.
+//! two worlds; `original.rs` has what a fork was when it was made.
 //! `lanes.rs` has the connections, `limiter.rs` the rates, `trouble.rs` what refusals mean.
 
 mod api;
@@ -14,6 +14,7 @@ mod http;
 mod lanes;
 mod leases;
 mod limiter;
+mod original;
 mod summary;
 mod trouble;
 mod watch;

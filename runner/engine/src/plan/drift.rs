@@ -17,6 +17,7 @@ use crate::deadline::Deadline;
 use crate::engine::{Engine, StartError};
 use crate::journal::Mode;
 use crate::run;
+use crate::store::{RunSummary, Standing, StoreError, conflicts};
 
 /// One field, or one thing as a whole, that is not as it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +91,40 @@ impl Engine {
         }
         Ok(drifts.into_values().collect())
     }
+}
+
+/// Whether the plan that a run applies, if it applies one, can still be applied: in time, and on a
+/// target that is as it was but for what is accepted. Gives the names of that.
+pub(crate) async fn fits(engine: &Engine, admitted: &Admitted) -> Result<Vec<String>, StartError> {
+    let Some(signed) = &admitted.request.plan else {
+        return Ok(Vec::new());
+    };
+    let (plan, now) = (signed.plan(), engine.wall.now());
+    if plan.expires_at <= now {
+        return Err(StartError::Expired(plan.expires_at));
+    }
+    // Said before the fleet is looked at: it has changed since, by that very run.
+    if engine.store.run(&plan.run, now).is_ok() {
+        return Err(StartError::Applied(plan.run.clone()));
+    }
+    // Whoever works there now changes it: that is no drift to be accepted.
+    for held in engine.store.locks()? {
+        let wanted = admitted
+            .locks
+            .iter()
+            .any(|lock| conflicts(&held.name, lock));
+        let ended = |run: RunSummary| matches!(run.standing, Standing::Closed(_));
+        if wanted && !engine.store.run(&held.run, now).is_ok_and(ended) {
+            let (lock, run) = (held.name, held.run);
+            return Err(StoreError::Locked { lock, run }.into());
+        }
+    }
+    let drifts = engine.drift(admitted).await?;
+    let accepted = |drift: &Drift| drift.accepted(&admitted.request.accepted_drift);
+    if drifts.iter().all(accepted) {
+        return Ok(drifts.iter().map(Drift::name).collect());
+    }
+    Err(StartError::Drifted(drifts))
 }
 
 /// Everything that differs.

@@ -30,6 +30,7 @@ use crate::key::{self, Key, KeyError};
 use crate::plugin::hex;
 
 pub use drift::Drift;
+pub(crate) use drift::fits;
 pub use make::{Made, MakeError, PlanRequest};
 pub(crate) use make::{Planning, powers};
 pub(crate) use multiset::{Act, Multiset, What, act};

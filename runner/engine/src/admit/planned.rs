@@ -1,0 +1,143 @@
+//! The part of admission that is about plans: approvals, what a plan was made with, and the faults of
+//! rehearsals.
+
+use super::Admission;
+use super::Refusal;
+use crate::grant::quoted;
+use crate::journal::{Mode, PluginUsed};
+use crate::key::Key;
+use crate::plan::{PlanError, Powers};
+
+/// What of the plugins that were used is not here any more. Two of a runbook may call themselves
+/// the same.
+pub(crate) fn another_build(used: &[PluginUsed], here: &[PluginUsed]) -> Option<String> {
+    let gone = used
+        .iter()
+        .find(|used| !here.iter().any(|p| p.digest == used.digest))?;
+    let other = here.iter().find(|here| here.name == gone.name);
+    Some(format!(
+        "plugin `{}` is another build: it was {}, here is {}",
+        gone.name,
+        gone.digest,
+        other.map_or("none", |here| here.digest.as_str())
+    ))
+}
+
+impl Admission<'_> {
+    /// Refuses the whole run.
+    fn refuse_all(&mut self, message: String, hint: Option<&str>) {
+        self.refusals.push(Refusal {
+            step: None,
+            message,
+            hint: hint.map(str::to_owned),
+        });
+    }
+
+    /// Faults strike in rehearsals only, and have to name something that there is.
+    pub(super) fn faults(&mut self) {
+        if self.request.mode == Mode::Perform && !self.request.faults.is_empty() {
+            let message = "faults are for rehearsals; this run is none";
+            self.refuse_all(message.to_owned(), None);
+        }
+        if self.request.faults.is_empty() {
+            return;
+        }
+        let rows = self.engine.rows();
+        for rule in &self.request.faults {
+            if !rows.keys().any(|name| rule.names(name)) {
+                let near = groundcrew_runbook::nearest(&rule.route, rows.keys().copied());
+                let near = near.map(|near| format!("did you mean `{near}`?"));
+                let message = format!("the fault `{rule}` names no operation");
+                self.refuse_all(message, near.as_deref());
+            }
+        }
+    }
+
+    /// Who has approved, where somebody has to.
+    pub(super) fn approvals(&mut self) -> Vec<String> {
+        let name = &self.request.target.name;
+        let policy = &self.request.policy;
+        if self.request.mode == Mode::Rehearsal || !self.writes {
+            return Vec::new();
+        }
+        let Some(approvals) = policy.approvals(name) else {
+            // Another name for the same place would be a way around.
+            let wanted = policy.target.keys().find(|t| policy.approvals(t).is_some());
+            let unknown = !policy.target.contains_key(name) && !self.request.target.is_loopback();
+            if let (Some(wanted), true) = (wanted, unknown) {
+                let message = format!(
+                    "the operator's policy wants approvals for `{wanted}`, and does not know the target `{name}`"
+                );
+                let hint =
+                    format!("a table `[target.{name}]` in the policy says that it needs none");
+                self.refuse_all(message, Some(&hint));
+            }
+            return Vec::new();
+        };
+        let required = approvals.required;
+        let Some(plan) = &self.request.plan else {
+            let message = format!(
+                "the operator's policy wants what writes to `{name}` planned, and the plan approved ({required} of {} keys)",
+                approvals.keys.len()
+            );
+            self.refuse_all(message, Some("`groundcrew plan RUNBOOK -o FILE` makes a plan, `groundcrew approve FILE` approves it, `groundcrew apply FILE` does it"));
+            return Vec::new();
+        };
+        let keys: Result<Vec<Key>, _> =
+            approvals.keys.iter().map(|k| Key::public_from(k)).collect();
+        let approvers = keys.map_err(PlanError::from).and_then(|keys| {
+            let approvers = plan.approvals(&keys)?;
+            Ok(approvers
+                .iter()
+                .map(|key| key.name().to_owned())
+                .collect::<Vec<_>>())
+        });
+        match approvers {
+            Err(e) => self.refuse_all(format!("the approvals cannot be checked: {e}"), None),
+            Ok(approvers) if approvers.len() < required as usize => {
+                let by = match approvers.as_slice() {
+                    [] => "nobody".to_owned(),
+                    some => quoted(some),
+                };
+                let message = format!(
+                    "the operator's policy wants {required} approvals for `{name}`, and the plan is approved by {by} (its author's own signature does not count)"
+                );
+                self.refuse_all(message, Some("whoever may, runs `groundcrew approve FILE`"));
+            }
+            Ok(approvers) => return approvers,
+        }
+        Vec::new()
+    }
+
+    /// What a plan is applied with has to be what it was made with.
+    pub(super) fn as_planned(&mut self, plugins: &[PluginUsed], powers: &[Powers]) {
+        let Some(signed) = self.request.plan.clone() else {
+            return;
+        };
+        let (plan, request) = (signed.plan(), self.request);
+        if request.mode == Mode::Rehearsal {
+            self.refuse_all("a plan is applied, not rehearsed".to_owned(), None);
+        }
+        if (&request.text, &request.inputs, request.seed)
+            != (&plan.runbook_text, &plan.inputs, plan.seed)
+        {
+            let message = "runbook, inputs and seed are not those of the plan";
+            self.refuse_all(message.to_owned(), None);
+        }
+        if let Err(why) = request.target.is_still(&plan.target) {
+            self.refuse_all(format!("the plan is for another target: {why}"), None);
+        }
+        // What people read before they approved of it has to be so.
+        let told = |now: &Powers| plan.steps.iter().any(|planned| now.within(planned));
+        if let Some(more) = powers.iter().find(|now| !told(now)) {
+            let message = format!(
+                "step `{}` can do something else than the plan says that it can",
+                more.step
+            );
+            self.refuse_all(message, None);
+        }
+        if let Some(why) = another_build(&plan.plugins, plugins) {
+            self.refuse_all(format!("{why}; the plan was made with that"), None);
+        }
+    }
+}
