@@ -159,6 +159,19 @@ impl World {
         self.finish(child).await
     }
 
+    /// The newest run, as `runs list --json` shows it.
+    pub async fn newest(&self) -> Result<serde_json::Value> {
+        let list = self.run(&["runs", "list", "--json"]).await?;
+        let line = list.out.lines().next().context("there is no run")?;
+        Ok(serde_json::from_str(line)?)
+    }
+
+    /// The newest run's id.
+    pub async fn newest_run(&self) -> Result<String> {
+        let run = self.newest().await?;
+        Ok(run["run"].as_str().context("it has no id")?.to_owned())
+    }
+
     /// Waits for a started binary.
     pub async fn finish(&self, child: Child) -> Result<Said> {
         // A minute is far more than any test needs; a test that hangs should say so.

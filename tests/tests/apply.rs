@@ -156,10 +156,8 @@ async fn drift_is_shown_field_by_field_and_has_to_be_named() -> Result<()> {
     ensure!(said.code == 0, "{said:?}");
     let restarted = world.applied("machines.restart");
     ensure!(restarted.len() + 1 == machines && !restarted.iter().any(|(_, _, m)| *m == id));
-    let runs = world.run(&["runs", "list", "--json"]).await?;
-    let run: Value = serde_json::from_str(runs.out.lines().next().unwrap_or_default())?;
     let shown = world
-        .run(&["runs", "show", run["run"].as_str().unwrap_or_default()])
+        .run(&["runs", "show", &world.newest_run().await?])
         .await?;
     says(&shown, 0, &format!("drift accepted: {accepted}"))?;
     world.verify()
@@ -305,10 +303,8 @@ async fn a_target_can_want_the_approval_of_others() -> Result<()> {
     let said = world.run(&["apply", &path]).await?;
     ensure!(said.code == 0, "{said:?}");
     ensure!(world.applied("machines.restart").len() == machines);
-    let runs = world.run(&["runs", "list", "--json"]).await?;
-    let run: Value = serde_json::from_str(runs.out.lines().next().unwrap_or_default())?;
     let shown = world
-        .run(&["runs", "show", run["run"].as_str().unwrap_or_default()])
+        .run(&["runs", "show", &world.newest_run().await?])
         .await?;
     says(&shown, 0, "of ann, approved by bob")?;
     world.verify()

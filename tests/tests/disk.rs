@@ -9,7 +9,6 @@ use groundcrew::journal::{EntryKind, Mode, Record};
 use groundcrew::store::{Append, NewRun, SqliteStore, Store};
 use groundcrew_tests::{Said, World, fleet};
 use jiff::Timestamp;
-use serde_json::Value;
 
 const RESTART: [&str; 9] = [
     "run",
@@ -73,10 +72,9 @@ fn machines(world: &World) -> Result<usize> {
 }
 
 async fn interrupted(world: &World) -> Result<String> {
-    let list = world.run(&["runs", "list", "--json"]).await?;
-    let line: Value = serde_json::from_str(list.out.lines().next().unwrap_or_default())?;
-    ensure!(line["status"] == "interrupted", "{line}");
-    Ok(line["run"].as_str().unwrap_or_default().to_owned())
+    let newest = world.newest().await?;
+    ensure!(newest["status"] == "interrupted", "{newest}");
+    world.newest_run().await
 }
 
 /// Everything is restarted once, by the run that failed and whoever went on with it.

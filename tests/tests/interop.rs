@@ -5,7 +5,6 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 use groundcrew_tests::{World, fleet, packages};
-use serde_json::Value;
 
 const RESTART: [&str; 7] = [
     "run",
@@ -50,12 +49,10 @@ async fn go_verifies_our_log_and_our_receipts() -> Result<()> {
     let earlier = world.project().join("earlier");
     std::fs::copy(log.join("checkpoint"), &earlier)?;
     ensure!(world.run(&RESTART).await?.code == 0);
-    let list = world.run(&["runs", "list", "--json"]).await?;
-    let run: Value = serde_json::from_str(list.out.lines().next().context("no run")?)?;
-    let run = run["run"].as_str().context("no run")?;
+    let run = world.newest_run().await?;
     let receipt = world.project().join("receipt.json");
     let path = receipt.display().to_string();
-    let proven = world.run(&["audit", "prove", run, "-o", &path]).await?;
+    let proven = world.run(&["audit", "prove", &run, "-o", &path]).await?;
     ensure!(proven.code == 0, "{proven:?}");
 
     let program = world.project().join("verifier");
