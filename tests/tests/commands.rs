@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use groundcrew_fleet::{Fate, api};
@@ -192,48 +191,6 @@ fn nobody_can_be() -> bool {
     tempfile::tempfile()
         .and_then(|file| file.metadata())
         .is_ok_and(|made| made.uid() == 0)
-}
-
-/// No file may grow beyond a bound, as on a disk that is full: the journal fails in the middle of
-/// the run. What it holds stays readable, and nothing more is sent.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_cannot_grow_stops_the_run() -> Result<()> {
-    let world = World::start(fleet(120, 7), 20.0).await?;
-    let whole = world.command(&[&RESTART[..], &["-i", "parallel=2"]].concat())?;
-    let whole = whole.as_std();
-    let mut command = Command::new("sh");
-    command
-        // The signal that a program gets at the bound is ignored, so that the write fails.
-        .args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$@\"", "sh"])
-        .arg(whole.get_program())
-        .args(whole.get_args())
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    for (name, value) in whole.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    let said = world.finish(command.spawn()?).await?;
-    ensure!(said.code == 5, "{said:?}");
-    ensure!(said.err.contains("the run was stopped"), "{said:?}");
-    let restarted = world.applied("machines.restart").len();
-    let wanted = world.started("web", "web")?.len();
-    ensure!(
-        restarted > 0 && restarted < wanted,
-        "{restarted} of {wanted}: the bound was met too early or too late"
-    );
-    // The leases that it held expire by themselves, after at most a minute of the fleet's time.
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let list = world.run(&["runs", "list", "--json"]).await?;
-    let run = json_lines(&list.out)?[0]["run"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let shown = world.run(&["runs", "show", &run]).await?;
-    ensure!(shown.code == 0, "{shown:?}");
-    world.verify()
 }
 
 /// Takes one request, as a webhook does; gives all of it.

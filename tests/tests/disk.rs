@@ -2,6 +2,7 @@
 //! when the disk is well again.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,6 +10,7 @@ use groundcrew::journal::{EntryKind, Mode, Record};
 use groundcrew::store::{Append, NewRun, SqliteStore, Store};
 use groundcrew_tests::{Said, World, fleet};
 use jiff::Timestamp;
+use tokio::process::Command;
 
 const RESTART: [&str; 9] = [
     "run",
@@ -104,6 +106,71 @@ async fn a_sync_that_fails_is_final() -> Result<()> {
     command.env("LD_PRELOAD", shim).env("GOOD_SYNCS", "40");
     let failed = world.finish(command.spawn()?).await?;
     ensure!(failed.err.contains("disk I/O error"), "{failed:?}");
+    resumed(&world, machines, &failed).await
+}
+
+/// The bytes that the state directory may hold: less than the journal of the run wants.
+const DISK: u32 = 700 * 1024;
+
+/// `command` on a full disk: a small one of its own (a tmpfs in a namespace of its own, whose
+/// files are copied to the state directory afterwards) where that is permitted, elsewhere with a
+/// bound on the size of a file.
+fn on_a_small_disk(world: &World, command: &Command) -> Result<Command> {
+    let own_mounts = ["--map-root-user", "--mount"];
+    let permitted = std::process::Command::new("unshare")
+        .args(own_mounts)
+        .args(["mount", "-t", "tmpfs", "tmpfs"])
+        .arg(world.project())
+        .output()
+        .is_ok_and(|tried| tried.status.success());
+    let whole = command.as_std();
+    let mut small = if permitted {
+        let disk = world.project().join("disk");
+        std::fs::create_dir_all(&disk)?;
+        std::fs::create_dir_all(world.state())?;
+        let mut small = Command::new("unshare");
+        let script = "mount -t tmpfs -o size=$1,mode=700 tmpfs \"$2\" || exit 99; disk=$2; state=$3; shift 3; \
+            mount --bind \"$disk\" \"$state\" || exit 99; \"$@\"; code=$?; \
+            umount \"$state\" && cp -a \"$disk\"/. \"$state\" || exit 99; exit $code";
+        small.args(own_mounts).args(["sh", "-c", script, "sh"]);
+        small.arg(DISK.to_string()).arg(disk).arg(world.state());
+        small
+    } else {
+        let mut small = Command::new("sh");
+        // The signal that a program gets at the bound is ignored, so that the write fails.
+        let script = "trap '' XFSZ; ulimit -f $1; shift; exec \"$@\"";
+        small.args(["-c", script, "sh"]);
+        small.arg((DISK / 512).to_string());
+        small
+    };
+    small
+        .arg(whole.get_program())
+        .args(whole.get_args())
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    for (name, value) in whole.get_envs() {
+        small.env(name, value.unwrap_or_default());
+    }
+    Ok(small)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_the_run() -> Result<()> {
+    let world = World::start(fleet(120, 7), 20.0).await?;
+    let machines = machines(&world)?;
+    let mut command = on_a_small_disk(&world, &world.command(&RESTART)?)?;
+    let failed = world.finish(command.spawn()?).await?;
+    ensure!(
+        failed.err.contains("the journal cannot be written"),
+        "{failed:?}"
+    );
+    // What it holds is readable, before anybody goes on with it.
+    let run = interrupted(&world).await?;
+    let shown = world.run(&["runs", "show", &run]).await?;
+    ensure!(shown.code == 0, "{shown:?}");
     resumed(&world, machines, &failed).await
 }
 
