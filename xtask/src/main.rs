@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod plugins;
 mod test;
 mod wasm_target;
@@ -34,6 +35,8 @@ enum Task {
     Test,
     /// Measure what is promised, and write `benches/README.md`.
     Bench(bench::Args),
+    /// Look for a journal that is read wrongly. Wants a C++ compiler.
+    Fuzz(fuzz::Args),
     /// Build only the plugins, into `<target>/plugins`.
     Plugins {
         /// Also print what each one imports.
@@ -49,6 +52,7 @@ fn main() -> Result<()> {
         Task::Demo => demo::run(&build()?),
         Task::Test => test::run(),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Plugins { verbose } => build_plugins(verbose).map(drop),
     }
 }

@@ -1,0 +1,29 @@
+//! Journals from elsewhere: whatever the bytes of a bundle are, it is refused or taken in, and what
+//! is taken in is the same again when it is handed on.
+
+#![no_main]
+
+use groundcrew::journal::RunState;
+use groundcrew::store::{MemoryStore, Store, bundle};
+use jiff::Timestamp;
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+/// What the journal folds to, and the bundle that it makes.
+fn taken(text: &str) -> Option<(String, String)> {
+    let store = MemoryStore::default();
+    let run = bundle::import(&store, text, Timestamp::UNIX_EPOCH).ok()?;
+    let records = store.read(&run, 0, usize::MAX).expect("it was taken in");
+    let state = RunState::fold(&records).expect("it folded when it was taken in");
+    let again = bundle::export(&store, &run).expect("it was taken in");
+    Some((format!("{state:?}"), again))
+}
+
+fuzz_target!(|text: &str| -> Corpus {
+    let Some((state, handed_on)) = taken(text) else {
+        return Corpus::Keep;
+    };
+    let (same, once_more) = taken(&handed_on).expect("what we write ourselves is taken in");
+    assert_eq!(state, same);
+    assert_eq!(handed_on, once_more);
+    Corpus::Keep
+});
