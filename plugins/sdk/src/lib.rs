@@ -34,6 +34,7 @@
 //! The same code runs natively against a scripted host, for tests: see `testing`.
 
 pub mod bindings;
+mod change;
 mod door;
 mod error;
 #[doc(hidden)]
@@ -52,6 +53,7 @@ pub mod testing;
 mod tests;
 mod timespan;
 
+pub use change::{Change, Create, Created, Exec, Executed, Restore, Update, Updated, Version};
 pub use error::{Error, Kind, Result};
 pub use fan_out::{Flow, Swept, join, join_all};
 pub use groundcrew_plugin_macros::plugin;

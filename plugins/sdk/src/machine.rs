@@ -9,6 +9,7 @@ pub use crate::bindings::groundcrew::host::machines::{
 use crate::bindings::groundcrew::host::machines::{
     Done, HealthyOptions, RestartOptions, StopOptions, WaitOptions,
 };
+use crate::change::{Change, Exec, Restore, Update, Version};
 use crate::door::machines as door;
 use crate::queue::Operation;
 use crate::requests::{Restart, Stop, Wait, WaitHealthy};
@@ -110,6 +111,40 @@ impl Machine {
         Operation::new(id, |op| ignore(door::take_signal(op)?)).await
     }
 
+    /// Gives it another configuration, in place and only if it is still what it was when it was
+    /// read. Awaiting ends when the platform has accepted that.
+    pub fn update(&self, change: Change) -> Update<'_> {
+        Update::new(self, change)
+    }
+
+    /// Gives it back the configuration of an earlier version.
+    pub fn restore(&self, version: &str) -> Restore<'_> {
+        Restore::new(self, version)
+    }
+
+    /// Reads its versions, newest first.
+    pub async fn versions(&self) -> Result<Vec<Version>> {
+        let id = door::versions(&self.app, &self.id);
+        Operation::new(id, |op| Ok(door::take_versions(op)?)).await
+    }
+
+    /// Destroys it, running or not. One that is gone is left alone.
+    pub async fn destroy(&self) -> Result<()> {
+        let id = door::destroy(&self.app, &self.id, true);
+        Operation::new(id, |op| ignore(door::take_destroy(op)?)).await
+    }
+
+    /// Sets metadata; keys without a value are removed. Nothing restarts.
+    pub async fn set_metadata(&self, values: &[(String, Option<String>)]) -> Result<()> {
+        let id = door::set_metadata(&self.app, &self.id, values);
+        Operation::new(id, |op| ignore(door::take_set_metadata(op)?)).await
+    }
+
+    /// Runs a command in it: the program and its arguments, without a shell.
+    pub fn exec(&self, command: &[String]) -> Exec<'_> {
+        Exec::new(self, command)
+    }
+
     /// Takes it out of the proxy's service.
     pub async fn cordon(&self) -> Result<()> {
         let id = door::cordon(&self.app, &self.id);
@@ -140,6 +175,7 @@ impl Machine {
     /// [`WaitHealthy::within`] says otherwise.
     pub fn wait_healthy(&self) -> WaitHealthy<'_> {
         let options = HealthyOptions {
+            version: None,
             from_event: None,
             critical_after_ms: 0,
             timeout_ms: PATIENCE_MS,

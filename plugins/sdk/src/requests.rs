@@ -107,6 +107,12 @@ impl Wait<'_> {
         self
     }
 
+    /// Only in this version; if the Machine goes back to another one the wait fails.
+    pub fn version(mut self, version: &str) -> Self {
+        self.options.version = Some(version.to_owned());
+        self
+    }
+
     /// This other state is as good.
     pub fn or(mut self, state: State) -> Self {
         self.options.states.push(state.as_str().to_owned());
@@ -149,6 +155,12 @@ impl WaitHealthy<'_> {
     /// The event before the change that is watched; older starts and results do not count.
     pub fn since(mut self, event: Option<&str>) -> Self {
         self.options.from_event = event.map(str::to_owned);
+        self
+    }
+
+    /// Only in this version; if the Machine goes back to another one the wait fails.
+    pub fn version(mut self, version: &str) -> Self {
+        self.options.version = Some(version.to_owned());
         self
     }
 

@@ -289,12 +289,16 @@ pub mod machines {
         pub image: String,
         #[component(name = "image-digest")]
         pub image_digest: Option<String>,
+        pub release: Option<String>,
         pub checks: Vec<Check>,
         #[component(name = "host-status")]
         pub host_status: HostStatus,
         pub cordoned: bool,
         pub standbys: Vec<String>,
         pub mounts: Vec<Mount>,
+        pub services: u32,
+        #[component(name = "configured-checks")]
+        pub configured_checks: u32,
         pub autostop: String,
         #[component(name = "private-address")]
         pub private_address: Option<String>,
@@ -369,6 +373,109 @@ pub mod machines {
         pub force_stop: bool,
     }
 
+    #[derive(
+        Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
+    #[component(record)]
+    pub struct Change {
+        pub image: Option<String>,
+        pub release: Option<String>,
+        pub env: Vec<(String, Option<String>)>,
+        pub metadata: Vec<(String, Option<String>)>,
+        pub autostop: Option<String>,
+        pub patch: Option<String>,
+    }
+
+    #[derive(
+        Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
+    #[component(record)]
+    pub struct UpdateOptions {
+        pub change: Change,
+        pub expected: Option<String>,
+        pub launch: Option<bool>,
+        pub cordoned: Option<bool>,
+        #[component(name = "min-secrets-version")]
+        pub min_secrets_version: Option<u64>,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub struct Updated {
+        #[component(name = "instance-id")]
+        pub instance_id: String,
+        pub previous: String,
+        #[component(name = "baseline-event")]
+        pub baseline_event: String,
+    }
+
+    #[derive(
+        Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
+    #[component(record)]
+    pub struct RestoreOptions {
+        pub version: String,
+        pub expected: Option<String>,
+        pub launch: Option<bool>,
+        pub cordoned: Option<bool>,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub struct Version {
+        #[component(name = "instance-id")]
+        pub instance_id: String,
+        pub image: String,
+        pub release: Option<String>,
+    }
+
+    #[derive(
+        Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
+    #[component(record)]
+    pub struct CreateOptions {
+        pub like: Option<String>,
+        pub change: Change,
+        pub region: Option<String>,
+        pub launch: bool,
+        pub cordoned: bool,
+        #[component(name = "min-secrets-version")]
+        pub min_secrets_version: Option<u64>,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub struct Created {
+        pub id: String,
+        pub name: String,
+        pub region: String,
+        #[component(name = "instance-id")]
+        pub instance_id: String,
+        #[component(name = "private-address")]
+        pub private_address: Option<String>,
+        #[component(name = "baseline-event")]
+        pub baseline_event: String,
+    }
+
+    #[derive(
+        Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
+    #[component(record)]
+    pub struct ExecOptions {
+        pub command: Vec<String>,
+        #[component(name = "timeout-ms")]
+        pub timeout_ms: u64,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub struct Executed {
+        #[component(name = "exit-code")]
+        pub exit_code: i32,
+        pub stdout: String,
+        pub stderr: String,
+    }
+
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
     #[component(record)]
     pub struct WaitOptions {
@@ -391,6 +498,8 @@ pub mod machines {
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
     #[component(record)]
     pub struct HealthyOptions {
+        #[serde(default)]
+        pub version: Option<String>,
         #[component(name = "from-event")]
         pub from_event: Option<String>,
         #[component(name = "critical-after-ms")]

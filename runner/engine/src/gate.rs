@@ -20,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 use crate::bindings::Failure;
 use crate::capability::Effect;
 use crate::clock::{Parked, millis};
-use crate::effect::{EffectId, Kind, Outcome, Request};
+use crate::effect::{EffectId, Kind, Outcome, Request, Row};
 use crate::grant::Effective;
 use crate::journal::{Decision, Draft, JournalError};
+use crate::plan::made as made_id;
 use crate::replay::Past;
 use crate::shared::{Halt, RunShared};
 
@@ -61,6 +62,20 @@ struct State {
     last: u64,
     /// What the step did before and has not repeated yet.
     past: Option<Past>,
+}
+
+/// What a request acts on, by app and id; what it makes has a name of its own until it is made.
+fn target(number: u64, request: &Request) -> Option<(String, String)> {
+    let app = request.app.clone()?;
+    match (&request.subject, request.row.creates) {
+        (Some(subject), _) => Some((app, subject.clone())),
+        (None, Some(_)) => Some((app, unmade(number))),
+        (None, None) => None,
+    }
+}
+
+fn unmade(number: u64) -> String {
+    format!("#{number}")
 }
 
 impl Gate {
@@ -347,14 +362,10 @@ impl Gate {
         let asks = |grant: &Effective| {
             grant.asks_group() || (grant.asks_share() && Effective::counts(&effect.request))
         };
-        let group =
-            effect.request.subject.is_some() && self.grants.get(capability).is_some_and(asks);
-        group
-            || self
-                .run
-                .executors
-                .get(capability)
-                .is_some_and(|executor| executor.prepares(row))
+        let on_something = target(0, &effect.request).is_some();
+        let executor = self.run.executors.get(capability);
+        on_something && self.grants.get(capability).is_some_and(asks)
+            || executor.is_some_and(|executor| executor.prepares(row))
     }
 
     /// **Within limits?** The plan that is applied, if one is, and the blast radius.
@@ -368,12 +379,17 @@ impl Gate {
         self.run
             .writes()
             .decide(&self.step, self.part, number, request)?;
-        Ok(self.within_limits(request, group)?)
+        Ok(self.within_limits(number, request, group)?)
     }
 
-    /// The blast radius.
-    fn within_limits(&self, request: &Request, group: Option<String>) -> Result<(), Failure> {
-        let (Some(app), Some(subject)) = (&request.app, &request.subject) else {
+    /// The blast radius. What is made counts as one more.
+    fn within_limits(
+        &self,
+        number: u64,
+        request: &Request,
+        group: Option<String>,
+    ) -> Result<(), Failure> {
+        let Some(machine) = target(number, request) else {
             return Ok(());
         };
         let Some(grant) = self.grants.get(request.row.capability()) else {
@@ -384,7 +400,6 @@ impl Gate {
         }
         let executor = self.run.executors.get(request.row.capability());
         let mut state = self.state();
-        let machine = (app.clone(), subject.clone());
         if !state.written.contains_key(&machine) {
             grant
                 .allows_one_more(state.written.len())
@@ -393,9 +408,10 @@ impl Gate {
                 let written = state
                     .written
                     .iter()
-                    .filter(|((a, _), g)| a == app && g.as_ref() == Some(group))
+                    .filter(|((a, _), g)| *a == machine.0 && g.as_ref() == Some(group))
                     .count();
-                let size = executor.and_then(|e| e.population(app, group)).unwrap_or(0);
+                let size = executor.and_then(|e| e.population(&machine.0, group));
+                let size = size.unwrap_or(0);
                 grant
                     .allows_share(group, written, size)
                     .map_err(Failure::Denied)?;
@@ -475,7 +491,7 @@ impl Gate {
         let mut group = None;
         if let Some(grant) = self.grants.get(capability)
             && (grant.asks_group() || grant.asks_share())
-            && effect.request.subject.is_some()
+            && target(0, &effect.request).is_some()
         {
             group = executor.group(effect).await?;
             if let Some(group) = &group {
@@ -491,7 +507,7 @@ impl Gate {
     /// **Which world?** The executor's. **Do it. Write down the outcome.**
     async fn perform(self: Arc<Self>, effect: Effect) -> Result<(), JournalError> {
         let number = effect.id.number;
-        let row = effect.request.row;
+        let (row, app) = (effect.request.row, effect.request.app.clone());
         let fault = self.run.fault(&effect.request);
         let outcome = match (fault, self.run.executors.get(row.capability())) {
             (Some(fault), _) => Outcome::failed(fault.failure()),
@@ -508,8 +524,22 @@ impl Gate {
         .await?;
         // After that: what it opens must not be on the disk before it.
         self.run.writes().settled(&self.step, number, row, &outcome);
+        self.came_out(number, row, &app, &outcome);
         self.arrive(number, outcome);
         Ok(())
+    }
+
+    /// What has been made counts by its id from now on; what surely was not, not at all.
+    fn came_out(&self, number: u64, row: &'static Row, app: &Option<String>, outcome: &Outcome) {
+        let (Some(app), true) = (app, row.creates.is_some() && !outcome.in_doubt) else {
+            return;
+        };
+        let mut state = self.state();
+        let group = state.written.remove(&(app.clone(), unmade(number)));
+        let made = outcome.result.as_ref().ok();
+        if let (Some(group), Some(id)) = (group, made.and_then(|answer| made_id(row, answer))) {
+            state.written.insert((app.clone(), id), group);
+        }
     }
 
     /// **Deliver**, when the plugin asks next.

@@ -50,8 +50,8 @@ pub(crate) struct Left {
     pub(crate) again: Vec<Again>,
     /// Never written down.
     pub(crate) fresh: Vec<(u64, Request)>,
-    /// Everything that was allowed.
-    pub(crate) did: Vec<IntendedRequest>,
+    /// Everything that was allowed, by number, and how it came out.
+    pub(crate) did: Vec<(u64, IntendedRequest, Option<Outcome>)>,
     /// What the plugin has asked to end early.
     pub(crate) cancelled: Vec<u64>,
     /// Settled as in doubt.
@@ -198,7 +198,9 @@ impl Past {
         for (number, known) in self.effects {
             let denied = known.intended.decision != Decision::Allowed;
             if !denied {
-                left.did.push(known.intended.request.clone());
+                let request = known.intended.request.clone();
+                left.did
+                    .push((number, request, known.settled.as_ref().map(outcome)));
             }
             if known.settled.is_none() {
                 left.again.push(Again {

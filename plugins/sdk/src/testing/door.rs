@@ -33,8 +33,9 @@ pub(crate) mod operations {
 
 pub(crate) mod machines {
     use crate::bindings::groundcrew::host::machines::{
-        Done, Event, Filter, Healthy, HealthyOptions, Machine, MachinePage, RestartOptions, Scope,
-        StopOptions, WaitOptions, Waited,
+        CreateOptions, Created, Done, Event, ExecOptions, Executed, Filter, Healthy,
+        HealthyOptions, Machine, MachinePage, RestartOptions, RestoreOptions, Scope, StopOptions,
+        UpdateOptions, Updated, Version, WaitOptions, Waited,
     };
     use crate::bindings::groundcrew::host::operations::Failure;
     use crate::testing::script::with;
@@ -68,7 +69,7 @@ pub(crate) mod machines {
 
     submit! {
         get "machines.get", start "machines.start", suspend "machines.suspend", cordon "machines.cordon",
-        uncordon "machines.uncordon", lease "machines.lease", release "machines.release",
+        uncordon "machines.uncordon", versions "machines.versions", lease "machines.lease", release "machines.release",
     }
     submit_with! {
         stop "machines.stop" StopOptions,
@@ -76,6 +77,10 @@ pub(crate) mod machines {
         wait "machines.wait" WaitOptions,
         wait_healthy "machines.wait-healthy" HealthyOptions,
         signal "machines.signal" str,
+        update "machines.update" UpdateOptions,
+        restore "machines.restore" RestoreOptions,
+        set_metadata "machines.set-metadata" [(String, Option<String>)],
+        exec "machines.exec" ExecOptions,
     }
     take! {
         take_start Done = Done { baseline_event: None },
@@ -87,9 +92,44 @@ pub(crate) mod machines {
         take_restart Done = Done { baseline_event: Some("baseline".to_owned()) },
         take_wait Waited = Waited { state: "started".to_owned(), version: "01".to_owned(), event: None },
         take_wait_healthy Healthy = Healthy { checks: 1, started_at: 0, healthy_at: 0 },
+        take_versions Vec<Version> = Vec::new(),
+        take_update Updated = updated(),
+        take_restore Updated = updated(),
+        take_destroy Done = Done { baseline_event: None },
+        take_set_metadata Done = Done { baseline_event: None },
+        take_exec Executed = Executed { exit_code: 0, stdout: String::new(), stderr: String::new() },
         take_events Vec<Event> = Vec::new(),
         take_lease () = (),
         take_release () = (),
+    }
+
+    fn updated() -> Updated {
+        Updated {
+            instance_id: "02".to_owned(),
+            previous: "01".to_owned(),
+            baseline_event: "baseline".to_owned(),
+        }
+    }
+
+    pub(crate) fn destroy(_app: &str, id: &str, force: bool) -> u64 {
+        with(|script| script.submit("machines.destroy", id, format!("{force}")))
+    }
+
+    /// New Machines are `new-1` and so on, by the number of the operation.
+    pub(crate) fn create(_app: &str, options: &CreateOptions) -> u64 {
+        let pattern = options.like.clone().unwrap_or_default();
+        with(|script| script.submit("machines.create", &pattern, format!("{options:?}")))
+    }
+
+    pub(crate) fn take_create(op: u64) -> Result<Created, Failure> {
+        with(|script| script.take(op)).map(|()| Created {
+            id: format!("new-{op}"),
+            name: format!("groundcrew-{op}"),
+            region: "fra".to_owned(),
+            instance_id: "01".to_owned(),
+            private_address: None,
+            baseline_event: String::new(),
+        })
     }
 
     pub(crate) fn events(_app: &str, id: &str, limit: u32) -> u64 {

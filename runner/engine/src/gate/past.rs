@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Gate;
+use super::{Gate, target};
 use crate::bindings::Failure;
 use crate::capability::Effect;
 use crate::effect::{Outcome, Request};
@@ -48,16 +48,19 @@ impl Gate {
         if self.run.repeats_only {
             return Err(self.at_the_end(left.fresh.first()));
         }
-        for recorded in left.did {
+        for (number, recorded, outcome) in left.did {
             let Some(request) = self.recorded(&recorded) else {
                 continue;
             };
-            if let (Some(app), Some(subject), true) =
-                (&request.app, &request.subject, Effective::counts(&request))
-            {
-                let machine = (app.clone(), subject.clone());
-                let group = self.group_of(request).await;
-                self.state().written.insert(machine, group);
+            let written = target(number, &request).filter(|_| Effective::counts(&request));
+            let Some(written) = written else {
+                continue;
+            };
+            let row = request.row;
+            let group = self.group_of(request).await;
+            self.state().written.insert(written, group);
+            if let Some(outcome) = outcome {
+                self.came_out(number, row, &recorded.app, &outcome);
             }
         }
         {

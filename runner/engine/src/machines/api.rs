@@ -4,15 +4,18 @@
 
 use std::time::Duration;
 
-use groundcrew_fleet::api::{Event, Lease, Machine, OrgMachine, WaitQuery, WaitResponse};
+use groundcrew_fleet::api::{
+    CreateRequest, Event, ExecResponse, Lease, Machine, MachineVersion, MetadataPatch, OrgMachine,
+    UpdateRequest, WaitQuery, WaitResponse,
+};
 
 use super::trouble::Trouble;
-use crate::bindings::machines::{RestartOptions, StopOptions};
+use crate::bindings::machines::{ExecOptions, RestartOptions, StopOptions};
 use crate::capability::Effect;
 use crate::clock::BoxFuture;
 use crate::effect::EffectId;
 
-/// A write on one Machine.
+/// A write on one Machine whose answer says nothing.
 #[derive(Debug, Clone)]
 pub(super) enum Command {
     Start,
@@ -22,6 +25,8 @@ pub(super) enum Command {
     Signal(String),
     Cordon,
     Uncordon,
+    Destroy { force: bool },
+    SetMetadata(MetadataPatch),
 }
 
 /// Every Machine of the organisation, and the regions that did not answer.
@@ -40,12 +45,16 @@ pub(super) struct At<'a> {
 }
 
 impl<'a> At<'a> {
-    /// The Machine that an effect is about; none if it names none.
+    /// The Machine that an effect is about; without an id if it makes one, and none if it names
+    /// none.
     pub(super) fn of(effect: &'a Effect) -> Option<Self> {
+        let request = &effect.request;
+        let id = request.subject.as_deref();
+        let makes = request.row.creates.map(|_| "");
         Some(Self {
             effect: &effect.id,
-            app: effect.request.app.as_deref()?,
-            id: effect.request.subject.as_deref()?,
+            app: request.app.as_deref()?,
+            id: id.or(makes)?,
         })
     }
 }
@@ -69,6 +78,20 @@ pub(super) trait Api: Send + Sync + 'static {
         command: &'a Command,
         nonce: Option<&'a str>,
     ) -> Answer<'a, ()>;
+    fn versions<'a>(&'a self, at: At<'a>) -> Answer<'a, Vec<MachineVersion>>;
+    fn update<'a>(
+        &'a self,
+        at: At<'a>,
+        request: &'a UpdateRequest,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, Machine>;
+    fn create<'a>(
+        &'a self,
+        effect: &'a EffectId,
+        app: &'a str,
+        request: &'a CreateRequest,
+    ) -> Answer<'a, Machine>;
+    fn exec<'a>(&'a self, at: At<'a>, options: &'a ExecOptions) -> Answer<'a, ExecResponse>;
     /// None: the time is up.
     fn wait<'a>(
         &'a self,

@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use groundcrew_fleet::api::{ConfigView, MetadataPatch};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::api::{Api, At, Command};
+use super::change;
 use super::find_out::late;
 use super::fork::Fork;
 use super::leases::Leases;
@@ -23,11 +26,14 @@ use crate::bindings::machines::{
     Done, Filter, HealthyOptions, Machine, RestartOptions, Scope, StopOptions, WaitOptions,
 };
 use crate::capability::{Afterwards, Effect, Executor, Forked, Found, Setting};
-use crate::clock::{BoxFuture, Clock};
-use crate::effect::{Outcome, Request, Row};
+use crate::clock::{BoxFuture, Clock, after};
+use crate::effect::{Kind, Outcome, Request, Row};
 
 /// Tries of one request before its failure is final, beyond the first.
 const RETRIES: usize = 6;
+
+/// For how long a Machine that was made may not be found. Assumed, generously.
+const YOUNG: Duration = Duration::from_secs(10);
 
 pub(super) struct Executing {
     pub(super) api: Arc<dyn Api>,
@@ -39,6 +45,8 @@ pub(super) struct Executing {
     seed: u64,
     /// Process groups of Machines that have been read: a grant may name groups.
     groups: Mutex<HashMap<(String, String), String>>,
+    /// When Machines were made, by this process.
+    made: Mutex<HashMap<(String, String), Timestamp>>,
 }
 
 impl Executing {
@@ -57,6 +65,7 @@ impl Executing {
             leases,
             seed: setting.seed,
             groups: Mutex::default(),
+            made: Mutex::default(),
         })
     }
 
@@ -114,12 +123,35 @@ impl Executing {
         at: At<'_>,
     ) -> Result<groundcrew_fleet::api::Machine, Failure> {
         self.limits.read(at.id).await;
-        let machine = self.read(effect, || self.api.get(at)).await?;
+        let get = async || self.api.get(at).await.map_err(|t| self.young(at, t));
+        let machine = self.read(effect, get).await?;
         self.note_group(at.app, at.id, machine.process_group());
         Ok(machine)
     }
 
-    fn note_group(&self, app: &str, id: &str, group: &str) {
+    /// A Machine that was made just now may not be found yet: the platform's parts are eventually
+    /// consistent. (flyctl's issue 4618.)
+    pub(super) fn young(&self, at: At<'_>, trouble: Trouble) -> Trouble {
+        let not_found = matches!(trouble.failure, Failure::NotFound(_));
+        let made = not_found && {
+            let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = (at.app.to_owned(), at.id.to_owned());
+            made.get(&key)
+                .is_some_and(|at| after(*at, YOUNG) > self.clock.now())
+        };
+        Trouble {
+            transient: trouble.transient || made,
+            ..trouble
+        }
+    }
+
+    /// Notes that a Machine was made just now.
+    pub(super) fn is_young(&self, app: &str, id: &str) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.insert((app.to_owned(), id.to_owned()), self.clock.now());
+    }
+
+    pub(super) fn note_group(&self, app: &str, id: &str, group: &str) {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         groups.insert((app.to_owned(), id.to_owned()), group.to_owned());
     }
@@ -184,14 +216,52 @@ impl Executing {
         listed.into()
     }
 
+    /// Sends one request of a write.
+    async fn send(&self, effect: &Effect, at: At<'_>) -> Result<Outcome, Trouble> {
+        let operation = effect.request.row.operation();
+        if operation == "create" {
+            // Its limit counts by region, which is not known yet.
+            return Box::pin(self.send_create(effect, at.app)).await;
+        }
+        self.limits.action(effect.request.row.name, at.id).await;
+        match operation {
+            "update" | "restore" => Box::pin(self.send_update(effect, at)).await,
+            "exec" => Box::pin(self.send_exec(effect, at)).await,
+            _ => {
+                let command = command(&effect.request).map_err(Trouble::refused)?;
+                if let Command::SetMetadata(patch) = &command {
+                    Box::pin(self.keeps_group(effect, at, patch)).await?;
+                }
+                let nonce = self.leases.nonce(at.app, at.id);
+                let sent = self.api.command(at, &command, nonce.as_deref()).await;
+                match (sent, command) {
+                    // What is gone is destroyed.
+                    (Err(trouble), Command::Destroy { .. })
+                        if matches!(trouble.failure, Failure::NotFound(_)) => {}
+                    (sent, _) => sent.map_err(|trouble| self.young(at, trouble))?,
+                }
+                Ok(self.happened(effect))
+            }
+        }
+    }
+
+    async fn keeps_group(
+        &self,
+        effect: &Effect,
+        at: At<'_>,
+        patch: &MetadataPatch,
+    ) -> Result<(), Trouble> {
+        let values: Vec<_> = patch.metadata.clone().into_iter().collect();
+        let machine = self.get(effect, at).await.map_err(Trouble::refused)?;
+        change::keeps_group(&values, machine.process_group()).map_err(Trouble::refused)
+    }
+
     /// Sends a write until it is known what became of it, or known that this cannot be known.
-    async fn write(&self, effect: &Effect, at: At<'_>, command: &Command) -> Outcome {
+    async fn write(&self, effect: &Effect, at: At<'_>) -> Outcome {
         let mut backoff = self.backoff(effect);
         loop {
-            self.limits.action(effect.request.row.name, at.id).await;
-            let nonce = self.leases.nonce(at.app, at.id);
-            let trouble = match self.api.command(at, command, nonce.as_deref()).await {
-                Ok(()) => return self.happened(effect),
+            let trouble = match self.send(effect, at).await {
+                Ok(outcome) => return outcome,
                 Err(trouble) => trouble,
             };
             if !trouble.may_have_happened {
@@ -212,7 +282,7 @@ impl Executing {
                 }
             }
             // Boxed, as what is rare and large below: thousands of effects wait here at once.
-            match Box::pin(self.found(effect, at, command, late(self.clock.now()))).await {
+            match Box::pin(self.found(effect, at, late(self.clock.now()))).await {
                 Found::Happened(outcome) => return outcome,
                 Found::DidNot => match backoff.next() {
                     Some(delay) => self.clock.sleep(trouble.retry_after.unwrap_or(delay)).await,
@@ -312,9 +382,9 @@ fn said(failure: &Failure, more: &str) -> Failure {
     Failure::Unavailable(format!("{}; {more}", failure.parts().1))
 }
 
-/// The write that a request asks for; none if it asks for something else.
-pub(super) fn command(request: &Request) -> Result<Option<Command>, Failure> {
-    Ok(Some(match request.row.operation() {
+/// The write on one Machine that a request asks for.
+pub(super) fn command(request: &Request) -> Result<Command, Failure> {
+    Ok(match request.row.operation() {
         "start" => Command::Start,
         "suspend" => Command::Suspend,
         "cordon" => Command::Cordon,
@@ -322,13 +392,33 @@ pub(super) fn command(request: &Request) -> Result<Option<Command>, Failure> {
         "stop" => Command::Stop(request.arguments::<StopOptions>()?),
         "restart" => Command::Restart(request.arguments::<RestartOptions>()?),
         "signal" => Command::Signal(request.arguments()?),
-        _ => return Ok(None),
-    }))
+        "destroy" => Command::Destroy {
+            force: request.arguments()?,
+        },
+        "set-metadata" => {
+            let values: Vec<(String, Option<String>)> = request.arguments()?;
+            Command::SetMetadata(MetadataPatch {
+                metadata: values.into_iter().collect(),
+                machine_version: None,
+            })
+        }
+        other => {
+            return Err(Failure::other(
+                "no-executor",
+                format!("nothing performs `machines.{other}`"),
+            ));
+        }
+    })
 }
 
 impl Executor for Executing {
     fn group<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         Box::pin(async move {
+            if let (Some(app), true) = (&effect.request.app, effect.request.row.creates.is_some()) {
+                let made = Box::pin(self.pattern_of(effect, app)).await?;
+                let group = ConfigView::new(&made.1).process_group();
+                return Ok(Some(group.to_owned()));
+            }
             let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
                 return Ok(None);
             };
@@ -365,8 +455,8 @@ impl Executor for Executing {
         )
     }
 
-    fn prepares(&self, row_asked: &Row) -> bool {
-        row_asked.name == row("restart").name
+    fn prepares(&self, row: &Row) -> bool {
+        matches!(row.operation(), "restart" | "update" | "restore")
     }
 
     fn prepare<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<Value>, Failure>> {
@@ -390,8 +480,14 @@ impl Executor for Executing {
     }
 
     fn happened(&self, effect: &Effect) -> Outcome {
-        if matches!(effect.request.row.operation(), "lease" | "release") {
-            return Outcome::ok(&());
+        match effect.request.row.operation() {
+            "lease" | "release" => return Outcome::ok(&()),
+            // Somebody knows that it happened; what was answered nobody knows.
+            "create" | "update" | "restore" | "exec" => {
+                let text = "it happened, and its answer is lost: look at the Machines";
+                return Failure::other("answer-lost", text).into();
+            }
+            _ => {}
         }
         let event = effect.baseline.as_ref().and_then(|b| b["event"].as_str());
         Outcome::ok(&Done {
@@ -401,7 +497,8 @@ impl Executor for Executing {
 
     fn perform(&self, effect: Effect) -> BoxFuture<'_, Outcome> {
         Box::pin(async move {
-            let operation = effect.request.row.operation();
+            let row = effect.request.row;
+            let operation = row.operation();
             if operation == "list" {
                 return Box::pin(self.list(&effect)).await;
             }
@@ -412,12 +509,11 @@ impl Executor for Executing {
                 ))
                 .into();
             };
-            match command(&effect.request) {
-                Ok(Some(command)) => return Box::pin(self.write(&effect, at, &command)).await,
-                Ok(None) => {}
-                Err(failure) => return failure.into(),
+            if row.kind == Kind::Write && !row.housekeeping {
+                return Box::pin(self.write(&effect, at)).await;
             }
             match operation {
+                "versions" => Box::pin(self.versions(&effect, at)).await,
                 "get" => self
                     .get(&effect, at)
                     .await

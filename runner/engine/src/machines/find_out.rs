@@ -11,11 +11,12 @@ use std::time::Duration;
 use groundcrew_fleet::api::Event;
 use jiff::Timestamp;
 
-use super::api::{At, Command};
-use super::executor::{Executing, command};
+use super::api::At;
+use super::executor::Executing;
 use crate::bindings::Failure;
 use crate::capability::{Effect, Executor, Found};
 use crate::clock::after;
+use crate::effect::Kind;
 
 /// How long a restart that was not confirmed is looked for before we take its absence for a fact.
 /// Longer than Fly holds a request for a host that does not answer.
@@ -36,14 +37,15 @@ impl Executing {
         let Some(at) = At::of(effect) else {
             return Found::Unknown("it names no Machine".to_owned());
         };
-        match (command(&effect.request), effect.request.row.operation()) {
-            (Ok(Some(command)), _) => {
-                let passed = age.mul_f64(self.clock.scale());
-                let until = after(self.clock.now(), LATE.saturating_sub(passed));
-                self.found(effect, at, &command, until).await
-            }
+        let row = effect.request.row;
+        if row.kind == Kind::Write && !row.housekeeping {
+            let passed = age.mul_f64(self.clock.scale());
+            let until = after(self.clock.now(), LATE.saturating_sub(passed));
+            return self.found(effect, at, until).await;
+        }
+        match row.operation() {
             // Taken: it becomes ours again. Not taken: it is asked for again.
-            (_, "lease") => match self.read(effect, || self.leases.look(at)).await {
+            "lease" => match self.read(effect, || self.leases.look(at)).await {
                 Ok(Ok(())) => match self.take_anew(effect, at).await {
                     Ok(()) => Found::Happened(self.happened(effect)),
                     Err(_) => Found::DidNot,
@@ -56,21 +58,18 @@ impl Executing {
     }
 
     /// By the rule of the row. `until` is when what has been sent would have been seen, if it ever arrived.
-    pub(super) async fn found(
-        &self,
-        effect: &Effect,
-        at: At<'_>,
-        command: &Command,
-        until: Timestamp,
-    ) -> Found {
-        let wanted: &[&str] = match command {
-            Command::Restart(_) => return self.find_restart(effect, at, until).await,
-            Command::Signal(_) => return Found::Unknown("a signal leaves no trace".to_owned()),
-            // Sent again they do no harm.
-            Command::Cordon | Command::Uncordon => return Found::DidNot,
-            Command::Start => &["starting", "started"],
-            Command::Stop(_) => &["stopping", "stopped"],
-            Command::Suspend => &["suspending", "suspended"],
+    pub(super) async fn found(&self, effect: &Effect, at: At<'_>, until: Timestamp) -> Found {
+        let wanted: &[&str] = match effect.request.row.operation() {
+            "restart" => return self.find_restart(effect, at, until).await,
+            "update" | "restore" => return self.find_update(effect, at).await,
+            "signal" => return Found::Unknown("a signal leaves no trace".to_owned()),
+            "exec" => return Found::Unknown("a command leaves no trace".to_owned()),
+            "start" => &["starting", "started"],
+            "stop" => &["stopping", "stopped"],
+            "suspend" => &["suspending", "suspended"],
+            "destroy" => &["destroying", "destroyed"],
+            // Sent again they do no harm: a flag, metadata, or a Machine by its own name.
+            _ => return Found::DidNot,
         };
         match self.get(effect, at).await {
             Ok(machine) if machine.host_status == "unreachable" => {
@@ -80,6 +79,9 @@ impl Executing {
                 Found::Happened(self.happened(effect))
             }
             Ok(_) => Found::DidNot,
+            Err(Failure::NotFound(_)) if wanted.contains(&"destroyed") => {
+                Found::Happened(self.happened(effect))
+            }
             Err(failure) => Found::Unknown(format!("its state cannot be read ({failure})")),
         }
     }

@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use groundcrew_fleet::api::{
-    self, ApiError, Event, Lease, LeaseRequest, ListQuery, Machine, RestartQuery, SignalRequest,
-    StopRequest, WaitQuery, WaitResponse,
+    self, ApiError, CreateRequest, Event, ExecRequest, ExecResponse, Lease, LeaseRequest,
+    ListQuery, Machine, MachineVersion, RestartQuery, SignalRequest, StopRequest, UpdateRequest,
+    WaitQuery, WaitResponse,
 };
 use groundcrew_fleet::{Behaviour, Caller, Fleet, Settings, Time};
 use serde_json::Value;
@@ -24,7 +25,7 @@ use super::api::{Answer, Api, At, Command, Each, Everything};
 use super::summary;
 use super::trouble::{Trouble, answered};
 use crate::bindings::Failure;
-use crate::bindings::machines::Machine as Summary;
+use crate::bindings::machines::{ExecOptions, Machine as Summary};
 use crate::capability::Forked;
 use crate::clock::{Clock, millis};
 use crate::effect::EffectId;
@@ -327,13 +328,60 @@ impl Api for Fork {
                     };
                     fleet.restart(caller, app, id, &query).map(drop)
                 }
+                Command::Destroy { force } => fleet.destroy(caller, app, id, *force).map(drop),
+                Command::SetMetadata(patch) => fleet.metadata_patch(caller, app, id, patch),
             }
         });
+        Box::pin(act)
+    }
+
+    fn versions<'a>(&'a self, at: At<'a>) -> Answer<'a, Vec<MachineVersion>> {
+        Box::pin(self.on(at, None, move |fleet, _| fleet.versions(at.app, at.id)))
+    }
+
+    fn update<'a>(
+        &'a self,
+        at: At<'a>,
+        request: &'a UpdateRequest,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, Machine> {
+        Box::pin(self.on(at, nonce, move |fleet, caller| {
+            fleet.update(caller, at.app, at.id, request)
+        }))
+    }
+
+    fn create<'a>(
+        &'a self,
+        effect: &'a EffectId,
+        app: &'a str,
+        request: &'a CreateRequest,
+    ) -> Answer<'a, Machine> {
+        let at = At {
+            effect,
+            app,
+            id: "",
+        };
         Box::pin(async move {
-            let answer = act.await;
-            self.count(at.app);
-            answer
+            let made = self
+                .on(at, None, move |fleet, caller| {
+                    fleet.create(caller, app, request)
+                })
+                .await?;
+            self.count(app);
+            Ok(made)
         })
+    }
+
+    fn exec<'a>(&'a self, at: At<'a>, options: &'a ExecOptions) -> Answer<'a, ExecResponse> {
+        Box::pin(self.on(at, None, move |fleet, caller| {
+            let request = ExecRequest {
+                command: options.command.clone(),
+                ..ExecRequest::default()
+            };
+            // Whether it can be run is the model's to say; what it says is assumed.
+            fleet.exec(caller, at.app, at.id, &request)?;
+            Ok(ExecResponse::default())
+        }))
     }
 
     fn wait<'a>(

@@ -8,8 +8,8 @@ use std::fmt;
 use std::time::Duration;
 
 use groundcrew_fleet::api::{
-    Event, Lease, LeaseEnvelope, LeaseRequest, Machine, OrgMachines, StartResponse, WaitQuery,
-    WaitResponse,
+    CreateRequest, Event, ExecResponse, Lease, LeaseEnvelope, LeaseRequest, Machine,
+    MachineVersion, OrgMachines, StartResponse, UpdateRequest, WaitQuery, WaitResponse,
 };
 use reqwest::{Method, RequestBuilder, StatusCode, Url, header};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
@@ -19,6 +19,7 @@ use super::api::{Answer, Api, At, Command, Each, Everything};
 use super::lanes::{Answered, Lanes};
 use super::trouble::{Trouble, refusal, unanswered};
 use crate::bindings::Failure;
+use crate::bindings::machines::ExecOptions;
 use crate::client;
 use crate::deadline::{Deadline, WRITE};
 use crate::effect::EffectId;
@@ -246,6 +247,13 @@ impl<'de> Visitor<'de> for OneByOne<'_> {
     }
 }
 
+fn leased(request: RequestBuilder, nonce: Option<&str>) -> RequestBuilder {
+    match nonce {
+        Some(nonce) => request.header(NONCE_HEADER, nonce),
+        None => request,
+    }
+}
+
 fn seconds(duration: Duration) -> String {
     format!("{}s", duration.as_secs_f64().ceil().max(1.0))
 }
@@ -352,10 +360,14 @@ impl Api for Http {
                     pairs.extend(options.signal.clone().map(|signal| ("signal", signal)));
                     self.machine(Method::POST, at, &["restart"])?.query(&pairs)
                 }
+                Command::Destroy { force } => self
+                    .machine(Method::DELETE, at, &[])?
+                    .query(&[("force", force)]),
+                Command::SetMetadata(patch) => {
+                    self.machine(Method::PATCH, at, &["metadata"])?.json(patch)
+                }
             };
-            if let Some(nonce) = nonce {
-                request = request.header(NONCE_HEADER, nonce);
-            }
+            request = leased(request, nonce);
             let response = self.send(request).await?;
             if matches!(command, Command::Start) {
                 // A start can fail with a status of 200. (fly-go reads this too.)
@@ -373,6 +385,49 @@ impl Api for Http {
                 }
             }
             Ok(())
+        })
+    }
+
+    fn versions<'a>(&'a self, at: At<'a>) -> Answer<'a, Vec<MachineVersion>> {
+        Box::pin(async move {
+            let request = self.machine(Method::GET, at, &["versions"])?;
+            self.read(request).await
+        })
+    }
+
+    fn update<'a>(
+        &'a self,
+        at: At<'a>,
+        request: &'a UpdateRequest,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, Machine> {
+        Box::pin(async move {
+            let sent = self.machine(Method::POST, at, &[])?.json(request);
+            self.read(leased(sent, nonce)).await
+        })
+    }
+
+    fn create<'a>(
+        &'a self,
+        effect: &'a EffectId,
+        app: &'a str,
+        request: &'a CreateRequest,
+    ) -> Answer<'a, Machine> {
+        Box::pin(async move {
+            let path = ["apps", app, "machines"];
+            let sent = self.request(Method::POST, &path, effect)?.json(request);
+            self.read(sent).await
+        })
+    }
+
+    fn exec<'a>(&'a self, at: At<'a>, options: &'a ExecOptions) -> Answer<'a, ExecResponse> {
+        Box::pin(async move {
+            let timeout = Duration::from_millis(options.timeout_ms);
+            let seconds = timeout.as_secs().max(1);
+            let body = json!({ "command": options.command, "timeout": seconds });
+            let sent = self.machine(Method::POST, at, &["exec"])?.json(&body);
+            let patience = timeout.div_f64(self.scale) + WRITE;
+            self.read(sent.timeout(patience)).await
         })
     }
 
@@ -420,11 +475,8 @@ impl Api for Http {
                 ttl: Some(ttl.as_secs().max(1)),
                 description: Some(description.to_owned()),
             };
-            let mut request = self.machine(Method::POST, at, &["lease"])?.json(&body);
-            if let Some(nonce) = nonce {
-                request = request.header(NONCE_HEADER, nonce);
-            }
-            let envelope: LeaseEnvelope = self.read(request).await?;
+            let request = self.machine(Method::POST, at, &["lease"])?.json(&body);
+            let envelope: LeaseEnvelope = self.read(leased(request, nonce)).await?;
             envelope.data.ok_or_else(|| Trouble {
                 failure: Failure::Unavailable("a lease was answered without its data".to_owned()),
                 may_have_happened: true,

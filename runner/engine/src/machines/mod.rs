@@ -1,12 +1,14 @@
 //! The capability `machines`: Fly Machines.
 //!
 //! `mod.rs` has its rows of the operations table and its linking; `executor.rs` performs effects,
-//! with retries, and `find_out.rs` finds out what became of them; `watch.rs` waits; `leases.rs`
+//! with retries, and `find_out.rs` finds out what became of them; `making.rs` makes Machines and gives
+//! them other configurations, which `change.rs` merges; `watch.rs` waits; `leases.rs`
 //! keeps leases alive; `api.rs` is what they need of a world, and `http.rs` and `fork.rs` are the
 //! two worlds; `original.rs` has what a fork was when it was made.
 //! `lanes.rs` has the connections, `limiter.rs` the rates, `trouble.rs` what refusals mean.
 
 mod api;
+mod change;
 mod executor;
 mod find_out;
 mod fork;
@@ -14,6 +16,7 @@ mod http;
 mod lanes;
 mod leases;
 mod limiter;
+mod making;
 mod original;
 mod summary;
 mod trouble;
@@ -24,8 +27,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::machines::{
-    Done, Event, Filter, Healthy, HealthyOptions, Machine, MachinePage, RestartOptions, Scope,
-    StopOptions, WaitOptions, Waited,
+    CreateOptions, Created, Done, Event, ExecOptions, Executed, Filter, Healthy, HealthyOptions,
+    Machine, MachinePage, RestartOptions, RestoreOptions, Scope, StopOptions, UpdateOptions,
+    Updated, Version, WaitOptions, Waited,
 };
 use crate::capability::{Capability, Executor, Linking, Setting, arguments};
 use crate::effect::{Kind, Request, Row};
@@ -76,7 +80,7 @@ const LEASE: Row = Row {
 };
 
 /// The rows of the operations table.
-pub(crate) static ROWS: [Row; 14] = [
+pub(crate) static ROWS: [Row; 21] = [
     Row {
         name: "machines.list",
         projection: &[
@@ -158,6 +162,61 @@ pub(crate) static ROWS: [Row; 14] = [
         ..WRITE
     },
     Row {
+        name: "machines.versions",
+        ..READ
+    },
+    Row {
+        name: "machines.update",
+        verb: "update",
+        in_doubt: "the effect's id in the Machine's metadata; it names the version that it is for, so it counts once",
+        undo: Some("machines.restore"),
+        assumes: "the image can be pulled, and there is room",
+        projection: &["instance_id", "state", "host_status", "cordoned"],
+        ..WRITE
+    },
+    Row {
+        name: "machines.restore",
+        verb: "update",
+        in_doubt: "as an update",
+        assumes: "the image can be pulled, and there is room",
+        projection: &["instance_id", "state", "host_status", "cordoned"],
+        ..WRITE
+    },
+    Row {
+        name: "machines.create",
+        verb: "create",
+        in_doubt: "sent again: its name is made of the effect's id, and Fly has each name once",
+        undo: Some("machines.destroy"),
+        creates: Some("/id"),
+        assumes: "there is room, and the image can be pulled",
+        projection: &[],
+        ..WRITE
+    },
+    Row {
+        name: "machines.destroy",
+        verb: "destroy",
+        in_doubt: "gone, or on its way",
+        projection: &["state", "host_status", "instance_id"],
+        ..WRITE
+    },
+    Row {
+        name: "machines.set-metadata",
+        verb: "metadata",
+        in_doubt: "sent again",
+        undo: Some("machines.set-metadata"),
+        projection: &["host_status"],
+        ..WRITE
+    },
+    Row {
+        name: "machines.exec",
+        verb: "exec",
+        idempotent: false,
+        in_doubt: "cannot be found out",
+        fork: "nothing runs",
+        assumes: "the command ends with 0 and prints nothing",
+        ..WRITE
+    },
+    Row {
         name: "machines.wait",
         ..WAIT
     },
@@ -197,6 +256,9 @@ pub(crate) struct ListArguments {
     pub(crate) scope: Scope,
     pub(crate) filter: Filter,
 }
+
+/// Keys of metadata with their values; none removes.
+type Metadata = Vec<(String, Option<String>)>;
 
 /// How many Machines one page may hold: the contract says 1,000.
 const PAGE: u32 = 1000;
@@ -262,6 +324,19 @@ impl Capability for Machines {
         linking.operation::<(String, String, StopOptions), Done>("stop", with("stop"))?;
         linking.operation::<(String, String, RestartOptions), Done>("restart", with("restart"))?;
         linking.operation::<(String, String, String), Done>("signal", with("signal"))?;
+        linking.operation::<(String, String), Vec<Version>>("versions", on("versions"))?;
+        linking.operation::<(String, String, UpdateOptions), Updated>("update", with("update"))?;
+        linking
+            .operation::<(String, String, RestoreOptions), Updated>("restore", with("restore"))?;
+        linking.operation::<(String, CreateOptions), Created>("create", |(app, options)| {
+            Request::new(row("create"))
+                .in_app(app)
+                .with(arguments(&options))
+        })?;
+        linking.operation::<(String, String, bool), Done>("destroy", with("destroy"))?;
+        linking
+            .operation::<(String, String, Metadata), Done>("set-metadata", with("set-metadata"))?;
+        linking.operation::<(String, String, ExecOptions), Executed>("exec", with("exec"))?;
         linking.operation::<(String, String, WaitOptions), Waited>("wait", with("wait"))?;
         linking.operation::<(String, String, HealthyOptions), Healthy>(
             "wait-healthy",
@@ -426,6 +501,13 @@ mod tests {
             "signal",
             "cordon",
             "uncordon",
+            "versions",
+            "update",
+            "restore",
+            "create",
+            "destroy",
+            "set-metadata",
+            "exec",
             "wait",
             "wait-healthy",
             "lease",

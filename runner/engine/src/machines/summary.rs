@@ -8,15 +8,12 @@ use crate::bindings::machines::{Check, CheckStatus, Event, HostStatus, Machine, 
 /// A check's output is cut to this. (The contract.)
 const OUTPUT_BYTES: usize = 512;
 
+/// The metadata key of what a deploy calls itself. (The contract.)
+pub(super) const RELEASE: &str = "groundcrew_release";
+
 pub(super) fn machine(app: &str, from: &api::Machine) -> Machine {
     let config = from.config_view();
-    let image = &from.image_ref;
-    let digest = image.digest.clone();
-    let repository = match (image.repository.as_str(), image.tag.as_str()) {
-        ("", _) => config.image().to_owned(),
-        (repository, "") => repository.to_owned(),
-        (repository, tag) => format!("{repository}:{tag}"),
-    };
+    let digest = from.image_ref.digest.clone();
     Machine {
         app: app.to_owned(),
         id: from.id.clone(),
@@ -24,8 +21,9 @@ pub(super) fn machine(app: &str, from: &api::Machine) -> Machine {
         state: from.state.clone(),
         region: from.region.clone(),
         group: from.process_group().to_owned(),
-        image: repository,
+        image: image_of(from),
         image_digest: (!digest.is_empty()).then_some(digest),
+        release: release(config),
         checks: from.real_checks().map(check).collect(),
         host_status: match from.host() {
             api::HostStatus::Ok => HostStatus::Ok,
@@ -42,6 +40,8 @@ pub(super) fn machine(app: &str, from: &api::Machine) -> Machine {
                 path: m.path,
             })
             .collect(),
+        services: count(config.services()),
+        configured_checks: count(config.configured_checks().len()),
         autostop: config.autostop().as_str().to_owned(),
         private_address: (!from.private_ip.is_empty()).then(|| from.private_ip.clone()),
         lease_owner: from.lease.as_ref().map(|lease| lease.owner.clone()),
@@ -71,11 +71,14 @@ pub(super) fn listed(from: &api::OrgMachine) -> Machine {
         group: from.process_group().to_owned(),
         image: config.image().to_owned(),
         image_digest: None,
+        release: release(config),
         checks: Vec::new(),
         host_status: HostStatus::Unknown,
         cordoned: false,
         standbys: config.standbys(),
         mounts: Vec::new(),
+        services: 0,
+        configured_checks: 0,
         autostop: config.autostop().as_str().to_owned(),
         private_address: (!from.private_ip.is_empty()).then(|| from.private_ip.clone()),
         lease_owner: None,
@@ -85,6 +88,26 @@ pub(super) fn listed(from: &api::OrgMachine) -> Machine {
         created_at: millis(Time::parse(&from.created_at)),
         updated_at: millis(Time::parse(&from.updated_at)),
     }
+}
+
+fn image_of(from: &api::Machine) -> String {
+    let image = &from.image_ref;
+    match (image.repository.as_str(), image.tag.as_str()) {
+        ("", _) => from.config_view().image().to_owned(),
+        (repository, "") => repository.to_owned(),
+        (repository, tag) => format!("{repository}:{tag}"),
+    }
+}
+
+/// What a Machine's last deploy calls itself.
+pub(super) fn release(config: ConfigView<'_>) -> Option<String> {
+    let keys = [RELEASE, "fly_release_id"];
+    let mut found = keys.iter().filter_map(|key| config.metadata_value(key));
+    found.next().map(str::to_owned)
+}
+
+fn count(items: usize) -> u32 {
+    u32::try_from(items).unwrap_or(u32::MAX)
 }
 
 pub(super) fn event(from: &api::Event) -> Event {

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use groundcrew_fleet::Time;
 use groundcrew_fleet::api::{CheckResult, Event, Machine, WaitQuery};
+use groundcrew_fleet::{State, Time};
 use jiff::Timestamp;
 
 use super::api::At;
@@ -35,6 +35,8 @@ struct Since<'a> {
     /// The newest exit that nobody asked for.
     own_exit: Option<&'a Event>,
     own_exits: usize,
+    /// Something has happened at all.
+    any: bool,
 }
 
 fn since<'a>(machine: &'a Machine, baseline: Option<&str>) -> Since<'a> {
@@ -51,16 +53,33 @@ fn since<'a>(machine: &'a Machine, baseline: Option<&str>) -> Since<'a> {
             .max_by(|a, b| a.id.cmp(&b.id)),
         own_exit: own().max_by(|a, b| a.id.cmp(&b.id)),
         own_exits: own().count(),
+        any: newer().next().is_some(),
     }
 }
 
-/// Why a Machine will not get there.
-fn hopeless(machine: &Machine, since: &Since<'_>, wanted: &[String]) -> Option<Failure> {
+/// Why a Machine will not get there, in the version that is asked for.
+fn hopeless(
+    machine: &Machine,
+    since: &Since<'_>,
+    wanted: &[String],
+    version: Option<&str>,
+) -> Option<Failure> {
     let wants = |state: &str| wanted.iter().any(|w| w == state);
     if machine.host_status == "unreachable" {
         return Some(Failure::Unavailable(
             "the Machine's host is unreachable".to_owned(),
         ));
+    }
+    // Under way its version may be either one, and so it may in an answer from before.
+    let settled = State::parse(&machine.state).is_none_or(State::settled);
+    if let (Some(version), true) = (version, settled && since.any)
+        && machine.instance_id != version
+    {
+        return Some(Failure::Application(format!(
+            "the Machine is back at version {}: version {version} could not be started, most likely because its image cannot be pulled{}",
+            machine.instance_id,
+            how(since.own_exit)
+        )));
     }
     if wants("settled") || wants(&machine.state) {
         return None;
@@ -152,6 +171,7 @@ pub(super) async fn state(
             &machine,
             &since(&machine, options.from_event.as_deref()),
             &options.states,
+            options.version.as_deref(),
         ) {
             return Err(failure);
         }
@@ -184,7 +204,7 @@ pub(super) async fn health(
     loop {
         let machine = by.get(effect, at).await?;
         let since = since(&machine, options.from_event.as_deref());
-        if let Some(failure) = hopeless(&machine, &since, &wanted) {
+        if let Some(failure) = hopeless(&machine, &since, &wanted, options.version.as_deref()) {
             return Err(failure);
         }
         if let (Some(exit), Some(start)) = (since.own_exit, since.start)
@@ -201,7 +221,12 @@ pub(super) async fn health(
             )));
         }
         let now = by.clock.now();
-        if machine.state == "started" && (since.start.is_some() || options.from_event.is_none()) {
+        let version = options.version.as_ref();
+        let right = version.is_none_or(|version| machine.instance_id == *version);
+        if machine.state == "started"
+            && right
+            && (since.start.is_some() || options.from_event.is_none())
+        {
             let start = since.start.map_or_else(
                 || Time::parse(&machine.updated_at).unwrap_or(Time::from_millis(0)),
                 Event::at,

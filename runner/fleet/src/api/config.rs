@@ -149,6 +149,11 @@ impl<'a> ConfigView<'a> {
             .collect()
     }
 
+    /// How many services the proxy serves it for.
+    pub fn services(self) -> usize {
+        self.array("services").len()
+    }
+
     /// The strongest autostop of its services. `true` is the older spelling of `stop`.
     pub fn autostop(self) -> Autostop {
         let services = self.array("services").iter();
