@@ -1,10 +1,8 @@
 //! What an operator can say.
 
-use std::borrow::Cow;
-
-use groundcrew_plugin::Timespan;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use groundcrew_plugin::{Portion, Timespan};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 /// What to restart, and how carefully.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -33,7 +31,7 @@ pub struct Input {
     /// least one). It can only lower `parallel`. Machines that are away for other reasons do not
     /// count.
     #[serde(default)]
-    pub max_unavailable: Option<MaxUnavailable>,
+    pub max_unavailable: Option<Portion>,
     /// Restart one Machine first, alone, and stop if it does not come back.
     #[serde(default = "default_canary")]
     pub canary: bool,
@@ -64,55 +62,4 @@ fn default_canary() -> bool {
 
 fn default_wait_timeout() -> Timespan {
     Timespan::minutes(5)
-}
-
-/// How many Machines may be away at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MaxUnavailable {
-    /// So many.
-    Count(u32),
-    /// So many of a hundred.
-    Percent(u32),
-}
-
-impl MaxUnavailable {
-    /// As a number of Machines, of `total`; at least one, or nothing would ever be restarted.
-    #[must_use]
-    pub fn of(self, total: usize) -> usize {
-        let most = match self {
-            Self::Count(count) => count as usize,
-            Self::Percent(percent) => total * percent as usize / 100,
-        };
-        most.max(1)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (digits, most, make): (_, _, fn(u32) -> Self) = match text.strip_suffix('%') {
-            Some(digits) => (digits, 100, Self::Percent),
-            None => (text, 9999, Self::Count),
-        };
-        let number = digits.parse().ok()?;
-        (1..=most).contains(&number).then(|| make(number))
-    }
-}
-
-impl<'de> Deserialize<'de> for MaxUnavailable {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
-            de::Error::custom(format!(
-                "`{text}` is not a number such as `10` or a share such as `25%`"
-            ))
-        })
-    }
-}
-
-impl JsonSchema for MaxUnavailable {
-    fn schema_name() -> Cow<'static, str> {
-        "MaxUnavailable".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^([1-9][0-9]{0,3}|([1-9][0-9]?|100)%)$" })
-    }
 }

@@ -11,7 +11,7 @@ mod selection;
 
 use groundcrew_plugin::{Error, Flow, Host, Kind, Machine, Result, State, plugin};
 
-pub use input::{Input, MaxUnavailable};
+pub use input::Input;
 pub use report::{MachineReport, Outcome, Report, Totals};
 use selection::Selection;
 

@@ -1,0 +1,66 @@
+//! Brings the Machines of an app to a new image or configuration at once, in service as they are,
+//! and follows each to its end: for whoever wants it quick and watches.
+
+use groundcrew_deploy::{Bounds, Change, How, Report, Select, Verify, roll};
+use groundcrew_plugin::{Host, Portion, Result, Timespan, plugin};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What to deploy where.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Which Machines.
+    pub select: Select,
+    /// What changes.
+    pub change: Change,
+    /// How many Machines of a process group are worked on at once.
+    #[serde(default = "default_parallel")]
+    #[schemars(range(min = 1, max = 5000))]
+    pub parallel: u32,
+    /// How long a Machine may take to start, and then again for its checks to pass.
+    #[serde(default = "default_wait")]
+    pub wait_timeout: Timespan,
+    /// Be content with started Machines, whatever their checks say.
+    #[serde(default)]
+    pub skip_health_checks: bool,
+}
+
+fn default_parallel() -> u32 {
+    500
+}
+
+fn default_wait() -> Timespan {
+    Timespan::minutes(5)
+}
+
+/// Deploy to the Machines of an app all at once, and follow each to its end.
+#[plugin(machines(
+    list,
+    lease,
+    update,
+    wait,
+    reason = "updates the chosen Machines, each under its lease, and watches them come back"
+))]
+pub async fn deploy_immediate(input: Input, host: Host) -> Result<Report> {
+    let target = input.change.clone().target()?;
+    let selection = input.select.list(&host).await?;
+    let how = How {
+        drain: None,
+        wait: input.wait_timeout.duration(),
+        critical_after: None,
+        verify: Verify {
+            checks: !input.skip_health_checks,
+            stopped: false,
+        },
+        rollback: false,
+        replace: false,
+    };
+    let bounds = Bounds {
+        max_unavailable: Portion::Percent(100),
+        parallel: input.parallel.max(1) as usize,
+        max_failures: usize::MAX,
+        first_alone: false,
+    };
+    roll(&host, &target, &how, bounds, &selection).await
+}

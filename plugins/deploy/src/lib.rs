@@ -1,0 +1,18 @@
+//! What the deploy plugins share. `select.rs` is which Machines, `target.rs` what they become and
+//! how one sees that they are, `one.rs` how a single Machine gets there and back, `rolling.rs` how
+//! many do, `report.rs` what is said about it.
+//!
+//! A Machine is at the target when it calls itself by the deploy's release and runs its image.
+//! So a deploy that is begun anew goes on where the one before it stopped.
+
+pub mod one;
+pub mod report;
+pub mod rolling;
+pub mod select;
+pub mod target;
+
+pub use one::{How, Verify};
+pub use report::{MachineReport, Outcome, Report};
+pub use rolling::{Bounds, roll};
+pub use select::Select;
+pub use target::{Change, Target};
