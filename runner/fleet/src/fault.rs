@@ -25,10 +25,20 @@ pub enum Fault {
     BadGateway,
     /// 408, not done.
     Timeout,
+    /// 408, done all the same: the create of which nobody knows whether it happened.
+    TimeoutDone,
     /// 409 by a concurrent update, not done.
     Conflict,
     /// 412 for want of resources, not done.
     Capacity,
+    /// 409 for want of memory on the Machine's host, not done.
+    NoMemory,
+    /// 403 by the organisation's quota, not done.
+    Quota,
+    /// 400 for want of capacity, not done.
+    NoCapacity,
+    /// 503 by a host that takes no deploys for now, not done.
+    HostDisabled,
     /// 422, not done.
     Invalid,
     /// 429 with a `Retry-After` of so many seconds, not done.
@@ -55,7 +65,9 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The refusal that is answered, if the fault is one.
+    /// The refusal that is answered before anything is done, if the fault is one. The wordings of
+    /// capacity are those that production clients look for (Kilo-Org/cloud 412, 516 and 787);
+    /// around them they are assumed.
     pub fn refusal(self) -> Option<ApiError> {
         match self {
             Fault::Unavailable => {
@@ -72,6 +84,25 @@ impl Fault {
                 ApiError::new(412, "insufficient resources available to fulfill request")
                     .with_code("insufficient_capacity"),
             ),
+            Fault::NoMemory => Some(ApiError::new(
+                409,
+                "aborted: could not reserve resource for machine: insufficient memory available",
+            )),
+            Fault::Quota => Some(ApiError::new(
+                403,
+                "permission_denied: the organization's memory in this region is over the allowed quota",
+            )),
+            Fault::NoCapacity => Some(ApiError::new(
+                400,
+                "invalid_argument: no capacity available in this region",
+            )),
+            Fault::HostDisabled => Some(
+                ApiError::new(
+                    503,
+                    "unavailable: deploys to this host are temporarily disabled",
+                )
+                .with_code("unavailable"),
+            ),
             Fault::Invalid => Some(ApiError::new(422, "invalid_argument: injected fault")),
             Fault::RateLimited { seconds } => Some(
                 ApiError::new(429, "rate limit exceeded")
@@ -79,8 +110,18 @@ impl Fault {
                     .with_retry_after(seconds),
             ),
             Fault::Late { .. } => Some(ApiError::new(503, "unavailable: injected fault")),
-            Fault::Drop | Fault::ReplyLost | Fault::CutOff | Fault::Slow { .. } => None,
+            Fault::TimeoutDone
+            | Fault::Drop
+            | Fault::ReplyLost
+            | Fault::CutOff
+            | Fault::Slow { .. } => None,
         }
+    }
+
+    /// The refusal that is answered although it was done.
+    pub fn refusal_once_done(self) -> Option<ApiError> {
+        (self == Fault::TimeoutDone)
+            .then(|| ApiError::new(408, "deadline_exceeded: injected fault"))
     }
 }
 
@@ -91,8 +132,13 @@ impl fmt::Display for Fault {
             Fault::Internal => f.write_str("internal"),
             Fault::BadGateway => f.write_str("bad-gateway"),
             Fault::Timeout => f.write_str("timeout"),
+            Fault::TimeoutDone => f.write_str("timeout-done"),
             Fault::Conflict => f.write_str("conflict"),
             Fault::Capacity => f.write_str("capacity"),
+            Fault::NoMemory => f.write_str("no-memory"),
+            Fault::Quota => f.write_str("quota"),
+            Fault::NoCapacity => f.write_str("no-capacity"),
+            Fault::HostDisabled => f.write_str("host-disabled"),
             Fault::Invalid => f.write_str("invalid"),
             Fault::RateLimited { seconds } => write!(f, "rate-limited({seconds}s)"),
             Fault::Drop => f.write_str("drop"),
@@ -240,8 +286,13 @@ fn read_kind(text: &str) -> Option<Fault> {
         ("internal", None) => Some(Fault::Internal),
         ("bad-gateway", None) => Some(Fault::BadGateway),
         ("timeout", None) => Some(Fault::Timeout),
+        ("timeout-done", None) => Some(Fault::TimeoutDone),
         ("conflict", None) => Some(Fault::Conflict),
         ("capacity", None) => Some(Fault::Capacity),
+        ("no-memory", None) => Some(Fault::NoMemory),
+        ("quota", None) => Some(Fault::Quota),
+        ("no-capacity", None) => Some(Fault::NoCapacity),
+        ("host-disabled", None) => Some(Fault::HostDisabled),
         ("invalid", None) => Some(Fault::Invalid),
         ("rate-limited", millis) => Some(Fault::RateLimited {
             seconds: millis.unwrap_or(1000).div_ceil(1000),
@@ -339,6 +390,35 @@ mod tests {
         ] {
             assert!(text.parse::<FaultRule>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_as_fly_words_it() {
+        let worded = [
+            ("no-memory", 409, "insufficient memory available"),
+            ("quota", 403, "over the allowed quota"),
+            ("no-capacity", 400, "no capacity"),
+            (
+                "host-disabled",
+                503,
+                "unavailable: deploys to this host are temporarily disabled",
+            ),
+        ];
+        for (kind, status, words) in worded {
+            let fault: Fault = kind.parse().expect("a kind");
+            assert_eq!(fault.to_string(), kind);
+            let refusal = fault.refusal().expect("a refusal");
+            assert_eq!(refusal.status, status, "{kind}");
+            assert!(refusal.body.error.contains(words), "{kind}");
+            assert_eq!(fault.refusal_once_done(), None, "{kind}");
+        }
+        let ambiguous: Fault = "timeout-done".parse().expect("a kind");
+        assert_eq!(ambiguous.to_string(), "timeout-done");
+        assert_eq!(ambiguous.refusal(), None);
+        assert_eq!(
+            ambiguous.refusal_once_done().map(|error| error.status),
+            Some(408)
+        );
     }
 
     #[test]

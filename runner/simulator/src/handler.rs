@@ -101,7 +101,10 @@ async fn serve(
     } else {
         perform(&world, &route, &asked, &token)
     };
-    let reply = outcome.map_or_else(refuse, Outgoing::of);
+    let hidden = fault.and_then(Fault::refusal_once_done);
+    let reply = hidden
+        .map_or(outcome, Err)
+        .map_or_else(refuse, Outgoing::of);
     let fault = if world.tap.passes(Moment::Done, &entry) {
         fault
     } else {

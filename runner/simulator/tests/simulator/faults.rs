@@ -99,3 +99,40 @@ async fn a_fate_is_set_from_outside() {
     assert_eq!(log["requests"][0]["route"], "machines.restart");
     assert!(client.get("/_sim/fleet").await.json()["apps"]["web"].is_array());
 }
+
+#[tokio::test]
+async fn refusals_of_capacity_do_nothing() {
+    let cases = [
+        ("no-memory", 409, "insufficient memory available"),
+        ("quota", 403, "over the allowed quota"),
+        ("no-capacity", 400, "no capacity"),
+        ("host-disabled", 503, "temporarily disabled"),
+    ];
+    let (running, client) = simulator(2, |_| {}).await;
+    let id = first(&running);
+    for (fault, status, words) in cases {
+        let rule = format!("machines.cordon@1:{fault}");
+        client.post("/_sim/faults", &rule).await;
+        let answer = client.post(&path(&id, "/cordon"), "").await;
+        assert_eq!(answer.code(), status, "{fault}");
+        assert!(answer.body.contains(words), "{fault}: {}", answer.body);
+    }
+    assert_eq!(running.act(|fleet| fleet.applied().entries().len()), 0);
+}
+
+#[tokio::test]
+async fn a_create_that_timed_out_may_have_happened() {
+    let (running, client) = simulator(2, |_| {}).await;
+    client
+        .post("/_sim/faults", "machines.create@1:timeout-done")
+        .await;
+    let body = r#"{"name":"fresh","config":{"image":"registry.fly.io/web:1"}}"#;
+    let answer = client.post("/v1/apps/web/machines", body).await;
+    assert_eq!(answer.code(), 408, "{answer:?}");
+    assert_eq!(running.act(|fleet| fleet.machine_count("web")), 3);
+    let again = client.post("/v1/apps/web/machines", body).await;
+    assert_eq!(again.code(), 409, "{answer:?}");
+    let log = client.get("/_sim/log").await.json();
+    assert_eq!(log["requests"][0]["status"], 408);
+    assert_eq!(log["requests"][0]["fault"], "timeout-done");
+}
