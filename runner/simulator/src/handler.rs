@@ -147,11 +147,30 @@ fn admit(
     entry.app = Some(route.app.clone()).filter(|app| !app.is_empty());
     entry.id = Some(route.id.clone()).filter(|id| !id.is_empty());
     auth::authorise(token, route, &world.organisation)?;
+    let region = region_of(world, route, &asked.body);
     let limits = world.limits.as_ref();
-    if limits.is_some_and(|limits| !lock(limits).admit(route, entry.at)) {
+    if limits.is_some_and(|limits| !lock(limits).admit(route, &region, entry.at)) {
         return Err(ApiError::new(429, "rate limit exceeded").with_code("resource_exhausted"));
     }
     Ok(token.clone())
+}
+
+/// The region that a create asks for, or the one that it will get. One that does not exist is
+/// refused later, and counts for the same.
+fn region_of(world: &World, route: &Route, body: &Bytes) -> String {
+    #[derive(serde::Deserialize)]
+    struct Region {
+        region: Option<String>,
+    }
+    if route.verb != Verb::Create || world.limits.is_none() {
+        return String::new();
+    }
+    let asked = serde_json::from_slice::<Region>(body).ok();
+    let asked = asked.and_then(|body| body.region);
+    let known = asked.filter(|region| world.regions.contains(region));
+    known
+        .or_else(|| world.regions.first().cloned())
+        .unwrap_or_default()
 }
 
 fn perform(world: &World, route: &Route, asked: &Asked, token: &Token) -> Result<Reply, ApiError> {

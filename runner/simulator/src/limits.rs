@@ -10,6 +10,8 @@ use groundcrew_fleet::Time;
 use crate::route::{Route, Verb};
 
 /// One action on one Machine or app: 1 a second, 3 at once. Fly's documentation of the API.
+///
+/// A create is limited by app and region: so it is seen in practice (flyctl issue 3961).
 const ACTION: (u64, u64) = (1000, 3);
 
 /// `GET` of one Machine: 5 a second, 10 at once. The same page.
@@ -24,8 +26,9 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Whether this request is within its limit, counting it if so.
-    pub(crate) fn admit(&mut self, route: &Route, now: Time) -> bool {
+    /// Whether this request is within its limit, counting it if so. `region` is where a create
+    /// makes its Machine.
+    pub(crate) fn admit(&mut self, route: &Route, region: &str, now: Time) -> bool {
         if route.app.is_empty() {
             return true;
         }
@@ -33,7 +36,12 @@ impl Limits {
         if self.next.len() > KEYS {
             self.next.retain(|_, at| *at > now);
         }
-        let key = (route.verb, route.app.clone(), route.id.clone());
+        let on = if route.verb == Verb::Create {
+            region
+        } else {
+            &route.id
+        };
+        let key = (route.verb, route.app.clone(), on.to_owned());
         let at = self.next.entry(key).or_insert(now);
         let due = (*at).max(now);
         let admitted = due.since(now) <= gap * (burst - 1);

@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) tokens: Vec<Token>,
     pub(crate) organisation: String,
+    /// The first is where a create goes that names none.
+    pub(crate) regions: Vec<String>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) seed: u64,
     pub(crate) limits: Option<Mutex<Limits>>,
@@ -34,18 +36,19 @@ impl World {
         limited: bool,
         faults: Faults,
     ) -> World {
-        let (organisation, seed) = {
+        let settings = {
             let mut fleet = lock(&fleet);
             fleet.track_changes();
-            (fleet.settings().organisation.clone(), fleet.settings().seed)
+            fleet.settings().clone()
         };
         World {
             fleet,
             clock,
             tokens,
-            organisation,
+            organisation: settings.organisation,
+            regions: settings.regions,
             faults: Mutex::new(faults),
-            seed,
+            seed: settings.seed,
             limits: limited.then(Mutex::default),
             tap: Tap::default(),
             sooner: Notify::new(),

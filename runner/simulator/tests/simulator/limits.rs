@@ -119,3 +119,37 @@ async fn hundreds_of_restarts_at_once_take_as_long_as_the_slowest() {
     let applied = client.get("/_sim/applied").await.json();
     assert_eq!(applied["applied"].as_array().map(Vec::len), Some(300));
 }
+
+#[tokio::test]
+async fn creates_are_limited_by_app_and_region() {
+    let (running, client) = simulator(2, |config| {
+        config.rate_limits = true;
+        config.pace = Pace::ByHand;
+    })
+    .await;
+    let create = async |region: &str| {
+        let config = r#""config":{"image":"registry.fly.io/web:1"}"#;
+        let body = format!(r#"{{"region":{region},{config}}}"#);
+        client.post("/v1/apps/web/machines", &body).await.code()
+    };
+    for (region, expected) in [
+        (r#""fra""#, 200),
+        (r#""fra""#, 200),
+        // The first region is where a Machine goes whose create names none.
+        ("null", 200),
+        (r#""fra""#, 429),
+        (r#""""#, 429),
+        (r#""iad""#, 200),
+        (r#""iad""#, 200),
+        (r#""iad""#, 200),
+        (r#""iad""#, 429),
+        // One that does not exist counts where it would have gone.
+        (r#""xyz""#, 429),
+    ] {
+        assert_eq!(create(region).await, expected, "{region}");
+    }
+    running.advance(1000);
+    assert_eq!(create(r#""fra""#).await, 200);
+    assert_eq!(create(r#""iad""#).await, 200);
+    assert_eq!(create(r#""fra""#).await, 429);
+}
