@@ -5,9 +5,10 @@ use std::sync::Arc;
 use ulid::Ulid;
 
 use crate::api::{self, HostStatus};
-use crate::behaviour::{Fate, Phase};
+use crate::behaviour::{Course, Fate, Phase};
+use crate::checks::Check;
 use crate::fleet::Fleet;
-use crate::machine::{Check, HeldLease, Machine, Pending};
+use crate::machine::{HeldLease, Machine, Pending};
 use crate::state::State;
 use crate::time::Time;
 
@@ -50,9 +51,14 @@ impl Fleet {
         if machine.state == State::Started {
             machine.running_since = Some(self.now);
             machine.first_check_ms = self.take(Phase::FirstCheck, &id, 0);
+            let healthy = self.take(Phase::HealthyFor, &id, 0);
+            machine.sick_from.get_or_insert(self.now.after(healthy));
         }
         let state = machine.state;
         self.insert(app, machine);
+        if state == State::Started {
+            self.schedule_crash(app, &id);
+        }
         self.schedule_end(app, &id, state);
     }
 
@@ -118,12 +124,20 @@ fn copy(machine: &mut Machine, shown: &api::Machine, now: Time) {
         description: lease.description.clone(),
     });
     copy_checks(&mut machine.checks, shown);
-    // A running Machine whose checks fail goes on failing them.
+    // A running Machine whose checks fail goes on failing them: by its image if that explains it,
+    // so that an update cures it, and else by its fate.
     let critical = shown
         .real_checks()
         .any(|check| check.result() == api::CheckResult::Critical);
     if machine.fate == Fate::Normal && machine.state == State::Started && critical {
-        machine.fate = Fate::ChecksFail;
+        match machine.course() {
+            Course::Unhealthy => {}
+            Course::Sickens => machine.sick_from = Some(Time::default()),
+            Course::Sound
+            | Course::Exits(_)
+            | Course::OutOfMemory { .. }
+            | Course::SlowBoot { .. } => machine.fate = Fate::ChecksFail,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::{self, Marker};
 use crate::random;
 
 /// A range of milliseconds, both ends included.
@@ -57,6 +58,11 @@ pub struct Behaviour {
     pub visible: Span,
     /// From `started` to the exit of a Machine that never starts.
     pub crash: Span,
+    /// From the start to `started` of an image marked `sim-slow-boot`.
+    pub slow_boot: Span,
+    /// From `started` to the first failure of an image marked `sim-sickens`; a check shows it when
+    /// it next runs.
+    pub healthy_for: Span,
 }
 
 impl Behaviour {
@@ -72,6 +78,8 @@ impl Behaviour {
             destroy: Span::between(200, 1_000),
             visible: Span::between(0, 400),
             crash: Span::between(200, 1_000),
+            slow_boot: Span::constant(60_000),
+            healthy_for: Span::constant(5_000),
         }
     }
 
@@ -87,6 +95,8 @@ impl Behaviour {
             destroy: Span::constant(500),
             visible: Span::constant(0),
             crash: Span::constant(500),
+            slow_boot: Span::constant(60_000),
+            healthy_for: Span::constant(5_000),
         }
     }
 
@@ -115,6 +125,8 @@ pub(crate) enum Phase {
     Destroy,
     Visible,
     Crash,
+    SlowBoot,
+    HealthyFor,
 }
 
 impl Behaviour {
@@ -130,6 +142,8 @@ impl Behaviour {
             Phase::Destroy => (self.destroy, "destroy"),
             Phase::Visible => (self.visible, "visible"),
             Phase::Crash => (self.crash, "crash"),
+            Phase::SlowBoot => (self.slow_boot, "slow-boot"),
+            Phase::HealthyFor => (self.healthy_for, "healthy-for"),
         };
         span.pick(random::draw(seed, name, id, count))
     }
@@ -157,7 +171,8 @@ impl RestartPrediction {
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Fate {
-    /// Nothing.
+    /// Nothing but what a marker in its image's tag says: `sim-crash-loop`, `sim-unhealthy`,
+    /// `sim-sickens`, `sim-exits-N`, `sim-slow-boot`. Every other fate overrules the marker.
     #[default]
     Normal,
     /// Its process exits with 1 soon after each start, until the restart policy gives up.
@@ -185,4 +200,46 @@ pub enum Fate {
     },
     /// Updates cannot pull their image: the old version comes back, and is `started` again.
     ImagePullFails,
+}
+
+/// How a Machine fares while its host does: by its fate or, where that is normal, by its image.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// Well.
+    Sound,
+    /// Its process ends by itself with this code, soon after each start.
+    Exits(i32),
+    /// Its checks fail.
+    Unhealthy,
+    /// Its checks pass for a while, then fail.
+    Sickens,
+    /// Its process is killed so long after each start.
+    OutOfMemory { after_ms: u64 },
+    /// It boots slowly: so slowly, or as slowly as such images do.
+    SlowBoot { boot_ms: Option<u64> },
+}
+
+impl Course {
+    pub(crate) fn of(fate: Fate, image: &str) -> Course {
+        match fate {
+            Fate::Normal => match image::marker(image) {
+                None => Course::Sound,
+                Some(Marker::CrashLoop) => Course::Exits(1),
+                Some(Marker::Unhealthy) => Course::Unhealthy,
+                Some(Marker::Sickens) => Course::Sickens,
+                Some(Marker::Exits(code)) => Course::Exits(code.into()),
+                Some(Marker::SlowBoot) => Course::SlowBoot { boot_ms: None },
+            },
+            Fate::NeverStarts => Course::Exits(1),
+            Fate::ChecksFail => Course::Unhealthy,
+            Fate::OutOfMemory { after_ms } => Course::OutOfMemory { after_ms },
+            Fate::SlowStart { boot_ms } => Course::SlowBoot {
+                boot_ms: Some(boot_ms),
+            },
+            Fate::HostUnreachable
+            | Fate::HostDiesAt { .. }
+            | Fate::HostDiesOnRestart
+            | Fate::ImagePullFails => Course::Sound,
+        }
+    }
 }

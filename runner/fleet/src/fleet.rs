@@ -11,7 +11,7 @@ use serde_json::Value;
 use ulid::Ulid;
 
 use crate::api::{self, ApiError, Event, HostStatus};
-use crate::behaviour::{Behaviour, Fate, Phase, RestartPrediction};
+use crate::behaviour::{Behaviour, Course, Fate, Phase, RestartPrediction};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, Pending};
 use crate::random;
@@ -204,6 +204,7 @@ impl Fleet {
         let running = machine.state == State::Started;
         let resumed = machine.pending.filter(|_| was_dead);
         if running {
+            machine.doomed = false;
             machine.pending = None;
             machine.generation += 1;
         }
@@ -316,16 +317,16 @@ impl Fleet {
     }
 
     pub(crate) fn boot_time(&self, machine: &Machine) -> u64 {
-        match machine.fate {
-            Fate::SlowStart { boot_ms } => boot_ms,
-            Fate::Normal
-            | Fate::NeverStarts
-            | Fate::ChecksFail
-            | Fate::HostUnreachable
-            | Fate::HostDiesAt { .. }
-            | Fate::HostDiesOnRestart
-            | Fate::OutOfMemory { .. }
-            | Fate::ImagePullFails => self.take(Phase::Boot, &machine.id, machine.boots),
+        let (id, boots) = (&machine.id, machine.boots);
+        match machine.course() {
+            Course::SlowBoot { boot_ms } => {
+                boot_ms.unwrap_or_else(|| self.take(Phase::SlowBoot, id, boots))
+            }
+            Course::Sound
+            | Course::Exits(_)
+            | Course::Unhealthy
+            | Course::Sickens
+            | Course::OutOfMemory { .. } => self.take(Phase::Boot, id, boots),
         }
     }
 
@@ -407,6 +408,7 @@ impl Fleet {
         if machine.state == State::Started && state != State::Started {
             machine.freeze_checks(now);
         }
+        machine.doomed = false;
         machine.state = state;
         machine.updated = now;
         machine.generation += 1;

@@ -10,10 +10,12 @@
 mod adopt;
 pub mod api;
 mod behaviour;
+mod checks;
 mod commands;
 mod fault;
 mod fleet;
 mod generate;
+mod image;
 mod leases;
 mod log;
 mod machine;

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::api::{self, ApiError};
 use crate::behaviour::{Fate, Phase};
 use crate::fleet::{Caller, Fleet};
-use crate::machine::{Machine, Pending, Previous, image_ref};
+use crate::image::image_ref;
+use crate::machine::{Machine, Pending, Previous};
 use crate::random;
 use crate::state::{State, Stimulus};
 
@@ -76,7 +77,11 @@ impl Fleet {
         let was_started = running;
         let instance_id = self.next_ulid();
         let config = Arc::new(request.config.clone());
+        let now = self.now;
         if let Some(machine) = self.machine_mut(app, id) {
+            // What its checks said was said of the old image.
+            machine.freeze_checks(now);
+            machine.retries.clear();
             machine.previous = Some(Previous {
                 instance_id: std::mem::replace(&mut machine.instance_id, instance_id.clone()),
                 config: std::mem::replace(&mut machine.config, config.clone()),
@@ -173,6 +178,8 @@ impl Fleet {
             commands: 0,
             running_since: None,
             first_check_ms: 0,
+            doomed: false,
+            sick_from: None,
             retries: VecDeque::new(),
             visible_from: self.now,
             previous: None,

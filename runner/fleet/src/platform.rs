@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::api::{Event, ExitEvent, HostStatus, RestartPolicy};
-use crate::behaviour::{Fate, Phase};
+use crate::behaviour::{Course, Fate, Phase};
 use crate::fleet::{Due, Falls, Fleet};
 use crate::machine::Pending;
 use crate::state::{Next, State, Stimulus, transition};
@@ -172,30 +172,29 @@ impl Fleet {
         let boots = self.machine_mut(app, id).map_or(0, |machine| machine.boots);
         let first_check_ms = self.take(Phase::FirstCheck, id, boots);
         let now = self.now;
+        let sick_from = now.after(self.take(Phase::HealthyFor, id, boots));
         if let Some(machine) = self.machine_mut(app, id) {
             machine.boots += 1;
             machine.first_check_ms = first_check_ms;
             machine.running_since = Some(now);
+            machine.sick_from = Some(sick_from);
         }
         self.schedule_crash(app, id);
     }
 
-    /// A started Machine whose fate is to end by itself.
+    /// A started Machine that is to end by itself.
     pub(crate) fn schedule_crash(&mut self, app: &str, id: &str) {
         let Some(machine) = self.machine_mut(app, id) else {
             return;
         };
-        let (fate, boots) = (machine.fate, machine.boots);
-        let (after, code, out_of_memory) = match fate {
-            Fate::NeverStarts => (self.take(Phase::Crash, id, boots), 1, false),
-            Fate::OutOfMemory { after_ms } => (after_ms, KILLED, true),
-            Fate::Normal
-            | Fate::ChecksFail
-            | Fate::HostUnreachable
-            | Fate::HostDiesAt { .. }
-            | Fate::HostDiesOnRestart
-            | Fate::SlowStart { .. }
-            | Fate::ImagePullFails => return,
+        let boots = machine.boots;
+        let (after, code, out_of_memory) = match machine.course() {
+            Course::Exits(code) => {
+                machine.doomed = true;
+                (self.take(Phase::Crash, id, boots), code, false)
+            }
+            Course::OutOfMemory { after_ms } => (after_ms, KILLED, true),
+            Course::Sound | Course::Unhealthy | Course::Sickens | Course::SlowBoot { .. } => return,
         };
         let at = self.now.after(after);
         self.schedule(
@@ -209,7 +208,8 @@ impl Fleet {
         );
     }
 
-    /// The process ended by itself: the restart policy decides.
+    /// The process ended by itself: the restart policy decides, and where it stays down the
+    /// Machine is destroyed if its configuration says so.
     pub(crate) fn finish_crash(&mut self, app: &str, id: &str, code: i32, out_of_memory: bool) {
         let now = self.now;
         let Some(machine) = self.machine_mut(app, id) else {
@@ -243,7 +243,13 @@ impl Fleet {
         } else {
             Stimulus::Exited
         };
+        let destroyed = !restarting && machine.view().auto_destroy();
         self.exit(app, id, stimulus, &exit);
+        if destroyed {
+            self.step(app, id, Stimulus::Destroy, "destroy", json!(null));
+            let at = now.after(self.take(Phase::Destroy, id, 0));
+            self.schedule(app, id, at, Pending::Destroy);
+        }
     }
 
     /// Writes the `exit`, and boots the Machine again if that is where it leads.

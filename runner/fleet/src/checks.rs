@@ -1,0 +1,134 @@
+//! A Machine's health checks: computed, not stored. A result is a function of when the Machine
+//! began to run, of the check's rhythm and of what is wrong with it, so that thousands of checks
+//! cost nothing while time passes.
+
+use crate::api::{self, CheckResult};
+use crate::behaviour::Course;
+use crate::machine::Machine;
+use crate::time::Time;
+
+/// A check, its rhythm, and the last result of earlier runs of the Machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    pub(crate) configured: api::ConfiguredCheck,
+    pub(crate) last: api::CheckStatus,
+}
+
+impl Machine {
+    /// The checks that the configuration names; results of those that remain are kept.
+    pub(crate) fn renew_checks(&mut self) {
+        let old = std::mem::take(&mut self.checks);
+        let configured = self.view().configured_checks();
+        let created = self.created;
+        let renewed = configured.into_iter().map(|configured| {
+            let kept = old
+                .iter()
+                .find(|check| check.configured.name == configured.name);
+            let last = kept.map_or_else(
+                || never_run(&configured.name, created),
+                |check| check.last.clone(),
+            );
+            Check { configured, last }
+        });
+        self.checks = renewed.collect();
+    }
+
+    /// When the newest result of a check was written in this run of the Machine, if one was.
+    fn newest_result(&self, check: &Check, now: Time) -> Option<Time> {
+        let first = self.first_result(check)?;
+        let runs = if now < first {
+            return None;
+        } else {
+            now.since(first) / check.configured.interval_ms
+        };
+        Some(first.after(runs.saturating_mul(check.configured.interval_ms)))
+    }
+
+    /// Failures within the grace period do not count, so a failing check shows its first result
+    /// after it.
+    fn first_result(&self, check: &Check) -> Option<Time> {
+        let since = self.running_since?;
+        let first = since.after(self.first_check_ms);
+        Some(if self.fails_at(check, first) {
+            first.max(since.after(check.configured.grace_ms))
+        } else {
+            first
+        })
+    }
+
+    /// Whether a run of this check at `at` fails.
+    fn fails_at(&self, check: &Check, at: Time) -> bool {
+        match self.course() {
+            Course::Unhealthy => true,
+            // One that is about to exit never gets as far as answering a check.
+            Course::Exits(_) => self.doomed,
+            Course::Sickens => self.sickened(check, at),
+            Course::Sound | Course::OutOfMemory { .. } | Course::SlowBoot { .. } => false,
+        }
+    }
+
+    /// Whether what sickens has done so, counting no failure within the grace period; one that was
+    /// sick before this model knew it has none.
+    fn sickened(&self, check: &Check, at: Time) -> bool {
+        let (Some(sick), Some(since)) = (self.sick_from, self.running_since) else {
+            return false;
+        };
+        let grace = since.after(check.configured.grace_ms);
+        at >= sick && (sick < since || at >= grace)
+    }
+
+    pub(crate) fn check_view(&self, check: &Check, now: Time) -> api::CheckStatus {
+        let Some(at) = self.newest_result(check, now) else {
+            return check.last.clone();
+        };
+        let failing = self.fails_at(check, at);
+        let http = check.configured.kind == "http";
+        let (result, output) = match (failing, http) {
+            (false, true) => (CheckResult::Passing, "200 OK"),
+            (false, false) => (CheckResult::Passing, "Success"),
+            (true, true) => (CheckResult::Critical, "500 Internal Server Error"),
+            (true, false) => (CheckResult::Critical, "connect: connection refused"),
+        };
+        api::CheckStatus {
+            name: check.configured.name.clone(),
+            status: result.as_str().into(),
+            output: output.into(),
+            updated_at: at.rfc3339(),
+        }
+    }
+
+    /// When a check next writes a result.
+    pub(crate) fn next_result(&self, now: Time) -> Option<Time> {
+        let each = self
+            .checks
+            .iter()
+            .filter_map(|check| match self.newest_result(check, now) {
+                Some(newest) => Some(newest.after(check.configured.interval_ms)),
+                None => self.first_result(check),
+            });
+        each.min()
+    }
+
+    /// Writes down the results of this run: from now on they are stale, as Fly's are.
+    pub(crate) fn freeze_checks(&mut self, now: Time) {
+        let views: Vec<_> = self
+            .checks
+            .iter()
+            .map(|check| self.check_view(check, now))
+            .collect();
+        for (check, view) in self.checks.iter_mut().zip(views) {
+            check.last = view;
+        }
+        self.running_since = None;
+    }
+}
+
+/// What a check shows before it first ran. Assumed.
+fn never_run(name: &str, created: Time) -> api::CheckStatus {
+    api::CheckStatus {
+        name: name.to_owned(),
+        status: CheckResult::Warning.as_str().into(),
+        output: "the machine hasn't started".into(),
+        updated_at: created.rfc3339(),
+    }
+}
