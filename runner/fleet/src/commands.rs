@@ -188,7 +188,8 @@ impl Fleet {
         Ok(Done::default())
     }
 
-    /// Runs a command in a Machine; the model answers 0 and prints nothing.
+    /// Runs a command in a Machine: the model prints the command and a newline, and answers N if
+    /// it ends in `exit N`, else 0. That is the simulator's convention.
     pub fn exec(
         &mut self,
         caller: &Caller<'_>,
@@ -198,12 +199,21 @@ impl Fleet {
     ) -> Result<api::ExecResponse, ApiError> {
         let machine = self.visible(app, id)?;
         self.reachable(machine)?;
-        if request.cmd.is_empty() && request.command.is_empty() {
+        let line = if request.cmd.is_empty() {
+            request.command.join(" ")
+        } else {
+            request.cmd.clone()
+        };
+        if line.is_empty() {
             return Err(ApiError::new(400, "invalid_argument: command is required"));
         }
         self.running(app, id, "exec in")?;
         self.log_applied(caller, "machines.exec", app, id);
-        Ok(api::ExecResponse::default())
+        Ok(api::ExecResponse {
+            exit_code: exit_code(&line),
+            stdout: format!("{line}\n"),
+            ..api::ExecResponse::default()
+        })
     }
 
     /// Takes a Machine out of the proxy's service.
@@ -388,10 +398,47 @@ impl Fleet {
     }
 }
 
+/// The N of a command that ends in `exit N`, also inside quotes; 0 otherwise. Of a larger N only the
+/// lowest byte is left, as everywhere on Unix.
+fn exit_code(line: &str) -> i32 {
+    let mut words = line.split_whitespace().rev();
+    let quotes = ['\'', '"'];
+    let code = words.next().map(|word| word.trim_end_matches(quotes));
+    let code = code.and_then(|word| word.parse::<u32>().ok()).unwrap_or(0);
+    match words.next().map(|word| word.trim_start_matches(quotes)) {
+        Some("exit") => i32::from(code.to_le_bytes()[0]),
+        Some(_) | None => 0,
+    }
+}
+
 fn wrong_state(state: State, verb: &str) -> ApiError {
     let words = format!(
         "failed_precondition: unable to {verb} machine from current state: '{}'",
         state.as_str()
     );
     ApiError::new(412, words).with_code("failed_precondition")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exit_code;
+
+    #[test]
+    fn a_command_says_how_it_ends() {
+        let cases = [
+            ("exit 3", 3),
+            ("sh -c 'exit 4'", 4),
+            ("sh -c echo hi; exit 5", 5),
+            ("exit 256", 0),
+            ("exit", 0),
+            ("exit three", 0),
+            ("exit 3 now", 0),
+            ("noexit 3", 0),
+            ("3", 0),
+            ("", 0),
+        ];
+        for (line, code) in cases {
+            assert_eq!(exit_code(line), code, "{line}");
+        }
+    }
 }

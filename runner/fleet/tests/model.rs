@@ -336,3 +336,28 @@ fn a_machine_whose_image_cannot_be_pulled_is_never_made() {
             .any(|event| event.status == "launch_failed")
     );
 }
+
+#[test]
+fn a_command_in_a_machine_is_echoed_and_ends_as_it_says() {
+    let (mut fleet, id) = small(12);
+    let mut exec = |request: groundcrew_fleet::api::ExecRequest| {
+        let answer = fleet.exec(&Caller::default(), "web", &id, &request);
+        answer.map(|answer| (answer.exit_code, answer.stdout))
+    };
+    let cmd = groundcrew_fleet::api::ExecRequest {
+        cmd: "bin/migrate --up".into(),
+        ..Default::default()
+    };
+    assert_eq!(exec(cmd), Ok((0, "bin/migrate --up\n".to_owned())));
+    let command = groundcrew_fleet::api::ExecRequest {
+        command: ["sh", "-c", "bin/check || exit 3"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..Default::default()
+    };
+    assert_eq!(
+        exec(command),
+        Ok((3, "sh -c bin/check || exit 3\n".to_owned()))
+    );
+    assert_eq!(exec(Default::default()).unwrap_err().status, 400);
+}

@@ -185,6 +185,14 @@ async fn every_route_answers_as_the_document_says() {
         ),
         (
             "POST",
+            format!("{one}/exec"),
+            path(&id, "/exec"),
+            r#"{"command":["sh","-c","exit 3"]}"#,
+            200,
+        ),
+        ("POST", format!("{one}/exec"), path(&id, "/exec"), "{}", 400),
+        (
+            "POST",
             format!("{one}/signal"),
             path(&id, "/signal"),
             r#"{"signal":"SIGHUP"}"#,
