@@ -6,7 +6,6 @@ use ulid::Ulid;
 
 use crate::api::{self, HostStatus};
 use crate::behaviour::{Course, Fate, Phase};
-use crate::checks::Check;
 use crate::fleet::Fleet;
 use crate::machine::{HeldLease, Machine, Pending};
 use crate::state::State;
@@ -60,6 +59,8 @@ impl Fleet {
             self.schedule_crash(app, &id);
         }
         self.schedule_end(app, &id, state);
+        let key = self.key(app, &id);
+        self.reckon(&key);
     }
 
     fn remember_ulid(&mut self, text: &str) {
@@ -123,7 +124,10 @@ fn copy(machine: &mut Machine, shown: &api::Machine, now: Time) {
         owner: lease.owner.clone(),
         description: lease.description.clone(),
     });
-    copy_checks(&mut machine.checks, shown);
+    let starts = shown.events.iter().filter(|event| event.kind == "start");
+    let start = starts.map(api::Event::at).max();
+    machine.run_began = start.unwrap_or(machine.created);
+    copy_checks(machine, shown);
     // A running Machine whose checks fail goes on failing them: by its image if that explains it,
     // so that an update cures it, and else by its fate.
     let critical = shown
@@ -141,12 +145,14 @@ fn copy(machine: &mut Machine, shown: &api::Machine, now: Time) {
     }
 }
 
-fn copy_checks(checks: &mut [Check], shown: &api::Machine) {
-    for check in checks {
+fn copy_checks(machine: &mut Machine, shown: &api::Machine) {
+    for check in &mut machine.checks {
         if let Some(last) = shown
             .real_checks()
             .find(|last| last.name == check.configured.name)
         {
+            let of_this_run = last.updated().is_some_and(|at| at >= machine.run_began);
+            check.fresh = of_this_run && machine.state == State::Started;
             check.last = last.clone();
         }
     }

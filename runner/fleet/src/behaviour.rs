@@ -63,6 +63,8 @@ pub struct Behaviour {
     /// From `started` to the first failure of an image marked `sim-sickens`; a check shows it when
     /// it next runs.
     pub healthy_for: Span,
+    /// How much later the proxy sees that a Machine may serve, or is cordoned.
+    pub discovery: Span,
 }
 
 impl Behaviour {
@@ -80,6 +82,7 @@ impl Behaviour {
             crash: Span::between(200, 1_000),
             slow_boot: Span::constant(60_000),
             healthy_for: Span::constant(5_000),
+            discovery: Span::between(500, 2_000),
         }
     }
 
@@ -97,6 +100,7 @@ impl Behaviour {
             crash: Span::constant(500),
             slow_boot: Span::constant(60_000),
             healthy_for: Span::constant(5_000),
+            discovery: Span::constant(1_000),
         }
     }
 
@@ -127,6 +131,7 @@ pub(crate) enum Phase {
     Crash,
     SlowBoot,
     HealthyFor,
+    Discovery,
 }
 
 impl Behaviour {
@@ -144,6 +149,7 @@ impl Behaviour {
             Phase::Crash => (self.crash, "crash"),
             Phase::SlowBoot => (self.slow_boot, "slow-boot"),
             Phase::HealthyFor => (self.healthy_for, "healthy-for"),
+            Phase::Discovery => (self.discovery, "discovery"),
         };
         span.pick(random::draw(seed, name, id, count))
     }

@@ -12,6 +12,9 @@ use crate::time::Time;
 pub(crate) struct Check {
     pub(crate) configured: api::ConfiguredCheck,
     pub(crate) last: api::CheckStatus,
+    /// Whether that result is of the present run: one that was adopted with the Machine, or from
+    /// before its fate changed.
+    pub(crate) fresh: bool,
 }
 
 impl Machine {
@@ -28,7 +31,11 @@ impl Machine {
                 || never_run(&configured.name, created),
                 |check| check.last.clone(),
             );
-            Check { configured, last }
+            Check {
+                configured,
+                last,
+                fresh: false,
+            }
         });
         self.checks = renewed.collect();
     }
@@ -109,17 +116,70 @@ impl Machine {
         each.min()
     }
 
-    /// Writes down the results of this run: from now on they are stale, as Fly's are.
+    /// Writes down the results of this run, before something changes what they would be.
     pub(crate) fn freeze_checks(&mut self, now: Time) {
         let views: Vec<_> = self
             .checks
             .iter()
             .map(|check| self.check_view(check, now))
             .collect();
-        for (check, view) in self.checks.iter_mut().zip(views) {
+        let written: Vec<_> = self
+            .checks
+            .iter()
+            .map(|check| self.newest_result(check, now).is_some())
+            .collect();
+        for ((check, view), written) in self.checks.iter_mut().zip(views).zip(written) {
             check.last = view;
+            check.fresh |= written;
+        }
+    }
+
+    /// Ends this run: its results stay, and are stale.
+    pub(crate) fn end_run(&mut self, now: Time) {
+        self.freeze_checks(now);
+        for check in &mut self.checks {
+            check.fresh = false;
         }
         self.running_since = None;
+        self.trailing.clear();
+    }
+
+    /// Whether every check passed in this run, as far as it says by now.
+    pub(crate) fn all_pass(&self, now: Time) -> bool {
+        self.checks.iter().all(|check| self.passes(check, now))
+    }
+
+    fn passes(&self, check: &Check, now: Time) -> bool {
+        match self.newest_result(check, now) {
+            Some(at) => !self.fails_at(check, at),
+            None => check.fresh && check.last.result() == CheckResult::Passing,
+        }
+    }
+
+    /// Since when every check has passed that passes now; what was adopted did from the start.
+    pub(crate) fn passing_since(&self, now: Time) -> Time {
+        let since = self.checks.iter().filter_map(|check| {
+            let adopted = check.fresh && check.last.result() == CheckResult::Passing;
+            let first = self.first_result(check).filter(|_| !adopted);
+            first.filter(|first| *first <= now)
+        });
+        since.max().unwrap_or_default()
+    }
+
+    /// When a check may next turn by itself, with its first result or by sickening.
+    pub(crate) fn next_turn(&self, now: Time) -> Option<Time> {
+        let sickens = self.course() == Course::Sickens;
+        let each = self
+            .checks
+            .iter()
+            .filter_map(|check| match self.newest_result(check, now) {
+                None => self.first_result(check),
+                Some(newest) if sickens && !self.fails_at(check, newest) => {
+                    Some(newest.after(check.configured.interval_ms))
+                }
+                Some(_) => None,
+            });
+        each.filter(|at| *at > now).min()
     }
 }
 

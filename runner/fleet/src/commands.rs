@@ -340,11 +340,8 @@ impl Fleet {
         if machine.state.gone() {
             return Err(wrong_state(machine.state, "cordon"));
         }
-        let (now, key) = (self.now, self.key(app, id));
-        if let Some(machine) = self.machine_mut(app, id) {
-            machine.cordoned = cordoned;
-            machine.updated = now;
-        }
+        self.put_cordon(app, id, cordoned);
+        let key = self.key(app, id);
         self.mark(key);
         self.log_applied(
             caller,

@@ -15,6 +15,7 @@ use crate::behaviour::{Behaviour, Course, Fate, Phase, RestartPrediction};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, Pending};
 use crate::random;
+use crate::service::Watch;
 use crate::state::State;
 use crate::time::Time;
 
@@ -104,6 +105,7 @@ pub struct Fleet {
     pub(crate) last_ulid: Ulid,
     pub(crate) made: u64,
     pub(crate) error_regions: Vec<String>,
+    pub(crate) watches: BTreeMap<Arc<str>, Watch>,
     answered: u64,
     changed: Option<Vec<MachineKey>>,
     applied: Log<Applied>,
@@ -122,6 +124,7 @@ impl Fleet {
             last_ulid: Ulid::nil(),
             made: 0,
             error_regions: Vec::new(),
+            watches: BTreeMap::new(),
             answered: 0,
             changed: None,
             applied: Log::default(),
@@ -160,13 +163,15 @@ impl Fleet {
 
     /// Moves time to `to` (never back), doing everything that falls due on the way, in order.
     pub fn advance_to(&mut self, to: Time) {
-        while self.next_due().is_some_and(|at| at <= to) {
+        while let Some(at) = self.next_due().filter(|at| *at <= to) {
+            self.watch_until(at);
             let Some(Reverse(due)) = self.queue.pop() else {
                 break;
             };
             self.now = self.now.max(due.at);
             self.fall_due(&due);
         }
+        self.watch_until(to);
         self.now = self.now.max(to);
     }
 
@@ -189,10 +194,9 @@ impl Fleet {
         let Some(machine) = self.machine_mut(app, id) else {
             return false;
         };
+        let served = machine.serving(now).then(|| machine.serving_since(now));
         if machine.state == State::Started {
-            let since = machine.running_since;
             machine.freeze_checks(now);
-            machine.running_since = since;
         }
         let was_dead = machine.unreachable();
         machine.fate = fate;
@@ -207,6 +211,9 @@ impl Fleet {
             machine.doomed = false;
             machine.pending = None;
             machine.generation += 1;
+        }
+        if machine.serving(now) {
+            machine.eligible_after = served.unwrap_or(now);
         }
         let key = self.key(app, id);
         if let Fate::HostDiesAt { at } = fate {
@@ -364,6 +371,7 @@ impl Fleet {
     }
 
     pub(crate) fn mark(&mut self, key: MachineKey) {
+        self.reckon(&key);
         if let Some(changed) = &mut self.changed {
             changed.push(key);
         }
@@ -406,7 +414,7 @@ impl Fleet {
             return;
         };
         if machine.state == State::Started && state != State::Started {
-            machine.freeze_checks(now);
+            machine.end_run(now);
         }
         machine.doomed = false;
         machine.state = state;

@@ -119,6 +119,7 @@ impl Fleet {
         machine.renew_checks();
         if state == State::Started {
             machine.running_since = Some(back);
+            machine.run_began = back;
             machine.boots = 1;
             machine.first_check_ms = 1000;
         }

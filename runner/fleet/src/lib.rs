@@ -21,8 +21,10 @@ mod log;
 mod machine;
 mod making;
 mod platform;
+mod proxy;
 mod random;
 mod reads;
+mod service;
 pub mod state;
 mod time;
 
@@ -33,5 +35,6 @@ pub use generate::{Generated, generate};
 pub use leases::DEFAULT_LEASE_TTL;
 pub use log::{Applied, LOG_CAPACITY, Log, Request};
 pub use reads::ORG_PAGE_MAX;
+pub use service::{Extremes, GroupExtremes};
 pub use state::State;
 pub use time::Time;

@@ -87,6 +87,12 @@ pub(crate) struct Machine {
     pub(crate) doomed: bool,
     /// From when its checks fail in this run, if it sickens.
     pub(crate) sick_from: Option<Time>,
+    /// When its process started: earlier than `running_since` in one that was adopted running.
+    pub(crate) run_began: Time,
+    /// It was not serving before: the last uncordon, or change of its fate for the better.
+    pub(crate) eligible_after: Time,
+    /// From when until when the proxy goes on with what was cordoned meanwhile.
+    pub(crate) trailing: Vec<(Time, Time)>,
     /// Starts by the restart policy, within its window.
     pub(crate) retries: VecDeque<Time>,
     pub(crate) visible_from: Time,

@@ -12,6 +12,7 @@ use crate::image::image_ref;
 use crate::machine::{Machine, Pending, Previous};
 use crate::random;
 use crate::state::{State, Stimulus};
+use crate::time::Time;
 
 impl Fleet {
     /// Makes a Machine.
@@ -80,7 +81,7 @@ impl Fleet {
         let now = self.now;
         if let Some(machine) = self.machine_mut(app, id) {
             // What its checks said was said of the old image.
-            machine.freeze_checks(now);
+            machine.end_run(now);
             machine.retries.clear();
             machine.previous = Some(Previous {
                 instance_id: std::mem::replace(&mut machine.instance_id, instance_id.clone()),
@@ -180,6 +181,9 @@ impl Fleet {
             first_check_ms: 0,
             doomed: false,
             sick_from: None,
+            run_began: self.now,
+            eligible_after: Time::default(),
+            trailing: Vec::new(),
             retries: VecDeque::new(),
             visible_from: self.now,
             previous: None,

@@ -178,8 +178,11 @@ impl Fleet {
             machine.first_check_ms = first_check_ms;
             machine.running_since = Some(now);
             machine.sick_from = Some(sick_from);
+            machine.run_began = now;
         }
         self.schedule_crash(app, id);
+        let key = self.key(app, id);
+        self.reckon(&key);
     }
 
     /// A started Machine that is to end by itself.

@@ -1,0 +1,87 @@
+//! Fly's proxy, as far as a roll-out meets it: which Machines get traffic, and since when.
+//!
+//! The proxy learns late what a Machine is: one that may serve gets its first request only when
+//! the proxy has seen it, and one that is cordoned goes on getting them until then (fly-go issue
+//! 4, flyctl issue 3297). A Machine that stops running gets none at once. Nothing is scheduled
+//! here: all of it is computed from moments that the Machine keeps.
+
+use crate::behaviour::Phase;
+use crate::fleet::Fleet;
+use crate::machine::Machine;
+use crate::state::State;
+use crate::time::Time;
+
+impl Machine {
+    /// Whether it may serve: started on a host that answers, not cordoned, and every check passed
+    /// in this run of it.
+    pub(crate) fn serving(&self, now: Time) -> bool {
+        !self.cordoned && self.sound(now)
+    }
+
+    fn sound(&self, now: Time) -> bool {
+        self.state == State::Started && !self.unreachable() && self.all_pass(now)
+    }
+
+    /// Since when one that is serving has been.
+    pub(crate) fn serving_since(&self, now: Time) -> Time {
+        self.run_began
+            .max(self.eligible_after)
+            .max(self.passing_since(now))
+    }
+}
+
+impl Fleet {
+    /// The ids of the Machines that get traffic now: of one process group, or of all. Sorted.
+    pub fn in_service(&self, app: &str, group: Option<&str>) -> Vec<String> {
+        let machines = self
+            .apps
+            .get(app)
+            .into_iter()
+            .flat_map(|app| app.machines.values());
+        machines
+            .filter(|machine| group.is_none_or(|group| machine.view().process_group() == group))
+            .filter(|machine| self.gets_traffic(machine))
+            .map(|machine| machine.id.to_string())
+            .collect()
+    }
+
+    fn gets_traffic(&self, machine: &Machine) -> bool {
+        let now = self.now;
+        if !machine.sound(now) {
+            return false;
+        }
+        let seen = || now >= self.seen_by_proxy(&machine.id, machine.serving_since(now));
+        let trailing = |(from, until): &(Time, Time)| *from <= now && now < *until;
+        (!machine.cordoned && seen()) || machine.trailing.iter().any(trailing)
+    }
+
+    /// When the proxy sees what changed at a moment.
+    fn seen_by_proxy(&self, id: &str, changed: Time) -> Time {
+        changed.after(self.take(Phase::Discovery, id, changed.as_millis()))
+    }
+
+    /// Sets or takes away the flag, and keeps what the proxy does not see yet.
+    pub(crate) fn put_cordon(&mut self, app: &str, id: &str, cordoned: bool) {
+        let now = self.now;
+        let Some(machine) = self.apps.get(app).and_then(|app| app.machines.get(id)) else {
+            return;
+        };
+        let changes = machine.cordoned != cordoned;
+        // One that served for no time at all was never seen.
+        let since = Some(machine.serving_since(now))
+            .filter(|since| changes && machine.serving(now) && *since < now);
+        let trailing = since
+            .map(|since| (self.seen_by_proxy(id, since), self.seen_by_proxy(id, now)))
+            .filter(|(from, until)| from < until);
+        let Some(machine) = self.machine_mut(app, id) else {
+            return;
+        };
+        machine.cordoned = cordoned;
+        machine.updated = now;
+        machine.trailing.retain(|(_, until)| *until > now);
+        machine.trailing.extend(trailing);
+        if changes && !cordoned {
+            machine.eligible_after = now;
+        }
+    }
+}
