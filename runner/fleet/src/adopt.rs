@@ -56,7 +56,7 @@ impl Fleet {
         let state = machine.state;
         self.insert(app, machine);
         if state == State::Started {
-            self.schedule_crash(app, &id);
+            self.schedule_fate(app, &id);
         }
         self.schedule_end(app, &id, state);
         let key = self.key(app, &id);
@@ -140,6 +140,7 @@ fn copy(machine: &mut Machine, shown: &api::Machine, now: Time) {
             Course::Sound
             | Course::Exits(_)
             | Course::OutOfMemory { .. }
+            | Course::Idle { .. }
             | Course::SlowBoot { .. } => machine.fate = Fate::ChecksFail,
         }
     }

@@ -204,6 +204,12 @@ pub enum Fate {
         /// Milliseconds.
         boot_ms: u64,
     },
+    /// Nobody uses it: so long after its start, its uncordon or the moment at which it gets this
+    /// fate, the proxy stops or suspends it, if its services say so and it is not cordoned.
+    Idle {
+        /// Milliseconds.
+        after_ms: u64,
+    },
     /// Updates cannot pull their image: the old version comes back, and is `started` again.
     ImagePullFails,
 }
@@ -221,6 +227,8 @@ pub(crate) enum Course {
     Sickens,
     /// Its process is killed so long after each start.
     OutOfMemory { after_ms: u64 },
+    /// The proxy has no requests for it, and waits so long.
+    Idle { after_ms: u64 },
     /// It boots slowly: so slowly, or as slowly as such images do.
     SlowBoot { boot_ms: Option<u64> },
 }
@@ -239,6 +247,7 @@ impl Course {
             Fate::NeverStarts => Course::Exits(1),
             Fate::ChecksFail => Course::Unhealthy,
             Fate::OutOfMemory { after_ms } => Course::OutOfMemory { after_ms },
+            Fate::Idle { after_ms } => Course::Idle { after_ms },
             Fate::SlowStart { boot_ms } => Course::SlowBoot {
                 boot_ms: Some(boot_ms),
             },

@@ -70,7 +70,10 @@ impl Machine {
             // One that is about to exit never gets as far as answering a check.
             Course::Exits(_) => self.doomed,
             Course::Sickens => self.sickened(check, at),
-            Course::Sound | Course::OutOfMemory { .. } | Course::SlowBoot { .. } => false,
+            Course::Sound
+            | Course::OutOfMemory { .. }
+            | Course::Idle { .. }
+            | Course::SlowBoot { .. } => false,
         }
     }
 

@@ -387,11 +387,20 @@ impl Fleet {
         if force || signal == Some("SIGKILL") {
             return Ok(0);
         }
+        Ok(self.stop_within(machine, limit))
+    }
+
+    /// How long a stop takes that nobody said anything about.
+    pub(crate) fn natural_stop(&self, machine: &Machine) -> u64 {
+        self.stop_within(machine, machine.view().stop_config().timeout_ms)
+    }
+
+    fn stop_within(&self, machine: &Machine, limit: Option<u64>) -> u64 {
         let natural = self.take(Phase::Stop, &machine.id, machine.stops);
         // 0 means no limit of its own: fly-go sends it when none was given.
-        Ok(limit
+        limit
             .filter(|limit| *limit > 0)
-            .map_or(natural, |limit| natural.min(limit)))
+            .map_or(natural, |limit| natural.min(limit))
     }
 }
 

@@ -226,7 +226,7 @@ impl Fleet {
         match resumed {
             Some((at, what)) if !running => self.schedule(app, id, at.max(now), what),
             // One that is up stays up: what never starts shows at its next start.
-            Some(_) | None if running && fate != Fate::NeverStarts => self.schedule_crash(app, id),
+            Some(_) | None if running && fate != Fate::NeverStarts => self.schedule_fate(app, id),
             Some(_) | None => {}
         }
         self.mark(key);
@@ -333,7 +333,8 @@ impl Fleet {
             | Course::Exits(_)
             | Course::Unhealthy
             | Course::Sickens
-            | Course::OutOfMemory { .. } => self.take(Phase::Boot, id, boots),
+            | Course::OutOfMemory { .. }
+            | Course::Idle { .. } => self.take(Phase::Boot, id, boots),
         }
     }
 

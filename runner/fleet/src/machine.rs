@@ -33,6 +33,8 @@ pub(crate) enum Pending {
     Suspend,
     /// It is gone.
     Destroy,
+    /// The proxy has had no requests for it long enough.
+    Idle,
     /// Its process ends by itself.
     Crash { code: i32, out_of_memory: bool },
 }

@@ -89,6 +89,7 @@ impl Fleet {
                 self.step(app, id, Stimulus::Removed, "destroy", json!(null));
                 self.forget_name(app, id);
             }
+            Pending::Idle => self.autostop(app, id),
             Pending::Crash {
                 code,
                 out_of_memory,
@@ -180,35 +181,42 @@ impl Fleet {
             machine.sick_from = Some(sick_from);
             machine.run_began = now;
         }
-        self.schedule_crash(app, id);
+        self.schedule_fate(app, id);
         let key = self.key(app, id);
         self.reckon(&key);
     }
 
-    /// A started Machine that is to end by itself.
-    pub(crate) fn schedule_crash(&mut self, app: &str, id: &str) {
+    /// What a started Machine comes to by itself.
+    pub(crate) fn schedule_fate(&mut self, app: &str, id: &str) {
         let Some(machine) = self.machine_mut(app, id) else {
             return;
         };
         let boots = machine.boots;
-        let (after, code, out_of_memory) = match machine.course() {
+        let (after, what) = match machine.course() {
             Course::Exits(code) => {
                 machine.doomed = true;
-                (self.take(Phase::Crash, id, boots), code, false)
+                let crash = Pending::Crash {
+                    code,
+                    out_of_memory: false,
+                };
+                (self.take(Phase::Crash, id, boots), crash)
             }
-            Course::OutOfMemory { after_ms } => (after_ms, KILLED, true),
-            Course::Sound | Course::Unhealthy | Course::Sickens | Course::SlowBoot { .. } => return,
+            Course::OutOfMemory { after_ms } => {
+                let crash = Pending::Crash {
+                    code: KILLED,
+                    out_of_memory: true,
+                };
+                (after_ms, crash)
+            }
+            Course::Idle { after_ms } if machine.left_to_the_proxy() => (after_ms, Pending::Idle),
+            Course::Idle { .. }
+            | Course::Sound
+            | Course::Unhealthy
+            | Course::Sickens
+            | Course::SlowBoot { .. } => return,
         };
         let at = self.now.after(after);
-        self.schedule(
-            app,
-            id,
-            at,
-            Pending::Crash {
-                code,
-                out_of_memory,
-            },
-        );
+        self.schedule(app, id, at, what);
     }
 
     /// The process ended by itself: the restart policy decides, and where it stays down the

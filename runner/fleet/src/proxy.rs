@@ -1,14 +1,21 @@
-//! Fly's proxy, as far as a roll-out meets it: which Machines get traffic, and since when.
+//! Fly's proxy, as far as a roll-out meets it: which Machines get traffic, and since when; and which
+//! it stops because they get none.
 //!
 //! The proxy learns late what a Machine is: one that may serve gets its first request only when
 //! the proxy has seen it, and one that is cordoned goes on getting them until then (fly-go issue
-//! 4, flyctl issue 3297). A Machine that stops running gets none at once. Nothing is scheduled
-//! here: all of it is computed from moments that the Machine keeps.
+//! 4, flyctl issue 3297). A Machine that stops running gets none at once. None of that is
+//! scheduled: it is computed from moments that the Machine keeps.
+//!
+//! Nothing here counts requests: a Machine is idle if its fate says so. The proxy starts none, and
+//! `min_machines_running` does not hold it back.
 
-use crate::behaviour::Phase;
+use serde_json::json;
+
+use crate::api::Autostop;
+use crate::behaviour::{Course, Phase};
 use crate::fleet::Fleet;
-use crate::machine::Machine;
-use crate::state::State;
+use crate::machine::{Machine, Pending};
+use crate::state::{Next, State, Stimulus, transition};
 use crate::time::Time;
 
 impl Machine {
@@ -27,6 +34,13 @@ impl Machine {
         self.run_began
             .max(self.eligible_after)
             .max(self.passing_since(now))
+    }
+}
+
+impl Machine {
+    /// Whether the proxy may stop it.
+    pub(crate) fn left_to_the_proxy(&self) -> bool {
+        !self.cordoned && self.view().autostop() != Autostop::Off
     }
 }
 
@@ -80,8 +94,49 @@ impl Fleet {
         machine.updated = now;
         machine.trailing.retain(|(_, until)| *until > now);
         machine.trailing.extend(trailing);
-        if changes && !cordoned {
+        if !changes {
+            return;
+        }
+        if !cordoned {
             machine.eligible_after = now;
+        }
+        self.turn_to_idle(app, id);
+    }
+
+    /// What is cordoned is not the proxy's to stop; what no longer is, begins to be idle.
+    fn turn_to_idle(&mut self, app: &str, id: &str) {
+        let Some(machine) = self.machine_mut(app, id) else {
+            return;
+        };
+        let idle = matches!(machine.course(), Course::Idle { .. });
+        if machine.state != State::Started || !idle {
+            return;
+        }
+        machine.generation += 1;
+        machine.pending = None;
+        self.schedule_fate(app, id);
+    }
+
+    /// Stops or suspends what is idle. A lease does not hold the proxy back.
+    pub(crate) fn autostop(&mut self, app: &str, id: &str) {
+        let Some(machine) = self.apps.get(app).and_then(|app| app.machines.get(id)) else {
+            return;
+        };
+        let (stimulus, kind, after, what) = match machine.view().autostop() {
+            Autostop::Off => return,
+            Autostop::Stop => {
+                let after = self.natural_stop(machine);
+                (Stimulus::Stop, "stop", after, Pending::Stop)
+            }
+            Autostop::Suspend => {
+                let after = self.take(Phase::Suspend, id, machine.commands);
+                (Stimulus::Suspend, "suspend", after, Pending::Suspend)
+            }
+        };
+        if let Next::To(next) = transition(machine.state, stimulus) {
+            let at = self.now.after(after);
+            self.enter(app, id, next, kind, "proxy", json!(null));
+            self.schedule(app, id, at, what);
         }
     }
 }

@@ -42,6 +42,7 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
         Just(Fate::ChecksFail),
         Just(Fate::HostUnreachable),
         Just(Fate::NeverStarts),
+        (0..900_u64).prop_map(|after_ms| Fate::Idle { after_ms }),
         (0..900_u64).prop_map(|after_ms| Fate::OutOfMemory { after_ms }),
     ];
     let one = prop_oneof![
@@ -62,7 +63,8 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
 fn config(tag: usize, checked: bool) -> serde_json::Value {
     let mut config = json!({
         "image": format!("registry.fly.io/web:{}", TAGS[tag]),
-        "restart": { "policy": "on-failure", "max_retries": 2 }
+        "restart": { "policy": "on-failure", "max_retries": 2 },
+        "services": [{ "internal_port": 80, "autostop": "suspend" }]
     });
     if checked {
         let check = json!({ "type": "tcp", "interval": "70ms", "grace_period": "90ms" });
