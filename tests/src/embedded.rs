@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::{Token, binary};
 
 /// The plugins as they were built.
-struct Built(Vec<(&'static str, Vec<u8>)>);
+struct Built(Vec<(String, Vec<u8>)>);
 
 impl PluginSource for Built {
     fn component(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
@@ -24,18 +24,23 @@ impl PluginSource for Built {
     }
 
     fn names(&self) -> Vec<String> {
-        self.0.iter().map(|(name, _)| (*name).to_owned()).collect()
+        self.0.iter().map(|(name, _)| name.clone()).collect()
     }
 }
 
 fn built() -> Result<Built> {
     let directory = binary()?.with_file_name("../plugins");
-    let of = |name: &'static str| {
-        let file = directory.join(format!("{name}.wasm"));
-        let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
-        anyhow::Ok((name, bytes))
-    };
-    Ok(Built(vec![of("restart-by-group")?, of("count-machines")?]))
+    let files = std::fs::read_dir(&directory).with_context(|| directory.display().to_string())?;
+    let mut built = Vec::new();
+    for entry in files {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "wasm") {
+            let name = path.file_stem().and_then(|name| name.to_str());
+            let name = name.context("a component without a name")?;
+            built.push((name.to_owned(), std::fs::read(&path)?));
+        }
+    }
+    Ok(Built(built))
 }
 
 fn compiled() -> Result<CompiledCache> {

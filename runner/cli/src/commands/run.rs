@@ -107,17 +107,8 @@ pub(crate) fn find(shared: &Shared, name: &str) -> Result<Found, Exit> {
     ))
 }
 
-/// The runbooks that the binary carries.
-const BUNDLED: [(&str, &str); 2] = [
-    (
-        "restart-by-group",
-        include_str!("../../../../runbooks/restart-by-group.toml"),
-    ),
-    (
-        "count-machines",
-        include_str!("../../../../runbooks/count-machines.toml"),
-    ),
-];
+/// The runbooks that the binary carries, as `build.rs` found them.
+const BUNDLED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runbooks.rs"));
 
 /// Checks a text; what is wrong is shown.
 pub(crate) fn checked(shared: &Shared, found: &Found) -> Result<Runbook, Exit> {
