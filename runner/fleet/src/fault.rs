@@ -80,10 +80,7 @@ impl Fault {
                 409,
                 "aborted: machine update failed due to concurrent update",
             )),
-            Fault::Capacity => Some(
-                ApiError::new(412, "insufficient resources available to fulfill request")
-                    .with_code("insufficient_capacity"),
-            ),
+            Fault::Capacity => Some(ApiError::insufficient_capacity()),
             Fault::NoMemory => Some(ApiError::new(
                 409,
                 "aborted: could not reserve resource for machine: insufficient memory available",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use ulid::Ulid;
 
-use crate::api::{self, ApiError, Event, HostStatus};
+use crate::api::{ApiError, Event, HostStatus};
 use crate::behaviour::{Behaviour, Course, Fate, Phase, RestartPrediction};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, Pending};
@@ -105,6 +105,7 @@ pub struct Fleet {
     pub(crate) last_ulid: Ulid,
     pub(crate) made: u64,
     pub(crate) error_regions: Vec<String>,
+    pub(crate) capacity: BTreeMap<String, u64>,
     pub(crate) watches: BTreeMap<Arc<str>, Watch>,
     answered: u64,
     changed: Option<Vec<MachineKey>>,
@@ -124,6 +125,7 @@ impl Fleet {
             last_ulid: Ulid::nil(),
             made: 0,
             error_regions: Vec::new(),
+            capacity: BTreeMap::new(),
             watches: BTreeMap::new(),
             answered: 0,
             changed: None,
@@ -173,19 +175,6 @@ impl Fleet {
         }
         self.watch_until(to);
         self.now = self.now.max(to);
-    }
-
-    /// Makes an app; one that exists is left alone.
-    pub fn create_app(&mut self, name: &str) {
-        let number = self.apps.len() as u64 + 1;
-        let name: Arc<str> = name.into();
-        let fresh = || App {
-            name: name.clone(),
-            number,
-            machines: BTreeMap::new(),
-            names: HashMap::new(),
-        };
-        self.apps.entry(name.clone()).or_insert_with(fresh);
     }
 
     /// What is wrong with a Machine from now on. False if there is no such Machine.
@@ -445,28 +434,5 @@ impl Fleet {
         let found = self.app(app)?.machines.get(id);
         let visible = found.filter(|machine| machine.visible_from <= self.now);
         visible.ok_or_else(|| ApiError::new(404, format!("machine not found: {id}")))
-    }
-}
-
-impl api::App {
-    pub(crate) fn of(app: &App, organisation: &str) -> api::App {
-        api::App {
-            id: app.name.to_string(),
-            name: app.name.to_string(),
-            internal_numeric_id: app.number,
-            network: "default".into(),
-            status: "deployed".into(),
-            machine_count: app
-                .machines
-                .values()
-                .filter(|machine| !machine.state.gone())
-                .count() as u64,
-            volume_count: 0,
-            organization: api::AppOrganization {
-                name: organisation.into(),
-                slug: organisation.into(),
-                internal_numeric_id: 1,
-            },
-        }
     }
 }

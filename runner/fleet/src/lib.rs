@@ -9,7 +9,9 @@
 
 mod adopt;
 pub mod api;
+mod apps;
 mod behaviour;
+mod capacity;
 mod checks;
 mod commands;
 mod fault;

@@ -22,7 +22,7 @@ pub struct Applied {
     pub command: &'static str,
     /// The app.
     pub app: String,
-    /// The Machine.
+    /// The Machine; empty for a write to the app.
     pub id: String,
     /// The effect that the client named.
     pub effect: Option<String>,

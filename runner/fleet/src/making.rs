@@ -39,6 +39,7 @@ impl Fleet {
             return Err(ApiError::new(409, words));
         }
         let region = self.region_for(request.region.as_deref())?;
+        self.has_room(&region)?;
         let machine = self.fresh(name, region, request);
         let id = machine.id.clone();
         self.insert(app, machine);

@@ -2,7 +2,7 @@
 
 use groundcrew_fleet::api::{
     ApiError, CurrentTokens, Done, LeaseEnvelope, LeaseRequest, MetadataPatch, MetadataValue,
-    TokenInfo,
+    PlacementRequest, TokenInfo,
 };
 use groundcrew_fleet::{Caller, Fleet};
 use serde::Serialize;
@@ -85,7 +85,12 @@ pub(crate) fn dispatch(
     match route.verb {
         Verb::AppList => app_list(fleet, query),
         Verb::AppGet => Ok(Reply::json(200, fleet.get_app(app)?)),
+        Verb::AppDelete => {
+            fleet.delete_app(&caller, app, query.switch("force"))?;
+            Ok(Reply::empty(202))
+        }
         Verb::Regions => Ok(Reply::json(200, fleet.regions())),
+        Verb::Placements => placements(fleet, &input.body()?),
         Verb::CurrentTokens => Ok(Reply::json(200, current_tokens(input.token))),
         Verb::OrgMachines => Ok(Reply::json(200, fleet.list_org(&query.org()?)?)),
         Verb::List => Ok(Reply::json(200, fleet.list(app, &query.list())?)),
@@ -152,14 +157,26 @@ pub(crate) fn dispatch(
 }
 
 fn app_list(fleet: &Fleet, query: &Query) -> Result<Reply, ApiError> {
-    match query.get("org_slug") {
-        None => Err(ApiError::new(400, "invalid_argument: org_slug is required")),
-        Some(slug) if slug == fleet.settings().organisation => Ok(Reply::json(200, fleet.apps())),
-        Some(slug) => Err(ApiError::new(
+    of_organisation(fleet, query.get("org_slug").unwrap_or_default())?;
+    Ok(Reply::json(200, fleet.apps()))
+}
+
+fn placements(fleet: &Fleet, request: &PlacementRequest) -> Result<Reply, ApiError> {
+    of_organisation(fleet, &request.org_slug)?;
+    Ok(Reply::json(200, fleet.placements(request)?))
+}
+
+fn of_organisation(fleet: &Fleet, slug: &str) -> Result<(), ApiError> {
+    if slug.is_empty() {
+        return Err(ApiError::new(400, "invalid_argument: org_slug is required"));
+    }
+    if slug != fleet.settings().organisation {
+        return Err(ApiError::new(
             404,
             format!("organization '{slug}' not found"),
-        )),
+        ));
     }
+    Ok(())
 }
 
 fn current_tokens(token: &Token) -> CurrentTokens {

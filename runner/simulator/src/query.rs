@@ -32,6 +32,12 @@ impl Query {
             .is_some_and(|value| matches!(value, "true" | "1" | "t"))
     }
 
+    /// A flag that is also set when it stands there without a value.
+    pub(crate) fn switch(&self, key: &str) -> bool {
+        let bare = |(name, value): &(String, String)| name == key && value.is_empty();
+        self.flag(key) || self.0.iter().any(bare)
+    }
+
     pub(crate) fn number(&self, key: &str) -> Result<Option<u64>, ApiError> {
         let invalid = |_| ApiError::new(400, format!("invalid_argument: `{key}` must be a number"));
         self.get(key)

@@ -5,6 +5,7 @@
 pub(crate) enum Verb {
     AppList,
     AppGet,
+    AppDelete,
     List,
     Create,
     Get,
@@ -32,6 +33,7 @@ pub(crate) enum Verb {
     Versions,
     OrgMachines,
     Regions,
+    Placements,
     CurrentTokens,
 }
 
@@ -40,6 +42,7 @@ impl Verb {
         match self {
             Verb::AppList => "apps.list",
             Verb::AppGet => "apps.get",
+            Verb::AppDelete => "apps.delete",
             Verb::List => "machines.list",
             Verb::Create => "machines.create",
             Verb::Get => "machines.get",
@@ -67,13 +70,15 @@ impl Verb {
             Verb::Versions => "machines.versions",
             Verb::OrgMachines => "org.machines",
             Verb::Regions => "platform.regions",
+            Verb::Placements => "platform.placements",
             Verb::CurrentTokens => "tokens.current",
         }
     }
 
     pub(crate) const fn writes(self) -> bool {
         match self {
-            Verb::Create
+            Verb::AppDelete
+            | Verb::Create
             | Verb::Update
             | Verb::Destroy
             | Verb::Start
@@ -102,6 +107,7 @@ impl Verb {
             | Verb::Versions
             | Verb::OrgMachines
             | Verb::Regions
+            | Verb::Placements
             | Verb::CurrentTokens => false,
         }
     }
@@ -123,8 +129,10 @@ pub(crate) fn parse(method: &str, path: &str) -> Option<Route> {
     let (verb, app, id, key) = match (method, segments.as_slice()) {
         ("GET", ["v1", "apps"]) => (Verb::AppList, "", "", ""),
         ("GET", ["v1", "apps", app]) => (Verb::AppGet, *app, "", ""),
+        ("DELETE", ["v1", "apps", app]) => (Verb::AppDelete, *app, "", ""),
         ("GET", ["v1", "orgs", org, "machines"]) => (Verb::OrgMachines, "", "", *org),
         ("GET", ["v1", "platform", "regions"]) => (Verb::Regions, "", "", ""),
+        ("POST", ["v1", "platform", "placements"]) => (Verb::Placements, "", "", ""),
         ("GET", ["v1", "tokens", "current"]) => (Verb::CurrentTokens, "", "", ""),
         ("GET", ["v1", "apps", app, "machines"]) => (Verb::List, *app, "", ""),
         ("POST", ["v1", "apps", app, "machines"]) => (Verb::Create, *app, "", ""),

@@ -55,6 +55,13 @@ impl ApiError {
         }
     }
 
+    /// There is no room for one more Machine. The wording is that of a production client's table
+    /// (Kilo-Org/cloud 787), the code that of a fixture of fly-go.
+    pub(crate) fn insufficient_capacity() -> ApiError {
+        ApiError::new(412, "insufficient resources available to fulfill request")
+            .with_code("insufficient_capacity")
+    }
+
     /// The same with the body's `status` code.
     #[must_use]
     pub fn with_code(mut self, code: &str) -> ApiError {

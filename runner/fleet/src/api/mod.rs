@@ -15,6 +15,7 @@ mod go_duration;
 mod lease;
 mod machine;
 mod org;
+mod placements;
 mod requests;
 mod responses;
 
@@ -27,6 +28,7 @@ pub use go_duration::{format_go_duration, go_duration_millis, parse_go_duration}
 pub use lease::{Lease, LeaseEnvelope};
 pub use machine::{HostStatus, ImageRef, Machine};
 pub use org::{OrgMachine, OrgMachines};
+pub use placements::{PlacementRequest, Placements, RegionPlacement};
 pub use requests::{
     CreateRequest, ExecRequest, LeaseRequest, ListQuery, MetadataPatch, MetadataValue, OrgQuery,
     RestartQuery, SignalRequest, StopRequest, UpdateRequest, WaitQuery,

@@ -1,5 +1,6 @@
 //! The simulator, from outside.
 
+mod apps;
 mod client;
 mod faults;
 mod flyctl;

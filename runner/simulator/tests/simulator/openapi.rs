@@ -105,6 +105,13 @@ async fn every_route_answers_as_the_document_says() {
             200,
         ),
         (
+            "POST",
+            "/platform/placements".into(),
+            "/v1/platform/placements".into(),
+            r#"{"org_slug":"groundcrew","region":"fra,any","count":3,"compute":{"cpus":1}}"#,
+            200,
+        ),
+        (
             "GET",
             "/tokens/current".into(),
             "/v1/tokens/current".into(),
@@ -314,5 +321,8 @@ async fn every_route_answers_as_the_document_says() {
     assert_eq!(released.code(), 200, "{}", released.body);
     let destroyed = client.send("DELETE", &path(&id, "?force=true"), "").await;
     assert_eq!(destroyed.json(), json!({ "ok": true }));
+    let deleted = client.send("DELETE", "/v1/apps/web?force=true", "").await;
+    assert_eq!(deleted.code(), 202, "{}", deleted.body);
+    check(&document, "DELETE", "/apps/{app_name}", 202, &deleted.body);
     running.stop(std::time::Duration::from_secs(1)).await;
 }

@@ -1,0 +1,153 @@
+//! Apps that are deleted, and regions that are full.
+
+use groundcrew_fleet::api::{CreateRequest, PlacementRequest};
+use groundcrew_fleet::{Caller, Fleet, Generated, Settings, generate};
+use serde_json::json;
+
+const ME: Caller<'static> = Caller {
+    nonce: None,
+    effect: Some("e1"),
+    owner: "me",
+};
+
+fn fleet(machines: usize) -> Fleet {
+    let wanted = Generated {
+        machines,
+        apps: 2,
+        idle_ones: false,
+    };
+    generate(Settings::default(), &wanted)
+}
+
+fn create(fleet: &mut Fleet, region: &str) -> Result<String, u16> {
+    let request = CreateRequest {
+        config: json!({ "image": "registry.fly.io/web:1" }),
+        region: Some(region.into()),
+        ..CreateRequest::default()
+    };
+    let made = fleet.create(&ME, "web", &request);
+    made.map(|machine| machine.id).map_err(|error| error.status)
+}
+
+fn placed(fleet: &Fleet, region: &str, count: u64) -> Vec<(String, u64, u64)> {
+    let request = PlacementRequest {
+        region: region.into(),
+        count,
+        ..PlacementRequest::default()
+    };
+    let answer = fleet.placements(&request).expect("regions that exist");
+    let regions = answer.regions.into_iter();
+    regions
+        .map(|placed| (placed.region, placed.count, placed.concurrency))
+        .collect()
+}
+
+#[test]
+fn an_app_with_machines_is_deleted_only_by_force() {
+    let mut fleet = fleet(4);
+    fleet.watch_service("web");
+    let id = fleet.machine_ids("web").remove(0);
+    fleet
+        .stop(&ME, "web", &id, &Default::default())
+        .expect("stopped");
+    let refused = fleet.delete_app(&ME, "web", false).unwrap_err();
+    assert_eq!(refused.status, 422);
+    assert_eq!(fleet.delete_app(&ME, "none", true).unwrap_err().status, 404);
+    assert_eq!(fleet.machine_count("web"), 2);
+    fleet.track_changes();
+    fleet.delete_app(&ME, "web", true).expect("deleted");
+    assert_eq!(fleet.take_changed().len(), 2);
+    assert_eq!(fleet.get_app("web").unwrap_err().status, 404);
+    assert_eq!(fleet.get("web", &id).unwrap_err().status, 404);
+    assert_eq!(fleet.apps().total_apps, 1);
+    let write = fleet.applied().entries().last().expect("a write");
+    assert_eq!(
+        (write.command, write.app.as_str(), write.effect.as_deref()),
+        ("apps.delete", "web", Some("e1"))
+    );
+    // Nobody serves any more, and nothing of it falls due.
+    let groups = fleet.service_extremes("web").expect("watched").groups;
+    assert!(groups.values().all(|group| group.least_serving == 0));
+    assert_eq!(fleet.next_due(), None);
+    fleet.create_app("web");
+    let numbers: Vec<_> = fleet
+        .apps()
+        .apps
+        .iter()
+        .map(|app| app.internal_numeric_id)
+        .collect();
+    assert_eq!(numbers, [3, 2]);
+    fleet.delete_app(&ME, "web", false).expect("it is empty");
+}
+
+#[test]
+fn machines_that_are_gone_do_not_keep_an_app() {
+    let mut fleet = fleet(2);
+    let id = fleet.machine_ids("web").remove(0);
+    fleet.destroy(&ME, "web", &id, true).expect("destroyed");
+    assert_eq!(fleet.delete_app(&ME, "web", false).unwrap_err().status, 422);
+    fleet.advance_to(fleet.now().after(10_000));
+    fleet.delete_app(&ME, "web", false).expect("it is empty");
+}
+
+#[test]
+fn a_full_region_takes_no_more() {
+    // One Machine of each app in `fra`, and one of each in `iad`.
+    let mut fleet = fleet(4);
+    fleet.set_capacity("fra", Some(3));
+    let third = create(&mut fleet, "fra").expect("there is room");
+    let request = CreateRequest {
+        config: json!({ "image": "registry.fly.io/web:1" }),
+        ..CreateRequest::default()
+    };
+    let refused = fleet.create(&ME, "web", &request).unwrap_err();
+    assert_eq!(
+        (refused.status, refused.body.status.as_deref()),
+        (412, Some("insufficient_capacity"))
+    );
+    assert_eq!(
+        refused.body.error,
+        "insufficient resources available to fulfill request"
+    );
+    create(&mut fleet, "iad").expect("another region");
+    fleet.advance_to(fleet.now().after(1_000));
+    fleet.destroy(&ME, "web", &third, true).expect("destroyed");
+    assert_eq!(create(&mut fleet, "fra"), Err(412));
+    fleet.advance_to(fleet.now().after(10_000));
+    create(&mut fleet, "fra").expect("one is gone");
+    assert_eq!(create(&mut fleet, "fra"), Err(412));
+    fleet.set_capacity("fra", None);
+    create(&mut fleet, "fra").expect("there is no limit");
+    // Fewer than there are already is no room either.
+    fleet.set_capacity("fra", Some(1));
+    assert_eq!(create(&mut fleet, "fra"), Err(412));
+}
+
+#[test]
+fn placements_say_how_many_would_fit() {
+    let mut fleet = fleet(4);
+    let one = |region: &str, count, concurrency| (region.to_owned(), count, concurrency);
+    assert_eq!(placed(&fleet, "fra", 5), [one("fra", 5, 5)]);
+    fleet.set_capacity("fra", Some(4));
+    fleet.set_capacity("iad", Some(2));
+    assert_eq!(
+        placed(&fleet, "iad,fra", 5),
+        [one("iad", 0, 0), one("fra", 2, 2)]
+    );
+    assert_eq!(placed(&fleet, "fra", 1), [one("fra", 1, 1)]);
+    assert_eq!(placed(&fleet, "fra", 0), [one("fra", 2, 2)]);
+    assert_eq!(placed(&fleet, "sin", 20), [one("sin", 20, 8)]);
+    let any = [
+        one("sin", 9, 8),
+        one("fra", 2, 2),
+        one("iad", 0, 0),
+        one("syd", 9, 8),
+    ];
+    assert_eq!(placed(&fleet, "sin,any", 9), any);
+    assert_eq!(placed(&fleet, "", 9).len(), 4);
+    let unknown = PlacementRequest {
+        region: "xyz".into(),
+        ..PlacementRequest::default()
+    };
+    assert_eq!(fleet.placements(&unknown).unwrap_err().status, 400);
+}
