@@ -1,7 +1,7 @@
 //! Apps: made, shown and deleted.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::api::{self, ApiError};
@@ -18,12 +18,13 @@ impl Fleet {
             number,
             machines: BTreeMap::new(),
             names: HashMap::new(),
+            releases: VecDeque::new(),
         };
         self.apps.entry(name.clone()).or_insert_with(fresh);
     }
 
     /// Deletes an app; one that has Machines only with `force`, and they are gone with it, whoever
-    /// holds their leases. The wording of the refusal is assumed.
+    /// holds their leases. Its releases are forgotten. The wording of the refusal is assumed.
     pub fn delete_app(
         &mut self,
         caller: &Caller<'_>,

@@ -4,13 +4,13 @@
 //! parts they share: the schedule, events, and what the platform does when something falls due.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
 use ulid::Ulid;
 
-use crate::api::{ApiError, Event, HostStatus};
+use crate::api::{self, ApiError, Event, HostStatus};
 use crate::behaviour::{Behaviour, Course, Fate, Phase, RestartPrediction};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, Pending};
@@ -76,6 +76,8 @@ pub(crate) struct App {
     pub(crate) number: u64,
     pub(crate) machines: BTreeMap<Arc<str>, Machine>,
     pub(crate) names: HashMap<String, Arc<str>>,
+    /// Oldest first.
+    pub(crate) releases: VecDeque<api::Release>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,6 +106,7 @@ pub struct Fleet {
     pub(crate) order: u64,
     pub(crate) last_ulid: Ulid,
     pub(crate) made: u64,
+    pub(crate) released: u64,
     pub(crate) error_regions: Vec<String>,
     pub(crate) capacity: BTreeMap<String, u64>,
     pub(crate) watches: BTreeMap<Arc<str>, Watch>,
@@ -124,6 +127,7 @@ impl Fleet {
             order: 0,
             last_ulid: Ulid::nil(),
             made: 0,
+            released: 0,
             error_regions: Vec::new(),
             capacity: BTreeMap::new(),
             watches: BTreeMap::new(),

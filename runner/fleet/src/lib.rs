@@ -26,6 +26,7 @@ mod platform;
 mod proxy;
 mod random;
 mod reads;
+mod releases;
 mod service;
 pub mod state;
 mod time;

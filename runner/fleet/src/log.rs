@@ -22,7 +22,7 @@ pub struct Applied {
     pub command: &'static str,
     /// The app.
     pub app: String,
-    /// The Machine; empty for a write to the app.
+    /// The Machine or release; empty for a write to the app.
     pub id: String,
     /// The effect that the client named.
     pub effect: Option<String>,
@@ -39,9 +39,9 @@ pub struct Request {
     pub path: String,
     /// Such as `machines.restart`; empty for an unknown path.
     pub route: &'static str,
-    /// The app, if the path names one.
+    /// The app, if the request names one.
     pub app: Option<String>,
-    /// The Machine, if the path names one.
+    /// The Machine or release, if the path names one.
     pub id: Option<String>,
     /// The effect that the client named.
     pub effect: Option<String>,

@@ -2,7 +2,7 @@
 
 use groundcrew_fleet::api::{
     ApiError, CurrentTokens, Done, LeaseEnvelope, LeaseRequest, MetadataPatch, MetadataValue,
-    PlacementRequest, TokenInfo,
+    PlacementRequest, ReleaseEnvelope, ReleaseList, TokenInfo,
 };
 use groundcrew_fleet::{Caller, Fleet};
 use serde::Serialize;
@@ -95,7 +95,7 @@ pub(crate) fn dispatch(
         Verb::OrgMachines => Ok(Reply::json(200, fleet.list_org(&query.org()?)?)),
         Verb::List => Ok(Reply::json(200, fleet.list(app, &query.list())?)),
         Verb::Get => Ok(Reply::json(200, fleet.get(app, id)?)),
-        Verb::Events => Ok(Reply::json(200, fleet.events(app, id, query.events()?)?)),
+        Verb::Events => Ok(Reply::json(200, fleet.events(app, id, query.entries()?)?)),
         Verb::Versions => Ok(Reply::json(200, fleet.versions(app, id)?)),
         Verb::Ps => Ok(Reply::json(200, fleet.ps(app, id)?)),
         Verb::Metadata => Ok(Reply::json(200, fleet.metadata(app, id)?)),
@@ -151,6 +151,20 @@ pub(crate) fn dispatch(
         }
         Verb::MetadataDelete => metadata_put(fleet, &caller, route, one(key, None)),
         Verb::MetadataPatch => metadata_put(fleet, &caller, route, input.body()?),
+        // Only what was just recorded comes in an envelope: so flyctl reads it.
+        Verb::ReleaseCreate => {
+            let release = fleet.release_create(&caller, &input.body()?)?;
+            Ok(Reply::json(201, ReleaseEnvelope { release }))
+        }
+        Verb::ReleaseStatus => Ok(Reply::json(
+            200,
+            fleet.release_update(&caller, id, &input.body()?)?,
+        )),
+        Verb::ReleaseList => {
+            let releases = fleet.releases(app, query.entries()?)?;
+            Ok(Reply::json(200, ReleaseList { releases }))
+        }
+        Verb::ReleaseCurrent => Ok(Reply::json(200, fleet.release_current(app)?)),
         // `wait` is answered by its own loop; reaching this means that it holds already.
         Verb::Wait => Ok(Reply::json(200, Done::default())),
     }

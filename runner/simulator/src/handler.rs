@@ -61,6 +61,7 @@ pub(crate) async fn handle(
         body,
     };
     let route = route::parse(&asked.method, path).map(decoded);
+    let route = route.map(|route| with_app(&world, route, &asked.body));
     serve(world, connection, asked, route).await
 }
 
@@ -315,6 +316,27 @@ fn answer(outgoing: Outgoing) -> Response<Body> {
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// The route with the app of the release that it is about, which its path does not name: tokens,
+/// faults and the log ask for it.
+fn with_app(world: &World, route: Route, body: &Bytes) -> Route {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        app_name: String,
+    }
+    let app = if route.verb == Verb::ReleaseCreate {
+        let named = serde_json::from_slice::<Named>(body).ok();
+        named.map(|named| named.app_name)
+    } else if route.verb == Verb::ReleaseStatus {
+        world.act(|fleet| fleet.release_app(&route.id).map(str::to_owned))
+    } else {
+        return route;
+    };
+    Route {
+        app: app.unwrap_or_default(),
+        ..route
+    }
 }
 
 fn decoded(route: Route) -> Route {

@@ -1,4 +1,4 @@
-//! The fleet model served over HTTP as Fly's Machines API.
+//! The fleet model served over HTTP as Fly's Machines API, with flyctl's releases beside it.
 //!
 //! For tests, benchmarks, the demo and `groundcrew sim`. It decides nothing about Machines: that
 //! is `groundcrew-fleet`. Here are the routes, tokens, rate limits, long polls and the carrying

@@ -114,7 +114,8 @@ impl Query {
         }
     }
 
-    pub(crate) fn events(&self) -> Result<Option<usize>, ApiError> {
+    /// How many entries are asked for, if the query says so.
+    pub(crate) fn entries(&self) -> Result<Option<usize>, ApiError> {
         self.limit("limit")
     }
 

@@ -35,6 +35,10 @@ pub(crate) enum Verb {
     Regions,
     Placements,
     CurrentTokens,
+    ReleaseCreate,
+    ReleaseStatus,
+    ReleaseList,
+    ReleaseCurrent,
 }
 
 impl Verb {
@@ -72,6 +76,10 @@ impl Verb {
             Verb::Regions => "platform.regions",
             Verb::Placements => "platform.placements",
             Verb::CurrentTokens => "tokens.current",
+            Verb::ReleaseCreate => "releases.create",
+            Verb::ReleaseStatus => "releases.status",
+            Verb::ReleaseList => "releases.list",
+            Verb::ReleaseCurrent => "releases.current",
         }
     }
 
@@ -93,7 +101,9 @@ impl Verb {
             | Verb::Release
             | Verb::MetadataSet
             | Verb::MetadataDelete
-            | Verb::MetadataPatch => true,
+            | Verb::MetadataPatch
+            | Verb::ReleaseCreate
+            | Verb::ReleaseStatus => true,
             Verb::AppList
             | Verb::AppGet
             | Verb::List
@@ -108,8 +118,18 @@ impl Verb {
             | Verb::OrgMachines
             | Verb::Regions
             | Verb::Placements
-            | Verb::CurrentTokens => false,
+            | Verb::CurrentTokens
+            | Verb::ReleaseList
+            | Verb::ReleaseCurrent => false,
         }
+    }
+
+    /// Whether it is about releases, which are not of the Machines API and know no such limits.
+    pub(crate) const fn of_releases(self) -> bool {
+        matches!(
+            self,
+            Verb::ReleaseCreate | Verb::ReleaseStatus | Verb::ReleaseList | Verb::ReleaseCurrent
+        )
     }
 }
 
@@ -118,6 +138,7 @@ impl Verb {
 pub(crate) struct Route {
     pub(crate) verb: Verb,
     pub(crate) app: String,
+    /// A Machine, or a release.
     pub(crate) id: String,
     /// A metadata key, or an organisation.
     pub(crate) key: String,
@@ -134,6 +155,12 @@ pub(crate) fn parse(method: &str, path: &str) -> Option<Route> {
         ("GET", ["v1", "platform", "regions"]) => (Verb::Regions, "", "", ""),
         ("POST", ["v1", "platform", "placements"]) => (Verb::Placements, "", "", ""),
         ("GET", ["v1", "tokens", "current"]) => (Verb::CurrentTokens, "", "", ""),
+        ("POST", ["api", "v1", "releases"]) => (Verb::ReleaseCreate, "", "", ""),
+        ("PATCH", ["api", "v1", "releases", id]) => (Verb::ReleaseStatus, "", *id, ""),
+        ("GET", ["api", "v1", "apps", app, "releases"]) => (Verb::ReleaseList, *app, "", ""),
+        ("GET", ["api", "v1", "apps", app, "releases", "current"]) => {
+            (Verb::ReleaseCurrent, *app, "", "")
+        }
         ("GET", ["v1", "apps", app, "machines"]) => (Verb::List, *app, "", ""),
         ("POST", ["v1", "apps", app, "machines"]) => (Verb::Create, *app, "", ""),
         ("GET", ["v1", "apps", app, "machines", id]) => (Verb::Get, *app, *id, ""),

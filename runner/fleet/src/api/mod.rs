@@ -1,4 +1,4 @@
-//! The wire types of the Machines API, shared by the model and by the live HTTP client.
+//! The wire types of the Machines API, and of releases beside it, shared by the model and by the live HTTP client.
 //!
 //! Reading is tolerant: unknown fields are ignored, missing and `null` ones take their default,
 //! and what Fly owns (a Machine's `config`) is kept whole as JSON. Nothing here decides anything;
@@ -16,6 +16,7 @@ mod lease;
 mod machine;
 mod org;
 mod placements;
+mod release;
 mod requests;
 mod responses;
 
@@ -29,6 +30,10 @@ pub use lease::{Lease, LeaseEnvelope};
 pub use machine::{HostStatus, ImageRef, Machine};
 pub use org::{OrgMachine, OrgMachines};
 pub use placements::{PlacementRequest, Placements, RegionPlacement};
+pub use release::{
+    NewRelease, RELEASE_STATUSES, Release, ReleaseEnvelope, ReleaseList, ReleasePatch,
+    ReleaseStatus,
+};
 pub use requests::{
     CreateRequest, ExecRequest, LeaseRequest, ListQuery, MetadataPatch, MetadataValue, OrgQuery,
     RestartQuery, SignalRequest, StopRequest, UpdateRequest, WaitQuery,

@@ -6,3 +6,4 @@ mod faults;
 mod flyctl;
 mod limits;
 mod openapi;
+mod releases;
