@@ -234,11 +234,12 @@ impl Executing {
                 }
                 let nonce = self.leases.nonce(at.app, at.id);
                 let sent = self.api.command(at, &command, nonce.as_deref()).await;
-                match (sent, command) {
-                    // What is gone is destroyed.
+                match (sent.map_err(|trouble| self.young(at, trouble)), command) {
+                    // What is gone is destroyed; what is not seen yet is not.
                     (Err(trouble), Command::Destroy { .. })
-                        if matches!(trouble.failure, Failure::NotFound(_)) => {}
-                    (sent, _) => sent.map_err(|trouble| self.young(at, trouble))?,
+                        if matches!(trouble.failure, Failure::NotFound(_))
+                            && !trouble.transient => {}
+                    (sent, _) => sent?,
                 }
                 Ok(self.happened(effect))
             }

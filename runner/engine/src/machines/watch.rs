@@ -153,10 +153,14 @@ pub(super) async fn state(
     loop {
         let left = between(by.clock.now(), until);
         by.limits.action("wait", at.id).await;
+        let wait = async || {
+            let answer = by.api.wait(at, &query, poll.min(left)).await;
+            answer.map_err(|trouble| by.young(at, trouble))
+        };
         let answer = tokio::select! {
             biased;
             () = effect.cancel.cancelled() => return Err(ended()),
-            answer = by.read(effect, || by.api.wait(at, &query, poll.min(left))) => answer?,
+            answer = by.read(effect, wait) => answer?,
         };
         if let Some(reached) = answer {
             let event = (!reached.event_id.is_empty()).then_some(reached.event_id);
