@@ -64,6 +64,16 @@ fn image(image: &str) -> String {
     format!("image={image}")
 }
 
+/// All of them as they were before.
+fn is_as_before(before: &BTreeMap<String, Is>, after: &BTreeMap<String, Is>) -> Result<()> {
+    let new: Vec<_> = after.iter().filter(|m| !before.contains_key(m.0)).collect();
+    ensure!(new.is_empty(), "there are more: {new:#?}");
+    for (id, was) in before {
+        ensure!(after.get(id) == Some(was), "{id}: {:?}", after.get(id));
+    }
+    Ok(())
+}
+
 /// All of them as they were before, but for the image.
 fn is_deployed(before: &BTreeMap<String, Is>, after: &BTreeMap<String, Is>) -> Result<()> {
     for (id, was) in before {
@@ -153,7 +163,7 @@ async fn a_canary_that_dies_leaves_everything_as_it_was() -> Result<()> {
     let bad = image("registry.fly.io/web:sim-sickens");
     let said = run(&world, "run", "deploy-canary", &[&bad, "hold=30s"]).await?;
     ensure!(said.code == 1 && said.err.contains("canary"), "{said:?}");
-    ensure!(machines(&world)? == before, "{said:?}");
+    is_as_before(&before, &machines(&world)?)?;
     let said = run(&world, "run", "deploy-canary", &[&image(NEW), "hold=5s"]).await?;
     ensure!(said.code == 0, "{said:?}");
     is_deployed(&before, &machines(&world)?)?;
@@ -164,9 +174,172 @@ async fn a_canary_that_dies_leaves_everything_as_it_was() -> Result<()> {
     world.verify()
 }
 
+/// Green everywhere, as many as before and in the same places.
+fn is_green(before: &BTreeMap<String, Is>, after: &BTreeMap<String, Is>) -> Result<()> {
+    let counted = |all: &BTreeMap<String, Is>, image: Option<&str>| {
+        let mut counts: BTreeMap<(String, String, String, bool), usize> = BTreeMap::new();
+        for is in all.values() {
+            let image = image.unwrap_or(&is.image).to_owned();
+            let state = match is.state.as_str() {
+                // One that was stopped has a green that was never started.
+                "created" => "stopped".to_owned(),
+                state => state.to_owned(),
+            };
+            *counts
+                .entry((is.group.clone(), state, image, is.cordoned))
+                .or_default() += 1;
+        }
+        counts
+    };
+    let (wanted, there) = (counted(before, Some(NEW)), counted(after, None));
+    ensure!(wanted == there, "{there:#?} is not {wanted:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn green_takes_over_from_blue_and_nobody_is_out_of_service() -> Result<()> {
+    let world = watched(40, 7, 20.0).await?;
+    let before = machines(&world)?;
+    let said = run(&world, "run", "deploy-bluegreen", &[&image(NEW)]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    is_green(&before, &machines(&world)?)?;
+    for (group, seen) in extremes(&world)?.groups {
+        let of = before.values().filter(|m| m.group == group);
+        let (there, up) = (
+            of.clone().count(),
+            of.filter(|m| m.state == "started").count(),
+        );
+        ensure!(
+            seen.least_serving >= up as u64,
+            "{group}: {seen:?}, of {up}"
+        );
+        ensure!(seen.most_machines <= 2 * there as u64, "{group}: {seen:?}");
+    }
+    let again = run(&world, "run", "deploy-bluegreen", &[&image(NEW)]).await?;
+    ensure!(again.code == 0, "{again:?}");
+    is_green(&before, &machines(&world)?)?;
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounded_surges_and_atomic_cutovers() -> Result<()> {
+    let world = watched(40, 8, 20.0).await?;
+    let before = machines(&world)?;
+    let inputs = [&image(NEW), "max_surge=25%", "discovery=1s", "drain=1s"];
+    let said = run(&world, "run", "deploy-bluegreen", &inputs).await?;
+    ensure!(said.code == 0, "{said:?}");
+    is_green(&before, &machines(&world)?)?;
+    for (group, seen) in extremes(&world)?.groups {
+        let up = before
+            .values()
+            .filter(|m| m.group == group && m.state == "started");
+        ensure!(seen.least_serving >= up.count() as u64, "{group}: {seen:?}");
+    }
+    world.verify()?;
+
+    let world = watched(40, 8, 20.0).await?;
+    let inputs = [&image(NEW), "cutover=atomic"];
+    let said = run(&world, "run", "deploy-bluegreen", &inputs).await?;
+    ensure!(said.code == 0, "{said:?}");
+    is_green(&before, &machines(&world)?)?;
+    for (group, seen) in extremes(&world)?.groups {
+        // The gap is what the flags of one side take.
+        ensure!(
+            seen.least_serving == 0 && seen.longest_gap_ms < 10_000,
+            "{group}: {seen:?}"
+        );
+    }
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn green_that_fails_leaves_all_blue() -> Result<()> {
+    for (inputs, reason) in [
+        (vec!["image=registry.fly.io/web:sim-crash-loop"], "exit"),
+        (vec!["image=registry.fly.io/web:sim-unhealthy"], "check"),
+        (vec!["image=registry.fly.io/web:unpullable"], ""),
+        (
+            vec!["image=registry.fly.io/web:sim-sickens", "hold=40s"],
+            "in order",
+        ),
+        (
+            vec![
+                "image=registry.fly.io/web:sim-sickens",
+                "hold=40s",
+                "cutover=atomic",
+            ],
+            "in order",
+        ),
+        (
+            vec![
+                "image=registry.fly.io/web:sim-sickens",
+                "hold=40s",
+                "max_surge=30%",
+            ],
+            "in order",
+        ),
+    ] {
+        let world = watched(24, 3, 40.0).await?;
+        let before = machines(&world)?;
+        let said = run(&world, "run", "deploy-bluegreen", &inputs).await?;
+        ensure!(
+            said.code == 1 && said.err.contains(reason),
+            "{inputs:?}: {said:?}"
+        );
+        is_as_before(&before, &machines(&world)?)
+            .with_context(|| format!("{inputs:?}: {said:?}"))?;
+        world.verify()?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shares_go_up_and_back() -> Result<()> {
+    let world = watched(40, 6, 40.0).await?;
+    let before = machines(&world)?;
+    let green = |world: &World| -> Result<(usize, usize)> {
+        let all = machines(world)?;
+        let serving = all.values().filter(|m| m.state == "started" && !m.cordoned);
+        let green = serving.clone().filter(|m| m.image == NEW).count();
+        Ok((green, serving.count() - green))
+    };
+    let (_, all) = green(&world)?;
+    for share in [10, 50, 0, 50, 100] {
+        let inputs = [&image(NEW), &format!("share={share}"), "after=keep"];
+        let said = run(&world, "run", "deploy-bluegreen", &inputs).await?;
+        ensure!(said.code == 0, "{said:?}");
+        let (greens, blues) = green(&world)?;
+        ensure!(
+            greens + blues == all,
+            "{share} %: {greens} and {blues} of {all}"
+        );
+        let least = (all * share).div_ceil(100);
+        // Rounded up in each process group and region.
+        ensure!(
+            (least..=least + 8).contains(&greens),
+            "{share} %: {greens} of {all}"
+        );
+    }
+    // The way back is flags alone.
+    let made = world.applied("machines.create").len();
+    let said = run(&world, "run", "deploy-bluegreen", &[&image(NEW), "share=0"]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    is_as_before(&before, &machines(&world)?)?;
+    ensure!(
+        world.applied("machines.create").len() == made
+            && world.applied("machines.update").is_empty()
+    );
+    world.verify()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_rehearsed_with_a_token_that_reads_is_what_is_applied() -> Result<()> {
-    for runbook in ["deploy-rolling", "deploy-immediate", "deploy-canary"] {
+    for runbook in [
+        "deploy-rolling",
+        "deploy-immediate",
+        "deploy-canary",
+        "deploy-bluegreen",
+    ] {
         let mut world = watched(24, 4, 40.0).await?;
         let before = machines(&world)?;
         world.use_token(READ_CANARY);
@@ -181,7 +354,12 @@ async fn what_is_rehearsed_with_a_token_that_reads_is_what_is_applied() -> Resul
         world.use_token(groundcrew_tests::CANARY);
         let said = world.run(&["apply", &file]).await?;
         ensure!(said.code == 0, "{runbook}: {said:?}");
-        is_deployed(&before, &machines(&world)?).context(runbook)?;
+        let after = machines(&world)?;
+        let there = match runbook {
+            "deploy-bluegreen" => is_green(&before, &after),
+            _ => is_deployed(&before, &after),
+        };
+        there.context(runbook)?;
         world.verify().context(runbook)?;
     }
     Ok(())

@@ -18,7 +18,7 @@ use groundcrew_plugin::{
 };
 
 pub use input::{After, Cutover, Input};
-use pool::{Place, Pool};
+use pool::{Colour, Place, Pool};
 
 /// Deploy beside what is there, and let the new Machines take over by a share or all at once.
 #[plugin(machines(
@@ -108,17 +108,12 @@ impl Deploy<'_> {
     /// Makes the greens that are missing, as many at a time as the surge allows. Between two waves
     /// the greens that are there take over from as many blues, which are stopped.
     async fn make_all(&mut self) -> Result<()> {
-        let missing: usize = self.pool.missing().len();
+        let missing = self.pool.missing(usize::MAX).len();
         self.host.expect(missing, "machines");
         loop {
-            let missing = self.pool.missing();
-            if missing.is_empty() {
-                return Ok(());
-            }
             let room = self.surge.saturating_sub(self.pool.beyond()).max(1);
-            let now = missing.into_iter().take(room).collect();
-            self.make(now).await?;
-            if self.pool.missing().is_empty() {
+            self.make(self.pool.missing(room)).await?;
+            if self.pool.missing(1).is_empty() {
                 return Ok(());
             }
             self.make_room().await?;
@@ -154,7 +149,7 @@ impl Deploy<'_> {
     /// Between two waves: every green that runs serves, and as many blues are stopped.
     async fn make_room(&mut self) -> Result<()> {
         let share = |place: &pool::Side<'_>| place.greens_up;
-        self.shift_to(share, Cutover::Overlap).await?;
+        self.shift_to(share, None, Cutover::Overlap).await?;
         let idle: Vec<(Place, String)> = self.pool.blues_to_stop();
         let how = &self.how;
         let stop = self.pool.machines(&idle).into_iter();
@@ -175,15 +170,21 @@ impl Deploy<'_> {
     /// Brings so many of a hundred of each place's Machines in service to green.
     async fn shift(&mut self, share: u32, cutover: Cutover) -> Result<()> {
         let of = |place: &pool::Side<'_>| place.green_share(share);
-        self.shift_to(of, cutover).await
+        let resting = match share {
+            0 => Some(Colour::Blue),
+            100 => Some(Colour::Green),
+            _ => None,
+        };
+        self.shift_to(of, resting, cutover).await
     }
 
     async fn shift_to(
         &mut self,
         greens: impl Fn(&pool::Side<'_>) -> usize,
+        resting: Option<Colour>,
         cutover: Cutover,
     ) -> Result<()> {
-        let moves = self.pool.moves(greens);
+        let moves = self.pool.moves(greens, resting);
         let atomic = cutover == Cutover::Atomic && !moves.out.is_empty() && !moves.into.is_empty();
         if atomic {
             self.flags(&moves.out, true).await?;
@@ -379,9 +380,11 @@ impl Deploy<'_> {
                 return Ok(());
             };
             let mut change = self.target.change();
-            change.patch = Some(format!("{{\"standbys\":[\"{green}\"]}}"));
+            change.standbys = Some(vec![green.to_owned()]);
             let lease = machine.lease().await?;
-            machine.update(change).launch(false).await?;
+            let updated = machine.update(change).launch(false).await?;
+            let settled = machine.wait(State::Settled).version(&updated.instance_id);
+            settled.within(self.how.wait).await?;
             lease.release().await
         };
         let results = self.host.for_each(&self.pool.standbys, 20, work).await;

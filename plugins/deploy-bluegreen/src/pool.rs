@@ -65,6 +65,13 @@ impl Side<'_> {
     }
 }
 
+/// One of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Blue,
+    Green,
+}
+
 /// Whose flags change.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
@@ -75,6 +82,16 @@ pub(crate) struct Moves {
 }
 
 impl Members {
+    /// Of a deploy that did not end: a blue that rests out of service did so before, for which there
+    /// is a green that rests too, or was stopped since, by that deploy or as idle.
+    fn tell_stopped(&mut self) {
+        let resting = self.greens().filter(|green| !green.up).count();
+        let blues = self.blues.iter_mut().filter(|b| !b.up && b.cordoned);
+        for blue in blues.skip(resting) {
+            (blue.up, blue.stopped_by_us) = (true, true);
+        }
+    }
+
     fn greens(&self) -> impl Iterator<Item = &Green> {
         self.greens.iter().filter(|green| !green.destroyed)
     }
@@ -133,16 +150,13 @@ impl Pool {
                     cordoned,
                     // With greens there the flags are a deploy's that did not end.
                     aside: cordoned && !greens_there,
-                    // As is what it had stopped.
-                    stopped_by_us: cordoned && !up && greens_there,
+                    stopped_by_us: false,
                     destroyed: false,
                 });
             }
         }
-        for members in places.values_mut() {
-            for blue in &mut members.blues {
-                blue.up |= blue.stopped_by_us;
-            }
+        if greens_there {
+            places.values_mut().for_each(Members::tell_stopped);
         }
         Ok(Self { places, standbys })
     }
@@ -168,19 +182,23 @@ impl Pool {
         running.sum::<usize>().saturating_sub(self.wanted())
     }
 
-    /// The greens that have to be made, each like a blue.
-    pub(crate) fn missing(&self) -> Vec<(Place, Machine, bool)> {
+    /// The greens that have to be made, each like a blue: at most `most` that run, and all that rest.
+    pub(crate) fn missing(&self, most: usize) -> Vec<(Place, Machine, bool)> {
         let mut missing = Vec::new();
+        let mut running = 0;
         for (place, members) in &self.places {
-            let there = members.greens().count();
-            // The running ones first: what rests can wait.
-            let mut blues: Vec<&Blue> = members.blues.iter().collect();
-            blues.sort_by_key(|blue| (!blue.up, blue.machine.id.clone()));
-            for blue in blues.into_iter().skip(there) {
-                let Some(pattern) = self.pattern(place, blue) else {
-                    continue;
-                };
-                missing.push((place.clone(), pattern, blue.up));
+            for up in [true, false] {
+                let there = members.greens().filter(|green| green.up == up).count();
+                let blues = members.blues.iter().filter(|blue| blue.up == up);
+                for blue in blues.skip(there) {
+                    let Some(pattern) = self.pattern(place, blue) else {
+                        continue;
+                    };
+                    running += usize::from(up);
+                    if !up || running <= most {
+                        missing.push((place.clone(), pattern, up));
+                    }
+                }
             }
         }
         missing
@@ -217,8 +235,13 @@ impl Pool {
         });
     }
 
-    /// Whose flags have to change so that `greens` of each place are green.
-    pub(crate) fn moves(&self, greens: impl Fn(&Side<'_>) -> usize) -> Moves {
+    /// Whose flags have to change so that `greens` of each place are green. What rests is in service
+    /// too, because the proxy starts it when it wants it: that side which `resting` says, if it does.
+    pub(crate) fn moves(
+        &self,
+        greens: impl Fn(&Side<'_>) -> usize,
+        resting: Option<Colour>,
+    ) -> Moves {
         let mut moves = Moves::default();
         for (place, members) in &self.places {
             let greens_up = members.greens().filter(|green| green.up).count();
@@ -248,6 +271,16 @@ impl Pool {
             ups.sort_by_key(|it| it.cordoned);
             for (at, it) in ups.iter().enumerate() {
                 change(&it.machine.id, it.cordoned, at < blue);
+            }
+            let Some(resting) = resting else {
+                continue;
+            };
+            for it in members.greens().filter(|green| !green.up) {
+                change(&it.machine.id, it.cordoned, resting == Colour::Green);
+            }
+            let rest = members.blues.iter().filter(|b| !b.up && !b.aside);
+            for it in rest.filter(|b| !b.destroyed && b.machine.is_reachable()) {
+                change(&it.machine.id, it.cordoned, resting == Colour::Blue);
             }
         }
         moves
@@ -404,7 +437,7 @@ mod tests {
     }
 
     fn moves(pool: &Pool, share: u32) -> (usize, usize) {
-        let moves = pool.moves(|side| side.green_share(share));
+        let moves = pool.moves(|side| side.green_share(share), None);
         (moves.into.len(), moves.out.len())
     }
 
@@ -412,13 +445,13 @@ mod tests {
     fn every_blue_gets_a_green() {
         let fresh = pool((0..10).map(blue));
         assert_eq!(
-            (fresh.missing().len(), fresh.wanted(), fresh.beyond()),
+            (fresh.missing(99).len(), fresh.wanted(), fresh.beyond()),
             (10, 10, 0)
         );
         let half = pool((0..10).map(blue).chain((0..4).map(|n| green(n, true))));
-        assert_eq!((half.missing().len(), half.beyond()), (6, 4));
+        assert_eq!((half.missing(99).len(), half.beyond()), (6, 4));
         let done = pool((0..10).map(|n| green(n, false)));
-        assert_eq!((done.missing().len(), moves(&done, 100)), (0, (0, 0)));
+        assert_eq!((done.missing(99).len(), moves(&done, 100)), (0, (0, 0)));
     }
 
     #[test]
@@ -429,7 +462,7 @@ mod tests {
         assert_eq!(moves(&both(), 25), (3, 3));
         assert_eq!(moves(&both(), 100), (10, 10));
         let mut half = both();
-        let halfway = half.moves(|side| side.green_share(50));
+        let halfway = half.moves(|side| side.green_share(50), None);
         for key in &halfway.into {
             half.set_cordoned(key, false);
         }
@@ -448,7 +481,7 @@ mod tests {
             ..blue(number)
         };
         let left = pool((0..2).map(cordoned).chain((0..10).map(|n| green(n, false))));
-        assert_eq!((left.missing().len(), moves(&left, 100)), (0, (0, 0)));
+        assert_eq!((left.missing(99).len(), moves(&left, 100)), (0, (0, 0)));
     }
 
     #[test]
@@ -458,7 +491,7 @@ mod tests {
             ..blue(0)
         };
         let mut pool = pool([aside, blue(1), blue(2)]);
-        for (place, machine, up) in pool.missing() {
+        for (place, machine, up) in pool.missing(usize::MAX) {
             let new = Summary {
                 id: format!("new-{}", machine.id),
                 ..Summary::clone(&machine)
@@ -477,7 +510,7 @@ mod tests {
             ..blue(1)
         };
         let pool = pool([blue(0), dead]);
-        let missing = pool.missing();
+        let missing = pool.missing(99);
         let made: Vec<_> = missing
             .iter()
             .map(|(_, like, _)| (like.id.as_str(), like.region.as_str()))

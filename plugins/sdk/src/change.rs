@@ -26,6 +26,8 @@ pub struct Change {
     pub metadata: Vec<(String, Option<String>)>,
     /// `off`, `stop` or `suspend`, for every service.
     pub autostop: Option<String>,
+    /// Ids of the Machines that it stands by for.
+    pub standbys: Option<Vec<String>>,
     /// A JSON Merge Patch of the whole configuration, applied after the above.
     pub patch: Option<String>,
 }
@@ -38,6 +40,7 @@ impl From<Change> for Contract {
             env: change.env,
             metadata: change.metadata,
             autostop: change.autostop,
+            standbys: change.standbys,
             patch: change.patch,
         }
     }

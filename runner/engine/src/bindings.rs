@@ -383,6 +383,7 @@ pub mod machines {
         pub env: Vec<(String, Option<String>)>,
         pub metadata: Vec<(String, Option<String>)>,
         pub autostop: Option<String>,
+        pub standbys: Option<Vec<String>>,
         pub patch: Option<String>,
     }
 

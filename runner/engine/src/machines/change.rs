@@ -106,6 +106,9 @@ fn made(mut config: Value, change: &Change) -> Result<Value, Failure> {
             set_field(service, "autostop", autostop.as_str().into());
         }
     }
+    if let Some(standbys) = &change.standbys {
+        set_field(&mut config, "standbys", json!(standbys));
+    }
     if let Some(patch) = &change.patch {
         if patch.len() > PATCH_BYTES {
             return Err(Failure::Invalid(format!(
