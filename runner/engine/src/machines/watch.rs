@@ -32,7 +32,7 @@ const LAST_LOOK: Duration = Duration::from_secs(2);
 /// What the newest events say of a Machine, since `baseline`.
 struct Since<'a> {
     start: Option<&'a Event>,
-    /// The newest exit that nobody asked for.
+    /// The newest exit that nobody asked for, after the newest command.
     own_exit: Option<&'a Event>,
     own_exits: usize,
     /// Something has happened at all.
@@ -46,7 +46,16 @@ fn since<'a>(machine: &'a Machine, baseline: Option<&str>) -> Since<'a> {
             .iter()
             .filter(|e| baseline.is_none_or(|b| e.id.as_str() > b))
     };
-    let own = || newer().filter(|e| e.kind == "exit" && !e.requested_stop());
+    // A Machine may have exited between the reading of the baseline and the command that is waited
+    // for: what it did before somebody's newest command says nothing of what it does after.
+    let command = newer()
+        .filter(|e| e.source == "user" && e.kind != "exit")
+        .max_by(|a, b| a.id.cmp(&b.id));
+    let own = || {
+        newer()
+            .filter(|e| e.kind == "exit" && !e.requested_stop())
+            .filter(|e| command.is_none_or(|command| e.id > command.id))
+    };
     Since {
         start: newer()
             .filter(|e| e.kind == "start")
