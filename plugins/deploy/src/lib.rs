@@ -1,6 +1,6 @@
 //! What the deploy plugins share. `select.rs` is which Machines, `target.rs` what they become and
 //! how one sees that they are, `one.rs` how a single Machine gets there and back, `rolling.rs` how
-//! many do, `report.rs` what is said about it.
+//! many do, `survey.rs` where they stand, `report.rs` what is said about it.
 //!
 //! A Machine is at the target when it calls itself by the deploy's release and runs its image.
 //! So a deploy that is begun anew goes on where the one before it stopped.
@@ -9,6 +9,7 @@ pub mod one;
 pub mod report;
 pub mod rolling;
 pub mod select;
+pub mod survey;
 pub mod target;
 
 pub use one::{How, Verify};

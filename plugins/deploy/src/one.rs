@@ -167,13 +167,25 @@ async fn update(
     before: &Before,
     drained: bool,
 ) -> Result<Updated> {
+    let verified = !before.up && how.verify.stopped && !machine.is_standby();
+    if let Some(version) = target.version(machine).await? {
+        let restore = machine.restore(&version);
+        let mut restore = restore.expected(&machine.instance_id).launch(before.up);
+        if drained || verified {
+            restore = restore.cordoned(true);
+        }
+        if verified {
+            restore = restore.launch(true);
+        }
+        return restore.await;
+    }
     let mut update = machine
         .update(target.change())
         .min_secrets_version(target.min_secrets_version);
     if drained {
         update = update.cordoned(true);
     }
-    if !before.up && how.verify.stopped && !machine.is_standby() {
+    if verified {
         update = update.launch(true).cordoned(true);
     }
     update.await

@@ -1,6 +1,6 @@
 //! What Machines become, and how one sees that they are.
 
-use groundcrew_plugin::{Error, Machine, Result, State};
+use groundcrew_plugin::{Error, Kind, Machine, Result, State, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,15 @@ pub struct Target {
     /// As for [`Change::min_secrets_version`].
     pub min_secrets_version: Option<u64>,
     image: Option<String>,
-    change: groundcrew_plugin::Change,
+    to: To,
+}
+
+/// How a Machine gets there.
+#[derive(Debug, Clone)]
+enum To {
+    Change(groundcrew_plugin::Change),
+    /// It had that release before, and gets its configuration back.
+    Version,
 }
 
 impl Change {
@@ -71,13 +79,13 @@ impl Change {
         env.extend(self.unset_env.iter().map(|key| (key.clone(), None)));
         let release = self.release.clone().unwrap_or_else(|| self.name());
         Ok(Target {
-            change: groundcrew_plugin::Change {
+            to: To::Change(groundcrew_plugin::Change {
                 image: self.image.clone(),
                 release: Some(release.clone()),
                 env,
                 patch: self.patch,
                 ..groundcrew_plugin::Change::default()
-            },
+            }),
             release,
             image: self.image,
             min_secrets_version: self.min_secrets_version,
@@ -96,16 +104,50 @@ impl Change {
 }
 
 impl Target {
-    /// The change to be made.
+    /// A release that every Machine had before: each gets that configuration back.
+    #[must_use]
+    pub fn earlier(release: &str) -> Self {
+        Self {
+            release: release.to_owned(),
+            min_secrets_version: None,
+            image: None,
+            to: To::Version,
+        }
+    }
+
+    /// The change to be made; none of an earlier release, which each Machine has of its own.
     #[must_use]
     pub fn change(&self) -> groundcrew_plugin::Change {
-        self.change.clone()
+        match &self.to {
+            To::Change(change) => change.clone(),
+            To::Version => groundcrew_plugin::Change::default(),
+        }
+    }
+
+    /// Which of its versions a Machine gets back; none if it is to be changed.
+    ///
+    /// # Errors
+    ///
+    /// If it never had that release.
+    pub async fn version(&self, machine: &Machine) -> Result<Option<String>> {
+        match self.to {
+            To::Change(_) => Ok(None),
+            To::Version => {
+                let versions = machine.versions().await?;
+                let found = versions.into_iter().find(|v| release_of(v) == self.release);
+                let missing = || {
+                    let text = format!("{} never had the release `{}`", machine.id, self.release);
+                    Error::new(Kind::NotFound, text)
+                };
+                Ok(Some(found.ok_or_else(missing)?.instance_id))
+            }
+        }
     }
 
     /// Whether a Machine has this configuration, whatever state it is in.
     #[must_use]
     pub fn has(&self, machine: &Machine) -> bool {
-        let release = machine.release.as_ref() == Some(&self.release);
+        let release = release_shown(machine) == self.release;
         release
             && self
                 .image
@@ -119,6 +161,20 @@ impl Target {
     pub fn is_met(&self, machine: &Machine) -> bool {
         self.has(machine) && in_order(machine)
     }
+}
+
+/// What a Machine's release is called: by its image if nobody gave it a name.
+#[must_use]
+pub fn release_shown(machine: &Machine) -> String {
+    let image = machine.image.split('@').next().unwrap_or_default();
+    machine.release.clone().unwrap_or_else(|| plain(image))
+}
+
+/// The same of one of its versions.
+#[must_use]
+pub fn release_of(version: &Version) -> String {
+    let image = version.image.split('@').next().unwrap_or_default();
+    version.release.clone().unwrap_or_else(|| plain(image))
 }
 
 /// Whether a Machine is up with all its checks passing, or down on purpose.

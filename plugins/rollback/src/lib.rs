@@ -1,0 +1,193 @@
+//! Goes back to what was there before.
+//!
+//! If a blue/green deploy has kept the old Machines they come back by flags alone: they are put into
+//! service, and the new ones leave it. Otherwise each Machine gets back the configuration that it had
+//! with the release that is named, or with the one before, as carefully as in a rolling deploy.
+
+use std::collections::BTreeMap;
+
+use groundcrew_deploy::select::Selection;
+use groundcrew_deploy::target::{release_of, release_shown};
+use groundcrew_deploy::{
+    Bounds, How, MachineReport, Outcome, Report, Select, Target, Verify, roll,
+};
+use groundcrew_plugin::{
+    Error, Host, Kind, Machine, Portion, Result, State, Timespan, join_all, plugin,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What goes back, where to, and how carefully.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Which Machines.
+    pub select: Select,
+    /// The release to go back to; the one before the present one if none.
+    #[serde(default)]
+    pub release: Option<String>,
+    /// How many Machines of a process group may be away at once.
+    #[serde(default = "default_unavailable")]
+    pub max_unavailable: Portion,
+    /// How long the proxy gets to notice a Machine that came into service, before others leave it.
+    #[serde(default = "default_discovery")]
+    pub discovery: Timespan,
+    /// How long the proxy gets to notice that a Machine has left its service before it is stopped.
+    #[serde(default = "default_drain")]
+    pub drain: Timespan,
+    /// How long a Machine may take to start, and then again for its checks to pass.
+    #[serde(default = "default_wait")]
+    pub wait_timeout: Timespan,
+}
+
+fn default_unavailable() -> Portion {
+    Portion::Percent(33)
+}
+
+fn default_discovery() -> Timespan {
+    Timespan::seconds(2)
+}
+
+fn default_drain() -> Timespan {
+    Timespan::seconds(5)
+}
+
+fn default_wait() -> Timespan {
+    Timespan::minutes(5)
+}
+
+/// Go back to the release before, or to one that is named.
+#[plugin(machines(
+    list,
+    lease,
+    update,
+    cordon,
+    create,
+    destroy,
+    stop,
+    wait,
+    reason = "puts the Machines of an earlier release into service, or gives Machines their earlier configuration back"
+))]
+pub async fn rollback(input: Input, host: Host) -> Result<Report> {
+    let selection = input.select.list(&host).await?;
+    if let Some(kept) = Kept::of(&selection.chosen, input.release.as_deref()) {
+        return kept.swap(&host, &input).await;
+    }
+    let release = match &input.release {
+        Some(release) => release.clone(),
+        None => before(&host, &selection).await?,
+    };
+    host.note(&format!("back to the release `{release}`"));
+    let how = How {
+        drain: Some(input.drain.duration()),
+        wait: input.wait_timeout.duration(),
+        critical_after: Some(std::time::Duration::from_secs(30)),
+        verify: Verify {
+            checks: true,
+            stopped: false,
+        },
+        // The way back has no way back: what comes up stays.
+        rollback: false,
+        replace: false,
+    };
+    let bounds = Bounds {
+        max_unavailable: input.max_unavailable,
+        parallel: 100,
+        max_failures: 0,
+        first_alone: true,
+    };
+    roll(&host, &Target::earlier(&release), &how, bounds, &selection).await
+}
+
+/// The Machines of an earlier release that a blue/green deploy has kept.
+struct Kept<'a> {
+    release: String,
+    old: Vec<&'a Machine>,
+    new: Vec<&'a Machine>,
+}
+
+impl<'a> Kept<'a> {
+    /// None if there are too few to take over everywhere.
+    fn of(machines: &'a [Machine], wanted: Option<&str>) -> Option<Self> {
+        let up = machines.iter().filter(|m| m.is(State::Started));
+        let (aside, new): (Vec<&Machine>, Vec<&Machine>) = up.partition(|m| m.cordoned);
+        let serving: Vec<String> = new.iter().map(|m| release_shown(m)).collect();
+        let mut releases: BTreeMap<String, Vec<&Machine>> = BTreeMap::new();
+        for machine in aside {
+            let release = release_shown(machine);
+            if !serving.contains(&release) && wanted.is_none_or(|wanted| wanted == release) {
+                releases.entry(release).or_default().push(machine);
+            }
+        }
+        let place = |machine: &Machine| (machine.group.clone(), machine.region.clone());
+        let count = |all: &[&Machine]| {
+            let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+            all.iter()
+                .for_each(|machine| *counts.entry(place(machine)).or_default() += 1);
+            counts
+        };
+        let wanted = count(&new);
+        let enough = |old: &[&Machine]| {
+            let there = count(old);
+            wanted
+                .iter()
+                .all(|(place, count)| there.get(place).is_some_and(|there| there >= count))
+        };
+        let found = releases.into_iter().find(|(_, old)| enough(old));
+        let (release, old) = found?;
+        Some(Self { release, old, new })
+    }
+
+    /// The old ones come into service, then the new ones leave it.
+    async fn swap(self, host: &Host, input: &Input) -> Result<Report> {
+        host.note(&format!(
+            "{} Machines of `{}` were kept: back by flags",
+            self.old.len(),
+            self.release
+        ));
+        host.expect(self.old.len() + self.new.len(), "machines");
+        all(self.old.iter().map(|machine| machine.uncordon())).await?;
+        if !input.discovery.duration().is_zero() {
+            host.sleep(input.discovery.duration()).await?;
+        }
+        all(self.new.iter().map(|machine| machine.cordon())).await?;
+        let back = self.old.iter().map(|m| (m, Outcome::Updated));
+        let out = self.new.iter().map(|m| (m, Outcome::Kept));
+        let reports = back.chain(out);
+        let reports = reports.map(|(machine, outcome)| MachineReport::of(machine, outcome, None));
+        Ok(Report::new(&self.release, reports.collect()))
+    }
+}
+
+async fn all(work: impl Iterator<Item = impl Future<Output = Result<()>>>) -> Result<()> {
+    let results = join_all(work).await;
+    results.into_iter().collect::<Result<Vec<()>>>().map(drop)
+}
+
+/// The release that most Machines had before the one that most have now.
+async fn before(host: &Host, selection: &Selection) -> Result<String> {
+    let now = most(selection.chosen.iter().map(release_shown));
+    let now = now.ok_or_else(|| Error::invalid("there is no Machine"))?;
+    let reachable = selection.chosen.iter().filter(|m| m.is_reachable());
+    let work = async |machine: &Machine| {
+        let versions = machine.versions().await?;
+        let earlier = versions.iter().map(release_of).find(|r| *r != now);
+        Ok::<_, Error>(earlier)
+    };
+    let found = host.for_each(reachable, 100, work).await;
+    let found: Result<Vec<Option<String>>> = found.into_iter().collect();
+    most(found?.into_iter().flatten()).ok_or_else(|| {
+        Error::new(
+            Kind::NotFound,
+            format!("no Machine had another release than `{now}` before"),
+        )
+    })
+}
+
+/// The most numerous.
+fn most(all: impl Iterator<Item = String>) -> Option<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    all.for_each(|one| *counts.entry(one).or_default() += 1);
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    most.map(|(one, _)| one)
+}
