@@ -8,6 +8,7 @@
 pub mod embedded;
 pub mod mortal;
 pub mod packages;
+pub mod processes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

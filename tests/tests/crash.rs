@@ -7,19 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use groundcrew::journal::{Actor, RunState, RunStatus};
-use groundcrew::store::{MemoryStore, Store};
-use groundcrew::{Answer, Policy, ResumeError, ResumeRequest, RunReport, RunRequest, Unobserved};
+use groundcrew::ResumeError;
+use groundcrew::journal::{RunState, RunStatus};
+use groundcrew::store::Store;
 use groundcrew_fleet::{
     Behaviour, FaultRule, Fleet, Generated, Settings, Span, Time, api, generate,
 };
-use groundcrew_simulator::{Moment, Pace, Running, SimulatorConfig};
-use groundcrew_tests::embedded::{self, engine, target};
-use groundcrew_tests::mortal::{Life, Mortal, Point};
+use groundcrew_simulator::{Pace, SimulatorConfig};
+use groundcrew_tests::mortal::Point;
+use groundcrew_tests::processes::Processes;
 use jiff::Timestamp;
 
 /// So fast that a run takes a fraction of a second; slow enough that order stays what it is.
@@ -45,16 +44,6 @@ const PLAIN: Course = Course {
 
 const RUNBOOK: &str = include_str!("../../runbooks/restart-by-group.toml");
 
-fn request(address: &str, seed: u64) -> Result<RunRequest> {
-    let inputs = [
-        ("app", "web"),
-        ("group", ""),
-        ("parallel", "10"),
-        ("max_failures", "5"),
-    ];
-    embedded::request(RUNBOOK, &inputs, target(address, SCALE)?, seed)
-}
-
 fn fleet(course: Course) -> Fleet {
     let settings = Settings {
         seed: 7,
@@ -73,10 +62,15 @@ fn fleet(course: Course) -> Fleet {
     generate(settings, &wanted)
 }
 
-/// A world, and the disk of the machine that works on it.
-struct World {
-    simulator: Running,
-    disk: Arc<MemoryStore>,
+/// A world, and the processes that work on it.
+struct World(Processes);
+
+impl std::ops::Deref for World {
+    type Target = Processes;
+
+    fn deref(&self) -> &Processes {
+        &self.0
+    }
 }
 
 impl World {
@@ -88,96 +82,19 @@ impl World {
             faults: rules.map_err(|e| anyhow!("{e}"))?,
             ..SimulatorConfig::new(fleet(course))
         };
-        Ok(Self {
+        let inputs = [
+            ("app", "web"),
+            ("group", ""),
+            ("parallel", "10"),
+            ("max_failures", "5"),
+        ];
+        Ok(Self(Processes {
             simulator: config.start().await?,
             disk: Arc::default(),
-        })
-    }
-
-    /// One process: begins the run, or goes on with it, until its end or its death. None: it died.
-    async fn process(
-        &self,
-        point: Option<Point>,
-        resume: Option<String>,
-    ) -> Result<Option<RunReport>> {
-        let life = Arc::new(Life::default());
-        let store = Arc::new(Mortal::new(self.disk.clone(), life.clone(), point));
-        self.watch(point, &life);
-        let address = self.simulator.base_url();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let work = runtime.spawn(async move {
-            let engine = engine(store)?;
-            let handle = match resume {
-                None => {
-                    let admitted = engine.admit(request(&address, 1)?).await;
-                    let admitted = admitted.map_err(|no| anyhow!("{no:?}"))?;
-                    engine.start(admitted, Arc::new(Unobserved)).await?
-                }
-                Some(run) => {
-                    let request = ResumeRequest {
-                        run,
-                        target: target(&address, SCALE)?,
-                        policy: Policy::default(),
-                        actor: Actor::default(),
-                        answers: BTreeMap::from([("0".to_owned(), Answer::Retry)]),
-                        sure: true,
-                    };
-                    engine.resume(request, Arc::new(Unobserved)).await?
-                }
-            };
-            anyhow::Ok(handle.finished().await)
-        });
-        let ended = tokio::select! {
-            biased;
-            () = life.died() => None,
-            ended = work => Some(ended?),
-        };
-        // Whatever is still under way in it ends here, in the middle of whatever it does.
-        runtime.shutdown_background();
-        self.simulator.untap();
-        match ended {
-            // The death may be seen as a failure of the store before it is seen here.
-            _ if life.over() => Ok(None),
-            None => Ok(None),
-            Some(report) => report.map(Some),
-        }
-    }
-
-    fn watch(&self, point: Option<Point>, life: &Arc<Life>) {
-        let (moment, k) = match point {
-            Some(Point::BeforeSend(k)) => (Moment::Arrived, k),
-            Some(Point::AfterSend(k)) => (Moment::Done, k),
-            Some(Point::BeforeCommit(_) | Point::AfterCommit(_)) | None => return,
-        };
-        let (life, sends) = (life.clone(), AtomicUsize::new(0));
-        self.simulator.tap(move |at, request| {
-            if request.method == "GET" || at != moment || life.over() {
-                return !(life.over() && request.method != "GET" && at == Moment::Arrived);
-            }
-            if sends.fetch_add(1, Ordering::SeqCst) + 1 == k {
-                life.end();
-                return false;
-            }
-            true
-        });
-    }
-
-    fn run(&self) -> Result<Option<String>> {
-        let runs = self.disk.runs(Timestamp::now(), 10)?;
-        ensure!(runs.len() <= 1, "{runs:?}");
-        Ok(runs.into_iter().next().map(|run| run.run))
-    }
-
-    /// Whether the run has ended, as the disk tells.
-    fn closed(&self) -> Result<bool> {
-        let Some(run) = self.run()? else {
-            return Ok(false);
-        };
-        let state = RunState::fold(&self.disk.read(&run, 0, usize::MAX)?)?;
-        Ok(state.closed.is_some())
+            runbook: RUNBOOK,
+            inputs: inputs.map(|(k, v)| (k, v.to_owned())).to_vec(),
+            scale: SCALE,
+        }))
     }
 
     /// Goes on until the run has ended.

@@ -131,11 +131,7 @@ async fn bad_images_are_taken_back() -> Result<()> {
             said.code == 1 && said.err.contains(reason),
             "{bad}: {said:?}"
         );
-        ensure!(
-            machines(&world)? == before,
-            "{bad}: {:#?}",
-            machines(&world)?
-        );
+        is_as_before(&before, &machines(&world)?).context(bad)?;
         world.verify()?;
     }
     Ok(())
@@ -330,6 +326,124 @@ async fn shares_go_up_and_back() -> Result<()> {
             && world.applied("machines.update").is_empty()
     );
     world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rollback_goes_to_the_release_before_or_to_one_that_is_named() -> Result<()> {
+    let world = watched(24, 6, 40.0).await?;
+    let before = machines(&world)?;
+    for (image_of, release) in [(NEW, "two"), ("registry.fly.io/web:deployment-3", "three")] {
+        let (image, release) = (image(image_of), format!("release={release}"));
+        let inputs = [image.as_str(), release.as_str()];
+        let said = run(&world, "run", "deploy-immediate", &inputs).await?;
+        ensure!(said.code == 0, "{said:?}");
+    }
+    let said = run(&world, "run", "rollback", &[]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    is_deployed(&before, &machines(&world)?)?;
+    let said = run(&world, "run", "rollback", &["release=rel-1"]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    is_as_before(&before, &machines(&world)?)?;
+    let said = run(&world, "run", "rollback", &["release=none"]).await?;
+    ensure!(said.code == 1 && said.err.contains("never had"), "{said:?}");
+    is_as_before(&before, &machines(&world)?)?;
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rollback_of_a_bluegreen_deploy_that_kept_the_old_machines_is_flags() -> Result<()> {
+    let world = watched(24, 5, 40.0).await?;
+    let before = machines(&world)?;
+    let said = run(
+        &world,
+        "run",
+        "deploy-bluegreen",
+        &[&image(NEW), "after=keep"],
+    )
+    .await?;
+    ensure!(said.code == 0, "{said:?}");
+    let said = run(&world, "run", "rollback", &[]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    ensure!(world.applied("machines.update").is_empty());
+    let serving: BTreeMap<String, Is> = machines(&world)?
+        .into_iter()
+        .filter(|(_, is)| !is.cordoned && is.state == "started")
+        .collect();
+    let served = before.iter().filter(|(_, is)| is.state == "started");
+    ensure!(
+        serving == served.map(|(k, v)| (k.clone(), v.clone())).collect(),
+        "{serving:#?}"
+    );
+    for (group, seen) in extremes(&world)?.groups {
+        let up = before
+            .values()
+            .filter(|m| m.group == group && m.state == "started");
+        ensure!(seen.least_serving >= up.count() as u64, "{group}: {seen:?}");
+    }
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_that_failed_half_way_is_surveyed_and_recovered() -> Result<()> {
+    for (updated, case) in [(0, "nothing"), (5, "minority"), (17, "majority")] {
+        let world = watched(24, 6, 40.0).await?;
+        let before = machines(&world)?;
+        let some: Vec<String> = before
+            .iter()
+            .filter(|(_, is)| is.state == "started")
+            .map(|(id, _)| format!("include={id}"))
+            .take(updated)
+            .collect();
+        let new = image(NEW);
+        if updated > 0 {
+            let include = format!("include={}", some.join(",").replace("include=", ""));
+            let inputs = [&new, &"release=r2".to_owned(), &include];
+            let inputs: Vec<&str> = inputs.iter().map(|s| s.as_str()).collect();
+            let said = run(&world, "run", "deploy-immediate", &inputs).await?;
+            ensure!(said.code == 0, "{said:?}");
+        }
+        let survey = run(&world, "run", "survey-deploy", &[]).await?;
+        ensure!(
+            survey.code == 0 && survey.out.contains("deployment-"),
+            "{survey:?}"
+        );
+        let stuck = before
+            .iter()
+            .filter(|(_, is)| is.state == "started" && is.group == "web")
+            .next_back();
+        let (stuck, _) = stuck.context("nobody")?;
+        world
+            .simulator
+            .act(|fleet| fleet.set_fate("web", stuck, groundcrew_fleet::Fate::HostUnreachable));
+        let inputs = [&new, "release=r2", "workers=worker"];
+        let writes = world.writes();
+        let mut rehearsed = vec!["run", "recover-deploy", "--dry-run", "-i", "app=web"];
+        inputs
+            .iter()
+            .for_each(|input| rehearsed.extend(["-i", input]));
+        let said = world.run(&rehearsed).await?;
+        // What is on a dead host takes no update, and a rehearsal knows it.
+        ensure!(
+            said.code == 1
+                && said.err.contains(case)
+                && said.out.contains("its host is not reached"),
+            "{case}: {said:?}"
+        );
+        ensure!(world.writes() == writes);
+        let said = run(&world, "run", "recover-deploy", &inputs).await?;
+        ensure!(said.code == 1, "{case}: {said:?}");
+        world
+            .simulator
+            .act(|fleet| fleet.set_fate("web", stuck, groundcrew_fleet::Fate::Normal));
+        let said = run(&world, "run", "recover-deploy", &inputs).await?;
+        ensure!(said.code == 0, "{case}: {said:?}");
+        let after = machines(&world)?;
+        ensure!(
+            after.values().all(|is| is.image == NEW && !is.cordoned),
+            "{case}: {after:#?}"
+        );
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
