@@ -45,7 +45,7 @@ fn fleet(seed: u64, machines: usize) -> Result<Fleet> {
         &Generated {
             machines,
             apps: 1,
-            idle_ones: seed % 3 == 0,
+            idle_ones: seed.is_multiple_of(3),
         },
     );
     // The checks of the generated ones come every 15 s, which is most of a run.
