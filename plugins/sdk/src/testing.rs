@@ -3,7 +3,8 @@
 //! The plugin's function runs unchanged, in virtual time and on this thread: Machines are data,
 //! every operation succeeds after [`LATENCY`] unless the script says otherwise, and everything
 //! that was submitted is there to be looked at afterwards. It is not a model of Fly: nothing a
-//! plugin does changes what a listing answers. Rehearsals have that model.
+//! plugin does changes what a listing answers, unless [`TestHost::keep_track`] says so, and then
+//! only what is made and destroyed does. Rehearsals have that model.
 
 pub(crate) mod door;
 mod script;
@@ -11,7 +12,9 @@ mod script;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::bindings::groundcrew::host::machines::{HostStatus, Machine as Summary};
+use crate::bindings::groundcrew::host::machines::{
+    Event, Executed, HostStatus, Machine as Summary,
+};
 pub use crate::bindings::groundcrew::host::operations::Failure;
 use crate::{Error, Host, queue};
 
@@ -125,6 +128,29 @@ impl TestHost {
         self.script
             .delays
             .insert((operation.to_owned(), machine.to_owned()), delay);
+        self
+    }
+
+    /// Gives a Machine events, the newest first; otherwise it has none.
+    #[must_use]
+    pub fn events(mut self, machine: &str, events: impl IntoIterator<Item = Event>) -> Self {
+        let events = events.into_iter().collect();
+        self.script.events.insert(machine.to_owned(), events);
+        self
+    }
+
+    /// Makes commands end like this in a Machine; otherwise they succeed and print nothing.
+    #[must_use]
+    pub fn executed(mut self, machine: &str, executed: Executed) -> Self {
+        self.script.executed.insert(machine.to_owned(), executed);
+        self
+    }
+
+    /// Makes listings have the Machines that were made, as their patterns are, and no longer those
+    /// that were destroyed.
+    #[must_use]
+    pub fn keep_track(mut self) -> Self {
+        self.script.keeps_track = true;
         self
     }
 

@@ -38,7 +38,7 @@ pub(crate) mod machines {
         UpdateOptions, Updated, Version, WaitOptions, Waited,
     };
     use crate::bindings::groundcrew::host::operations::Failure;
-    use crate::testing::script::with;
+    use crate::testing::script::{MADE, with};
 
     /// Functions that take an app and an id.
     macro_rules! submit {
@@ -95,10 +95,7 @@ pub(crate) mod machines {
         take_versions Vec<Version> = Vec::new(),
         take_update Updated = updated(),
         take_restore Updated = updated(),
-        take_destroy Done = Done { baseline_event: None },
         take_set_metadata Done = Done { baseline_event: None },
-        take_exec Executed = Executed { exit_code: 0, stdout: String::new(), stderr: String::new() },
-        take_events Vec<Event> = Vec::new(),
         take_lease () = (),
         take_release () = (),
     }
@@ -115,20 +112,70 @@ pub(crate) mod machines {
         with(|script| script.submit("machines.destroy", id, format!("{force}")))
     }
 
+    pub(crate) fn take_destroy(op: u64) -> Result<Done, Failure> {
+        with(|script| {
+            let id = script.machine_of(op);
+            script.take(op)?;
+            script.track(None, Some(&id));
+            Ok(Done {
+                baseline_event: None,
+            })
+        })
+    }
+
+    pub(crate) fn take_exec(op: u64) -> Result<Executed, Failure> {
+        let silent = Executed {
+            exit_code: 0,
+            stdout: String::new(),
+            stderr: String::new(),
+        };
+        with(|script| {
+            let id = script.machine_of(op);
+            script.take(op)?;
+            Ok(script.executed.get(&id).cloned().unwrap_or(silent))
+        })
+    }
+
+    pub(crate) fn take_events(op: u64) -> Result<Vec<Event>, Failure> {
+        with(|script| {
+            let id = script.machine_of(op);
+            script.take(op)?;
+            Ok(script.events.get(&id).cloned().unwrap_or_default())
+        })
+    }
+
     /// New Machines are `new-1` and so on, by the number of the operation.
     pub(crate) fn create(_app: &str, options: &CreateOptions) -> u64 {
         let pattern = options.like.clone().unwrap_or_default();
-        with(|script| script.submit("machines.create", &pattern, format!("{options:?}")))
+        with(|script| {
+            let op = script.submit("machines.create", &pattern, format!("{options:?}"));
+            let region = options.region.clone().unwrap_or_else(|| "fra".to_owned());
+            script.regions.insert(op, region);
+            op
+        })
     }
 
     pub(crate) fn take_create(op: u64) -> Result<Created, Failure> {
-        with(|script| script.take(op)).map(|()| Created {
-            id: format!("new-{op}"),
-            name: format!("groundcrew-{op}"),
-            region: "fra".to_owned(),
-            instance_id: "01".to_owned(),
-            private_address: None,
-            baseline_event: String::new(),
+        with(|script| {
+            let pattern = script.machine_of(op);
+            script.take(op)?;
+            let region = script.regions.remove(&op).unwrap_or_default();
+            let id = format!("{MADE}{op}");
+            let like = script.machines.iter().find(|it| it.id == pattern);
+            let made = like.map(|pattern| Machine {
+                id: id.clone(),
+                region: region.clone(),
+                ..pattern.clone()
+            });
+            script.track(made, None);
+            Ok(Created {
+                id,
+                name: format!("groundcrew-{op}"),
+                region,
+                instance_id: "01".to_owned(),
+                private_address: None,
+                baseline_event: "made".to_owned(),
+            })
         })
     }
 

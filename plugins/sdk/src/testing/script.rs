@@ -5,10 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::Error;
-use crate::bindings::groundcrew::host::machines::{Filter, Machine as Summary, Scope};
+use crate::bindings::groundcrew::host::machines::{
+    Event, Executed, Filter, Machine as Summary, Scope,
+};
 use crate::bindings::groundcrew::host::operations::Failure;
 
 use super::{LATENCY, Submission, Tested};
+
+/// How the ids of Machines begin that plugins make.
+pub(super) const MADE: &str = "new-";
 
 /// What an interrupt still lets through.
 const CLEANUP: [&str; 2] = ["machines.release", "machines.uncordon"];
@@ -18,6 +23,11 @@ pub(super) struct Script {
     pub(super) machines: Vec<Summary>,
     pub(super) failures: HashMap<(String, String), Failure>,
     pub(super) delays: HashMap<(String, String), Duration>,
+    pub(super) events: HashMap<String, Vec<Event>>,
+    pub(super) executed: HashMap<String, Executed>,
+    /// Where the Machines go that are being made, by operation.
+    pub(super) regions: HashMap<u64, String>,
+    pub(super) keeps_track: bool,
     pub(super) missing_regions: Vec<String>,
     pub(super) interrupt: Option<Duration>,
     pub(super) notes: Vec<String>,
@@ -65,6 +75,12 @@ pub(super) fn with<R>(work: impl FnOnce(&mut Script) -> R) -> R {
 /// Like [`with`], and does nothing when the test is over: futures may be dropped after it.
 pub(super) fn try_with(work: impl FnOnce(&mut Script)) {
     SCRIPT.with_borrow_mut(|script| script.as_mut().map(work));
+}
+
+/// What was made here may be destroyed whatever happens: it takes back what was done.
+fn cleans_up(operation: &str, machine: &str) -> bool {
+    let own = operation == "machines.destroy" && machine.starts_with(MADE);
+    own || CLEANUP.contains(&operation)
 }
 
 impl Script {
@@ -148,7 +164,7 @@ impl Script {
         let mut end = self.now + delay;
         let waits = operation.contains("wait") || operation.ends_with("sleep");
         if let Some(interrupt) = self.interrupt
-            && !CLEANUP.contains(&operation)
+            && !cleans_up(operation, machine)
             && (self.now >= interrupt || (waits && end > interrupt))
         {
             end = end.min(interrupt.max(self.now));
@@ -244,6 +260,14 @@ impl Script {
             self.answers.remove(&id);
         }
         Ok((page, u32::try_from(total).expect("a test lists fewer")))
+    }
+
+    /// The world after a create or a destroy, if listings are to show it.
+    pub(super) fn track(&mut self, made: Option<Summary>, gone: Option<&str>) {
+        if self.keeps_track {
+            self.machines.retain(|it| gone != Some(it.id.as_str()));
+            self.machines.extend(made);
+        }
     }
 
     pub(super) fn forget(&mut self, id: u64) {
