@@ -266,6 +266,8 @@ impl Script {
     pub(super) fn track(&mut self, made: Option<Summary>, gone: Option<&str>) {
         if self.keeps_track {
             self.machines.retain(|it| gone != Some(it.id.as_str()));
+            // A lease goes with its Machine.
+            self.leases.retain(|id| gone != Some(id.as_str()));
             self.machines.extend(made);
         }
     }
