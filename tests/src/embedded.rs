@@ -6,8 +6,8 @@ use anyhow::{Context, Result, anyhow};
 use groundcrew::journal::{Actor, Mode};
 use groundcrew::store::Store;
 use groundcrew::{
-    Capability, CompiledCache, Engine, EngineParts, Limits, Machines, PluginSource, Policy,
-    RealClock, RunRequest, Target, runbook,
+    CompiledCache, Engine, EngineParts, Limits, PluginSource, Policy, RealClock, RunRequest,
+    Target, runbook,
 };
 use groundcrew_simulator::DEFAULT_TOKEN;
 use jiff::Timestamp;
@@ -56,7 +56,7 @@ fn compiled() -> Result<CompiledCache> {
 /// An engine with the bundled plugins, compiled once for the whole test program.
 pub fn engine(store: Arc<dyn Store>) -> Result<Arc<Engine>> {
     let engine = Engine::new(EngineParts {
-        capabilities: vec![Arc::new(Machines) as Arc<dyn Capability>],
+        capabilities: groundcrew::capabilities(),
         plugins: vec![Box::new(built()?)],
         store,
         wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),

@@ -409,8 +409,7 @@ async fn a_deploy_that_failed_half_way_is_surveyed_and_recovered() -> Result<()>
         );
         let stuck = before
             .iter()
-            .filter(|(_, is)| is.state == "started" && is.group == "web")
-            .next_back();
+            .rfind(|(_, is)| is.state == "started" && is.group == "web");
         let (stuck, _) = stuck.context("nobody")?;
         world
             .simulator

@@ -4,6 +4,10 @@
 //! not call: a component shows exactly what its plugin can do.
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use crate::bindings::groundcrew::host::{log, machines, operations, run_info};
+pub(crate) use crate::bindings::groundcrew::host::{
+    apps, http, log, machines, metrics, operations, releases, run_info,
+};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use crate::testing::door::{log, machines, operations, run_info};
+pub(crate) use crate::testing::door::{
+    apps, http, log, machines, metrics, operations, releases, run_info,
+};

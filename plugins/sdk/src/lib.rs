@@ -33,6 +33,7 @@
 //!
 //! The same code runs natively against a scripted host, for tests: see `testing`.
 
+mod apps;
 pub mod bindings;
 mod change;
 mod door;
@@ -41,11 +42,14 @@ mod error;
 pub mod export;
 mod fan_out;
 mod host;
+mod http;
 mod lease;
 mod listing;
 mod machine;
+mod metrics;
 mod portion;
 mod queue;
+mod releases;
 mod requests;
 mod state;
 #[cfg(not(target_arch = "wasm32"))]
@@ -54,16 +58,20 @@ pub mod testing;
 mod tests;
 mod timespan;
 
+pub use apps::{App, Room};
 pub use change::{Change, Create, Created, Exec, Executed, Restore, Update, Updated, Version};
 pub use error::{Error, Kind, Result};
 pub use fan_out::{Flow, Swept, join, join_all};
 pub use groundcrew_plugin_macros::plugin;
 pub use host::{Host, Item, Run};
+pub use http::{Checked, Look, Method, PrivateLook};
 pub use lease::Lease;
 pub use listing::{Listing, Machines};
 pub use machine::{Check, CheckStatus, Event, HostStatus, Machine, Mount, Summary, Waited};
+pub use metrics::Sample;
 pub use portion::Portion;
 pub use queue::Operation;
+pub use releases::{Release, Releases, Status};
 pub use requests::{Healthy, Restart, Restarted, Stop, Wait, WaitHealthy};
 pub use state::State;
 pub use timespan::Timespan;

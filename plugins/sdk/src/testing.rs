@@ -12,10 +12,14 @@ mod script;
 use std::future::Future;
 use std::time::Duration;
 
+use crate::bindings::groundcrew::host::apps::App;
+use crate::bindings::groundcrew::host::http::Checked;
 use crate::bindings::groundcrew::host::machines::{
     Event, Executed, HostStatus, Machine as Summary,
 };
+use crate::bindings::groundcrew::host::metrics::Sample;
 pub use crate::bindings::groundcrew::host::operations::Failure;
+use crate::bindings::groundcrew::host::releases::Release;
 use crate::{Error, Host, queue};
 
 use self::script::Script;
@@ -151,6 +155,45 @@ impl TestHost {
     #[must_use]
     pub fn keep_track(mut self) -> Self {
         self.script.keeps_track = true;
+        self
+    }
+
+    /// Adds an app.
+    #[must_use]
+    pub fn app(mut self, app: App) -> Self {
+        self.script.apps.push(app);
+        self
+    }
+
+    /// Makes a region take at most so many Machines more; otherwise there is room.
+    #[must_use]
+    pub fn room(mut self, region: &str, machines: u32) -> Self {
+        self.script.rooms.insert(region.to_owned(), machines);
+        self
+    }
+
+    /// Adds an app's release, older than those before.
+    #[must_use]
+    pub fn release(mut self, release: Release) -> Self {
+        self.script.releases.push(release);
+        self
+    }
+
+    /// Answers a query with these samples, after those that were given before; the last answer
+    /// stays. A query that nobody speaks of has no data.
+    #[must_use]
+    pub fn samples(mut self, query: &str, samples: impl IntoIterator<Item = Sample>) -> Self {
+        let answers = self.script.samples.entry(query.to_owned()).or_default();
+        answers.push(samples.into_iter().collect());
+        self
+    }
+
+    /// Answers a URL, after those answers that were given before; the last stays. A URL that nobody
+    /// speaks of is unavailable.
+    #[must_use]
+    pub fn checked(mut self, url: &str, checked: Checked) -> Self {
+        let answers = self.script.checked.entry(url.to_owned()).or_default();
+        answers.push(checked);
         self
     }
 

@@ -59,6 +59,11 @@ pub(crate) struct TargetConfig {
     pub(crate) organisation: Option<String>,
     /// The Machines API; Fly's own if none.
     pub(crate) machines_api: Option<String>,
+    /// Where releases are recorded; where that of the Machines API is if none.
+    pub(crate) releases_api: Option<String>,
+    /// The Prometheus API that metrics are asked of, without `/api/v1`; Fly's own, or the
+    /// simulator's, if none. The token goes along only if it is bound to that address.
+    pub(crate) metrics_api: Option<String>,
     /// Where the token comes from; flyctl's own order if none.
     pub(crate) credential: Option<String>,
     /// Seconds of a simulator's time in one second.

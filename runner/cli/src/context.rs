@@ -8,8 +8,7 @@ use clap::Args;
 use groundcrew::journal::{Actor, Record, RunState};
 use groundcrew::store::{SqliteStore, Store};
 use groundcrew::{
-    Capability, CompiledCache, Engine, EngineParts, FLY_MACHINES_API, Limits, Machines,
-    PluginSource, RealClock, Target,
+    CompiledCache, Engine, EngineParts, FLY_MACHINES_API, Limits, PluginSource, RealClock, Target,
 };
 use jiff::Timestamp;
 
@@ -130,7 +129,7 @@ impl Shared {
         limits: Limits,
     ) -> Result<Arc<Engine>, Exit> {
         let parts = EngineParts {
-            capabilities: vec![Arc::new(Machines) as Arc<dyn Capability>],
+            capabilities: groundcrew::capabilities(),
             plugins: self.plugin_sources(config),
             store,
             wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),
@@ -195,7 +194,8 @@ impl Shared {
             scale,
             Some(&source),
             &config.user.trusted_origins,
-        )?;
+        )?
+        .with_services(found.releases_api.as_deref(), found.metrics_api.as_deref())?;
         target.http2 = found.http2;
         Ok(target)
     }
@@ -228,8 +228,8 @@ fn builtin(name: &str) -> Option<TargetConfig> {
             organisation: variable("FLY_ORG"),
             machines_api: variable("FLY_FLAPS_BASE_URL"),
             credential: None,
-            time_scale: None,
-            http2: false,
+            releases_api: variable("FLY_UIEX_BASE_URL"),
+            ..TargetConfig::default()
         }),
         "sim" => Some(TargetConfig {
             organisation: Some("groundcrew".to_owned()),
@@ -237,6 +237,7 @@ fn builtin(name: &str) -> Option<TargetConfig> {
             credential: Some("sim://".to_owned()),
             time_scale: variable("GROUNDCREW_SIM_TIME_SCALE").and_then(|v| v.parse().ok()),
             http2: true,
+            ..TargetConfig::default()
         }),
         _ => None,
     }

@@ -319,11 +319,12 @@ impl Admission<'_> {
                     Some(format!("its verbs are {}", quoted(&verbs(rows)))),
                 );
             }
-            if !grant.extra.is_empty() && name == "machines" {
-                let keys: Vec<String> = grant.extra.keys().cloned().collect();
+            let read = |key: &&String| key.as_str() == "origins" && name != "machines";
+            let keys: Vec<String> = grant.extra.keys().filter(|k| !read(k)).cloned().collect();
+            if !keys.is_empty() {
                 self.refuse(
                     &step.id,
-                    format!("a grant of `machines` has no {}", quoted(&keys)),
+                    format!("a grant of `{name}` has no {}", quoted(&keys)),
                     None,
                 );
             }
@@ -331,6 +332,7 @@ impl Admission<'_> {
                 verbs: Some(grant.verbs.clone()),
                 apps: Some(grant.apps.clone()),
                 groups: (!grant.groups.is_empty()).then(|| grant.groups.clone()),
+                origins: grant.extra.get("origins").cloned(),
                 max_machines: grant
                     .max_machines
                     .map(|n| u32::try_from(n).unwrap_or(u32::MAX)),

@@ -519,3 +519,150 @@ pub mod machines {
         pub healthy_at: u64,
     }
 }
+
+/// `apps`.
+pub(crate) mod apps {
+    use serde::{Deserialize, Serialize};
+    use wasmtime::component::{ComponentType, Lift, Lower};
+
+    /// `apps.app`.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub(crate) struct App {
+        pub(crate) name: String,
+        pub(crate) organisation: String,
+        pub(crate) status: String,
+        pub(crate) machines: u32,
+        pub(crate) volumes: u32,
+    }
+
+    /// `apps.capacity-query`.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub(crate) struct CapacityQuery {
+        pub(crate) like: Option<String>,
+        pub(crate) regions: Vec<String>,
+        pub(crate) count: u32,
+    }
+
+    /// `apps.room`.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub(crate) struct Room {
+        pub(crate) region: String,
+        pub(crate) machines: u32,
+        #[component(name = "at-once")]
+        pub(crate) at_once: u32,
+    }
+}
+
+/// `releases`.
+pub(crate) mod releases {
+    use serde::{Deserialize, Serialize};
+    use wasmtime::component::{ComponentType, Lift, Lower};
+
+    /// `releases.release`.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub(crate) struct Release {
+        pub(crate) id: String,
+        pub(crate) version: u32,
+        pub(crate) status: String,
+        pub(crate) strategy: String,
+        pub(crate) image: String,
+        pub(crate) user: String,
+        #[component(name = "created-at")]
+        pub(crate) created_at: String,
+        #[component(name = "in-progress")]
+        pub(crate) in_progress: bool,
+    }
+
+    /// `releases.new-release`.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub(crate) struct NewRelease {
+        pub(crate) strategy: String,
+        pub(crate) image: String,
+        pub(crate) definition: Option<String>,
+    }
+
+    /// `releases.status`.
+    #[derive(
+        Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
+    #[component(enum)]
+    #[repr(u8)]
+    #[serde(rename_all = "kebab-case")]
+    pub(crate) enum Status {
+        #[component(name = "running")]
+        Running,
+        #[component(name = "complete")]
+        Complete,
+        #[component(name = "failed")]
+        Failed,
+        #[component(name = "interrupted")]
+        Interrupted,
+    }
+}
+
+/// `metrics`.
+pub(crate) mod metrics {
+    use serde::{Deserialize, Serialize};
+    use wasmtime::component::{ComponentType, Lift, Lower};
+
+    /// `metrics.sample`.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub(crate) struct Sample {
+        pub(crate) labels: Vec<(String, String)>,
+        pub(crate) value: String,
+        pub(crate) at: u64,
+    }
+}
+
+/// `http`.
+pub(crate) mod http {
+    use serde::{Deserialize, Serialize};
+    use wasmtime::component::{ComponentType, Lift, Lower};
+
+    /// `http.method`.
+    #[derive(
+        Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower,
+    )]
+    #[component(enum)]
+    #[repr(u8)]
+    #[serde(rename_all = "kebab-case")]
+    pub(crate) enum Method {
+        #[component(name = "get")]
+        Get,
+        #[component(name = "head")]
+        Head,
+        #[component(name = "options")]
+        Options,
+    }
+
+    /// `http.check-request`.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub(crate) struct CheckRequest {
+        pub(crate) url: String,
+        pub(crate) method: Method,
+        #[component(name = "timeout-ms")]
+        pub(crate) timeout_ms: u64,
+        #[component(name = "max-bytes")]
+        pub(crate) max_bytes: u32,
+    }
+
+    /// `http.checked`.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+    #[component(record)]
+    pub(crate) struct Checked {
+        pub(crate) status: u16,
+        #[component(name = "content-type")]
+        pub(crate) content_type: Option<String>,
+        pub(crate) body: String,
+        pub(crate) truncated: bool,
+        #[component(name = "elapsed-ms")]
+        pub(crate) elapsed_ms: u64,
+    }
+}

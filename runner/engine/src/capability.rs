@@ -5,8 +5,9 @@
 //! 2. its rows in the operations table ([`Capability::operations`]);
 //! 3. and 4. its executor, live and on a fork ([`Capability::executor`]).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -63,6 +64,33 @@ pub struct Setting {
     pub seed: u64,
     /// To be checked right before each write is sent.
     pub deadline: Deadline,
+    /// What the capabilities of the run share.
+    pub commons: Commons,
+}
+
+/// What the capabilities of one run share, such as one fork of the fleet: one value of each type,
+/// made by whoever asks first.
+#[derive(Clone, Default)]
+pub struct Commons(Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>);
+
+impl Commons {
+    /// The value of a type; `make` makes it if nobody has.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn share<T: Send + Sync + 'static>(
+        &self,
+        make: impl FnOnce() -> Result<T, String>,
+    ) -> Result<Arc<T>, String> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.get(&TypeId::of::<T>()).cloned();
+        if let Some(value) = known.and_then(|value| value.downcast::<T>().ok()) {
+            return Ok(value);
+        }
+        let value = Arc::new(make()?);
+        all.insert(TypeId::of::<T>(), value.clone());
+        Ok(value)
+    }
 }
 
 /// An effect on its way.

@@ -50,6 +50,29 @@ pub struct Row {
 }
 
 impl Row {
+    /// A read that is answered at once; what differs is written on top.
+    pub const READ: Self = Self {
+        name: "",
+        kind: Kind::Read,
+        verb: "list",
+        idempotent: true,
+        housekeeping: false,
+        waits: false,
+        in_doubt: "asked again",
+        undo: None,
+        creates: None,
+        fork: "answered by the target",
+        assumes: "",
+        projection: &[],
+    };
+
+    /// A write that does no harm twice; what differs is written on top.
+    pub const WRITE: Self = Self {
+        kind: Kind::Write,
+        fork: "the model's transition",
+        ..Self::READ
+    };
+
     /// The operation's part of the name.
     pub fn operation(&self) -> &'static str {
         self.name
@@ -77,6 +100,9 @@ pub struct Request {
     /// The one thing in the app that it acts on, such as a Machine's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// The web origin that it goes to, if it goes outside: `https://example.com`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Everything else, in canonical JSON.
     #[serde(skip_serializing_if = "serde_json::Value::is_null")]
     pub arguments: serde_json::Value,
@@ -93,6 +119,7 @@ impl Request {
             row,
             app: None,
             subject: None,
+            origin: None,
             arguments: serde_json::Value::Null,
         }
     }
@@ -107,6 +134,12 @@ impl Request {
     /// The same, in an app.
     pub fn in_app(mut self, app: String) -> Self {
         self.app = Some(app);
+        self
+    }
+
+    /// The same, to a web origin.
+    pub fn at_origin(mut self, origin: String) -> Self {
+        self.origin = Some(origin);
         self
     }
 

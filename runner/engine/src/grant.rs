@@ -24,6 +24,9 @@ pub struct CapabilityGrant {
     /// Process groups; not given in a step's grant means every group of the apps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
+    /// Web origins, such as `https://example.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origins: Option<Vec<String>>,
     /// How many different Machines may be written to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_machines: Option<u32>,
@@ -103,6 +106,7 @@ pub struct Effective {
     /// One list per party; a name must match in each.
     apps: Vec<Vec<Pattern>>,
     groups: Vec<Vec<String>>,
+    origins: Vec<Vec<String>>,
     max_machines: Option<u32>,
     max_share: Option<u8>,
     /// Who denied a verb that the plugin asked for.
@@ -150,6 +154,7 @@ impl Effective {
         let limits = |list: &Vec<String>| !list.iter().any(|group| group == "*");
         let mut groups: Vec<Vec<String>> =
             granted.groups.clone().into_iter().filter(limits).collect();
+        let mut origins = vec![granted.origins.clone().unwrap_or_default()];
         let mut max_machines = granted.max_machines;
         let mut max_share = granted.max_share;
         let mut policy_denied = Vec::new();
@@ -162,6 +167,7 @@ impl Effective {
                 apps.push(patterns(allowed)?);
             }
             groups.extend(limit.groups.clone().filter(limits));
+            origins.extend(limit.origins.clone());
             max_machines = smaller(max_machines, limit.max_machines);
             max_share = smaller(max_share, limit.max_share);
         }
@@ -169,6 +175,7 @@ impl Effective {
             verbs,
             apps,
             groups,
+            origins,
             max_machines,
             max_share,
             policy_denied,
@@ -191,9 +198,28 @@ impl Effective {
                 format!("the step's grant for `{capability}` does not have the verb `{verb}`")
             });
         }
+        if let Some(origin) = &request.origin {
+            self.allows_origin(origin)?;
+        }
         match &request.app {
             Some(app) => self.allows_app(app),
             None => Ok(()),
+        }
+    }
+
+    fn allows_origin(&self, origin: &str) -> Result<(), String> {
+        match self.origins.iter().position(|list| !covers(list, origin)) {
+            None => Ok(()),
+            Some(which) => {
+                let whose = match which {
+                    0 => "the step's grant",
+                    _ => "the operator's policy",
+                };
+                Err(format!(
+                    "{whose} does not cover the origin `{origin}` (it covers {})",
+                    quoted(&self.origins[which])
+                ))
+            }
         }
     }
 
@@ -295,7 +321,7 @@ impl Effective {
             .iter()
             .map(|l| l.iter().map(|p| p.text.as_str()).collect())
             .collect();
-        serde_json::json!({ "verbs": self.verbs, "apps": apps, "groups": self.groups, "max_machines": self.max_machines, "max_share": self.max_share })
+        serde_json::json!({ "verbs": self.verbs, "apps": apps, "groups": self.groups, "origins": self.origins, "max_machines": self.max_machines, "max_share": self.max_share })
     }
 
     /// The verbs that are left.
@@ -307,6 +333,17 @@ impl Effective {
     pub(crate) fn counts(request: &Request) -> bool {
         request.row.kind == Kind::Write && !request.row.housekeeping
     }
+}
+
+/// Whether a list of origins, however they are spelt, has this one.
+fn covers(list: &[String], origin: &str) -> bool {
+    let same = |listed: &String| {
+        let listed = reqwest::Url::parse(listed);
+        listed.is_ok_and(|url| {
+            url.origin().is_tuple() && url.origin().ascii_serialization() == origin
+        })
+    };
+    list.iter().any(same)
 }
 
 fn smaller<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
@@ -357,6 +394,7 @@ mod tests {
             verbs: Some(strings(verbs)),
             apps: Some(strings(apps)),
             groups: None,
+            origins: None,
             max_machines: Some(3),
             max_share: None,
         }

@@ -39,6 +39,7 @@
 //! process: clocks, credentials, stores and plugins are handed in.
 
 mod admit;
+mod apps;
 pub mod audit;
 mod bindings;
 mod cache;
@@ -53,30 +54,38 @@ mod fault;
 mod gate;
 mod grant;
 mod guest;
+mod http;
 pub mod journal;
 mod key;
+mod lanes;
 mod limits;
 mod machines;
+mod metrics;
 mod observe;
 mod pipeline;
 pub mod plan;
 mod plugin;
+mod releases;
 mod replay;
 mod resume;
+mod retry;
 mod run;
+mod service;
 mod shared;
 mod step;
 pub mod store;
 mod target;
+mod trouble;
 
 pub use admit::{Admitted, Refusal, RunRequest};
+pub use apps::Apps;
 pub use bindings::machines as machine_types;
 pub use bindings::{
     CapabilityRequest, Failure, ItemState, Level, OtherFailure, PluginInfo, ProblemKind,
 };
 pub use cache::{CacheError, CompiledCache};
 pub use capability::{
-    Afterwards, Capability, Effect, Executor, Forked, Found, Linking, Setting, arguments,
+    Afterwards, Capability, Commons, Effect, Executor, Forked, Found, Linking, Setting, arguments,
 };
 pub use clock::{BoxFuture, Busy, Clock, RealClock, VirtualClock};
 pub use deadline::Deadline;
@@ -85,15 +94,30 @@ pub use engine::{Closed, Engine, EngineParts, LeaseClosed, PluginSource, StartEr
 pub use fault::{OperationFault, OperationRule};
 pub use grant::{Approvals, CapabilityGrant, Effective, Policy, TargetPolicy};
 pub use guest::Guest;
+pub use http::Http;
 pub use key::{Key, KeyError};
 pub use limits::Limits;
-pub use machines::{EFFECT_HEADER, Machines, list_machines, reachable};
+pub use machines::{Machines, list_machines, reachable};
+pub use metrics::Metrics;
 pub use observe::{Observer, Unobserved};
 pub use plugin::{Plugin, PluginError};
+pub use releases::Releases;
 pub use replay::Diverged;
 pub use resume::{Answer, Question, ResumeError, ResumeRequest};
 pub use run::{RunHandle, RunReport};
+pub use service::EFFECT_HEADER;
 pub use shared::Halt;
 pub use target::{CredentialSource, FLY_MACHINES_API, Secret, Target, TargetError};
 
 pub use groundcrew_runbook as runbook;
+
+/// The capabilities that come with Groundcrew, for an [`Engine`] to offer beside an embedder's own.
+pub fn capabilities() -> Vec<std::sync::Arc<dyn Capability>> {
+    vec![
+        std::sync::Arc::new(Machines),
+        std::sync::Arc::new(Apps),
+        std::sync::Arc::new(Releases),
+        std::sync::Arc::new(Metrics),
+        std::sync::Arc::new(Http),
+    ]
+}

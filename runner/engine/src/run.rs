@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admitted;
-use crate::capability::{Capability, Executor, Setting};
+use crate::capability::{Capability, Commons, Executor, Setting};
 use crate::clock::{Clock, RealClock, VirtualClock, after};
 use crate::core::Operations;
 use crate::deadline::{CLAIM, Deadline, HEARTBEAT};
@@ -179,6 +179,7 @@ pub(crate) fn executors(
         clock: clock.clone(),
         seed: admitted.request.seed,
         deadline: deadline.clone(),
+        commons: Commons::default(),
     };
     let operations: Arc<dyn Capability> = Arc::new(Operations);
     let all = engine.capabilities.iter().chain([&operations]);

@@ -14,6 +14,9 @@ const FLY_HOSTS: [&str; 3] = ["api.machines.dev", "_api.internal", "api.fly.io"]
 /// Fly's public address of the Machines API.
 pub const FLY_MACHINES_API: &str = "https://api.machines.dev";
 
+/// Where flyctl records releases.
+const FLY_RELEASES_API: &str = "https://api.fly.io";
+
 /// A secret text. It is never printed, and there is one way to read it.
 #[derive(Clone)]
 pub struct Secret(Arc<str>);
@@ -91,6 +94,10 @@ pub struct Target {
     pub organisation: Option<String>,
     /// The Machines API, without a path.
     pub machines_api: Url,
+    /// Where releases are recorded, without a path: Fly's own, or with the simulator.
+    pub releases_api: Url,
+    /// Where metrics are asked for: what stands before `/api/v1/query`.
+    pub metrics_api: Url,
     /// Seconds of this target's time in one second of the wall: 1 but for simulators.
     pub time_scale: f64,
     /// The service is known to speak HTTP/2; otherwise it is found out, which only TLS allows.
@@ -98,6 +105,26 @@ pub struct Target {
     /// Goes with every request.
     pub(crate) credential: Option<Secret>,
     credential_reference: Option<String>,
+    trusted_origins: Vec<String>,
+}
+
+/// An address of a target.
+fn address(target: &str, text: &str) -> Result<Url, TargetError> {
+    let wrong = |why: String| TargetError::Address {
+        target: target.to_owned(),
+        address: text.to_owned(),
+        why,
+    };
+    let url = Url::parse(text).map_err(|e| wrong(e.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong(
+            "it has to start with `https://` or `http://`".to_owned(),
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("it must not hold a user or password".to_owned()));
+    }
+    Ok(url)
 }
 
 impl Target {
@@ -116,20 +143,7 @@ impl Target {
         credential: Option<&dyn CredentialSource>,
         trusted_origins: &[String],
     ) -> Result<Self, TargetError> {
-        let wrong = |why: String| TargetError::Address {
-            target: name.to_owned(),
-            address: machines_api.to_owned(),
-            why,
-        };
-        let mut url = Url::parse(machines_api).map_err(|e| wrong(e.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong(
-                "it has to start with `https://` or `http://`".to_owned(),
-            ));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(wrong("it must not hold a user or password".to_owned()));
-        }
+        let mut url = address(name, machines_api)?;
         // As flyctl does: an address is scheme, host and port; its path does not count.
         url.set_path("");
         url.set_query(None);
@@ -149,15 +163,55 @@ impl Target {
             target: name.to_owned(),
             why,
         })?;
+        let fly = FLY_HOSTS.contains(&url.host_str().unwrap_or_default());
+        let releases_api = match fly {
+            true => address(name, FLY_RELEASES_API)?,
+            false => url.clone(),
+        };
+        let mut metrics_api = releases_api.clone();
+        metrics_api.set_path(&format!(
+            "prometheus/{}",
+            organisation.unwrap_or("personal")
+        ));
         Ok(Self {
             name: name.to_owned(),
             organisation: organisation.map(str::to_owned),
             machines_api: url,
+            releases_api,
+            metrics_api,
             time_scale,
             http2: false,
             credential: secret,
             credential_reference: reference,
+            trusted_origins: trusted_origins.to_vec(),
         })
+    }
+
+    /// The same with other places for releases and metrics than go with its Machines API. The
+    /// credential goes there only if it is bound to them; without it they are asked all the same.
+    ///
+    /// # Errors
+    /// If one of the addresses is none.
+    pub fn with_services(
+        mut self,
+        releases_api: Option<&str>,
+        metrics_api: Option<&str>,
+    ) -> Result<Self, TargetError> {
+        if let Some(text) = releases_api {
+            self.releases_api = address(&self.name, text)?;
+            self.releases_api.set_path("");
+        }
+        if let Some(text) = metrics_api {
+            self.metrics_api = address(&self.name, text)?;
+        }
+        Ok(self)
+    }
+
+    /// The credential, if there is one and it may go to this address.
+    pub(crate) fn credential_for(&self, url: &Url) -> Option<&Secret> {
+        let origin = url.origin().ascii_serialization();
+        let bound = bound(url, &origin, &self.trusted_origins);
+        self.credential.as_ref().filter(|_| bound)
     }
 
     /// What the journal keeps of it.
@@ -166,6 +220,7 @@ impl Target {
             "name": self.name,
             "organisation": self.organisation,
             "machines_api": self.machines_api.origin().ascii_serialization(),
+            "releases_api": self.releases_api.origin().ascii_serialization(),
             "time_scale": self.time_scale,
             "credential": self.credential_reference,
         })
@@ -183,8 +238,10 @@ impl Target {
     /// What is another, in words.
     pub(crate) fn is_still(&self, was: &serde_json::Value) -> Result<(), String> {
         let is = self.to_json();
-        for field in ["name", "machines_api", "organisation"] {
-            if was.get(field) != is.get(field) {
+        for field in ["name", "machines_api", "organisation", "releases_api"] {
+            // Runs from before releases do not say where they were.
+            let unsaid = field == "releases_api" && was.get(field).is_none();
+            if was.get(field) != is.get(field) && !unsaid {
                 return Err(format!(
                     "its {} was `{}`, and is now `{}`",
                     field.replace('_', " "),

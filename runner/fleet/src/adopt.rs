@@ -22,6 +22,13 @@ impl Fleet {
         }
     }
 
+    /// Gives an app these releases, newest first, in the place of those it has.
+    pub fn adopt_releases(&mut self, app: &str, releases: Vec<api::Release>) {
+        if let Some(app) = self.apps.get_mut(app) {
+            app.releases = releases.into_iter().rev().collect();
+        }
+    }
+
     fn adopt_one(&mut self, app: &str, shown: api::Machine) {
         let config = if shown.config.is_object() {
             shown.config.clone()

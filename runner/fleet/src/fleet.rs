@@ -14,6 +14,7 @@ use crate::api::{self, ApiError, Event, HostStatus};
 use crate::behaviour::{Behaviour, Course, Fate, Phase, RestartPrediction};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, Pending};
+use crate::metrics::Sample;
 use crate::random;
 use crate::service::Watch;
 use crate::state::State;
@@ -109,6 +110,7 @@ pub struct Fleet {
     pub(crate) released: u64,
     pub(crate) error_regions: Vec<String>,
     pub(crate) capacity: BTreeMap<String, u64>,
+    pub(crate) metrics: BTreeMap<String, Vec<Sample>>,
     pub(crate) watches: BTreeMap<Arc<str>, Watch>,
     answered: u64,
     changed: Option<Vec<MachineKey>>,
@@ -130,6 +132,7 @@ impl Fleet {
             released: 0,
             error_regions: Vec::new(),
             capacity: BTreeMap::new(),
+            metrics: BTreeMap::new(),
             watches: BTreeMap::new(),
             answered: 0,
             changed: None,

@@ -59,7 +59,7 @@ pub(crate) fn authenticate<'a>(
 
 /// Whether the token may do this in this organisation.
 pub(crate) fn authorise(token: &Token, route: &Route, organisation: &str) -> Result<(), ApiError> {
-    let asked_org = if route.verb == Verb::OrgMachines {
+    let asked_org = if matches!(route.verb, Verb::OrgMachines | Verb::Query) {
         route.key.as_str()
     } else {
         organisation

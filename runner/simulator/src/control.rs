@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use groundcrew_fleet::api::parse_go_duration;
-use groundcrew_fleet::{Fate, FaultRule, Faults};
+use groundcrew_fleet::{Fate, FaultRule, Faults, Sample};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,6 +17,13 @@ struct FateRequest {
     app: String,
     id: String,
     fate: Fate,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricRequest {
+    query: String,
+    samples: Vec<Sample>,
 }
 
 pub(crate) fn handle(
@@ -39,6 +46,7 @@ pub(crate) fn handle(
         ("GET", "fleet") => Ok(fleet(world)),
         ("POST", "faults") => faults(world, body),
         ("POST", "fate") => fate(world, body),
+        ("POST", "metric") => metric(world, body),
         ("POST", "advance") => advance(world, body),
         _ => Err((404, format!("there is no `{method} /_sim/{path}`"))),
     };
@@ -69,6 +77,15 @@ fn faults(world: &World, body: &Bytes) -> Result<Value, (u16, String)> {
     let written: Vec<_> = rules.iter().map(ToString::to_string).collect();
     *lock(&world.faults) = Faults::new(world.seed, rules);
     Ok(json!({ "faults": written }))
+}
+
+/// What a query is answered from now on.
+fn metric(world: &World, body: &Bytes) -> Result<Value, (u16, String)> {
+    let asked: MetricRequest =
+        serde_json::from_slice(body).map_err(|error| (400, error.to_string()))?;
+    let samples = asked.samples.len();
+    world.act(|fleet| fleet.set_metric(&asked.query, asked.samples));
+    Ok(json!({ "samples": samples }))
 }
 
 fn fate(world: &World, body: &Bytes) -> Result<Value, (u16, String)> {

@@ -7,6 +7,7 @@ use groundcrew_fleet::api::{
 use groundcrew_fleet::{Caller, Fleet};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use crate::auth::Token;
 use crate::query::Query;
@@ -165,9 +166,31 @@ pub(crate) fn dispatch(
             Ok(Reply::json(200, ReleaseList { releases }))
         }
         Verb::ReleaseCurrent => Ok(Reply::json(200, fleet.release_current(app)?)),
+        Verb::Query => Ok(metrics(fleet, input)),
         // `wait` is answered by its own loop; reaching this means that it holds already.
         Verb::Wait => Ok(Reply::json(200, Done::default())),
     }
+}
+
+/// As Prometheus answers an instant query: not with the Machines API's errors.
+fn metrics(fleet: &Fleet, input: &Input<'_>) -> Reply {
+    let form = Query::parse(&String::from_utf8_lossy(input.body));
+    let asked = form.get("query").or_else(|| input.query.get("query"));
+    let Some(asked) = asked else {
+        let error = json!({
+            "status": "error",
+            "errorType": "bad_data",
+            "error": "invalid parameter \"query\": unexpected end of input",
+        });
+        return Reply::json(400, error);
+    };
+    let at = fleet.now().as_millis() as f64 / 1000.0;
+    let series = fleet.metric(asked).iter();
+    let result: Vec<_> = series
+        .map(|sample| json!({ "metric": sample.labels, "value": [at, sample.value] }))
+        .collect();
+    let data = json!({ "resultType": "vector", "result": result });
+    Reply::json(200, json!({ "status": "success", "data": data }))
 }
 
 fn app_list(fleet: &Fleet, query: &Query) -> Result<Reply, ApiError> {

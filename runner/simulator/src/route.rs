@@ -39,6 +39,7 @@ pub(crate) enum Verb {
     ReleaseStatus,
     ReleaseList,
     ReleaseCurrent,
+    Query,
 }
 
 impl Verb {
@@ -80,6 +81,7 @@ impl Verb {
             Verb::ReleaseStatus => "releases.status",
             Verb::ReleaseList => "releases.list",
             Verb::ReleaseCurrent => "releases.current",
+            Verb::Query => "metrics.query",
         }
     }
 
@@ -120,7 +122,8 @@ impl Verb {
             | Verb::Placements
             | Verb::CurrentTokens
             | Verb::ReleaseList
-            | Verb::ReleaseCurrent => false,
+            | Verb::ReleaseCurrent
+            | Verb::Query => false,
         }
     }
 
@@ -160,6 +163,9 @@ pub(crate) fn parse(method: &str, path: &str) -> Option<Route> {
         ("GET", ["api", "v1", "apps", app, "releases"]) => (Verb::ReleaseList, *app, "", ""),
         ("GET", ["api", "v1", "apps", app, "releases", "current"]) => {
             (Verb::ReleaseCurrent, *app, "", "")
+        }
+        (_, ["prometheus", org, "api", "v1", "query"]) if matches!(method, "GET" | "POST") => {
+            (Verb::Query, "", "", *org)
         }
         ("GET", ["v1", "apps", app, "machines"]) => (Verb::List, *app, "", ""),
         ("POST", ["v1", "apps", app, "machines"]) => (Verb::Create, *app, "", ""),

@@ -210,6 +210,171 @@ pub(crate) mod machines {
     }
 }
 
+/// Functions whose answers say nothing.
+macro_rules! take_nothing {
+    ($($name:ident),* $(,)?) => {$(
+        pub(crate) fn $name(op: u64) -> Result<(), Failure> {
+            with(|script| script.take(op))
+        }
+    )*};
+}
+
+pub(crate) mod apps {
+    use crate::bindings::groundcrew::host::apps::{App, CapacityQuery, Room};
+    use crate::bindings::groundcrew::host::operations::Failure;
+    use crate::testing::script::with;
+
+    pub(crate) fn list() -> u64 {
+        with(|script| script.submit("apps.list", "", String::new()))
+    }
+
+    pub(crate) fn take_list(op: u64) -> Result<Vec<App>, Failure> {
+        with(|script| script.take(op).map(|()| script.apps.clone()))
+    }
+
+    pub(crate) fn get(app: &str) -> u64 {
+        with(|script| script.submit("apps.get", app, String::new()))
+    }
+
+    pub(crate) fn take_get(op: u64) -> Result<App, Failure> {
+        with(|script| {
+            let name = script.machine_of(op);
+            script.take(op)?;
+            let found = script.apps.iter().find(|app| app.name == name);
+            found
+                .cloned()
+                .ok_or_else(|| Failure::NotFound(format!("there is no app {name}")))
+        })
+    }
+
+    pub(crate) fn capacity(_app: &str, query: &CapacityQuery) -> u64 {
+        with(|script| {
+            let like = query.like.clone().unwrap_or_default();
+            let op = script.submit("apps.capacity", &like, format!("{query:?}"));
+            script.asked.insert(op, query.clone());
+            op
+        })
+    }
+
+    pub(crate) fn take_capacity(op: u64) -> Result<Vec<Room>, Failure> {
+        with(|script| {
+            script.take(op)?;
+            let Some(query) = script.asked.remove(&op) else {
+                return Ok(Vec::new());
+            };
+            let room = |region: &String| Room {
+                region: region.clone(),
+                machines: script
+                    .rooms
+                    .get(region)
+                    .map_or(query.count, |it| query.count.min(*it)),
+                at_once: 8,
+            };
+            Ok(query.regions.iter().map(room).collect())
+        })
+    }
+
+    pub(crate) fn delete(app: &str, force: bool) -> u64 {
+        with(|script| script.submit("apps.delete", app, force.to_string()))
+    }
+
+    take_nothing!(take_delete);
+}
+
+pub(crate) mod releases {
+    use crate::bindings::groundcrew::host::operations::Failure;
+    use crate::bindings::groundcrew::host::releases::{NewRelease, Release, Status};
+    use crate::testing::script::with;
+
+    pub(crate) fn list(app: &str, limit: u32) -> u64 {
+        with(|script| script.submit("releases.list", app, limit.to_string()))
+    }
+
+    pub(crate) fn take_list(op: u64) -> Result<Vec<Release>, Failure> {
+        with(|script| script.take(op).map(|()| script.releases.clone()))
+    }
+
+    pub(crate) fn current(app: &str) -> u64 {
+        with(|script| script.submit("releases.current", app, String::new()))
+    }
+
+    pub(crate) fn take_current(op: u64) -> Result<Release, Failure> {
+        with(|script| {
+            script.take(op)?;
+            let newest = script.releases.first().cloned();
+            newest.ok_or_else(|| Failure::NotFound("the app has no release".to_owned()))
+        })
+    }
+
+    pub(crate) fn create(app: &str, new: &NewRelease) -> u64 {
+        with(|script| script.submit("releases.create", app, format!("{new:?}")))
+    }
+
+    pub(crate) fn take_create(op: u64) -> Result<Release, Failure> {
+        with(|script| script.take(op)).map(|()| Release {
+            id: format!("release-{op}"),
+            version: 1,
+            status: "pending".to_owned(),
+            strategy: String::new(),
+            image: String::new(),
+            user: "somebody".to_owned(),
+            created_at: String::new(),
+            in_progress: true,
+        })
+    }
+
+    pub(crate) fn set_status(_app: &str, id: &str, status: Status) -> u64 {
+        with(|script| script.submit("releases.set-status", id, format!("{status:?}")))
+    }
+
+    take_nothing!(take_set_status);
+}
+
+pub(crate) mod metrics {
+    use crate::bindings::groundcrew::host::metrics::Sample;
+    use crate::bindings::groundcrew::host::operations::Failure;
+    use crate::testing::script::{in_turn, with};
+
+    pub(crate) fn query(promql: &str, at: Option<u64>) -> u64 {
+        with(|script| script.submit("metrics.query", promql, format!("{at:?}")))
+    }
+
+    pub(crate) fn take_query(op: u64) -> Result<Vec<Sample>, Failure> {
+        with(|script| {
+            let query = script.machine_of(op);
+            script.take(op)?;
+            Ok(in_turn(&mut script.samples, &query).unwrap_or_default())
+        })
+    }
+}
+
+pub(crate) mod http {
+    use crate::bindings::groundcrew::host::http::{CheckRequest, Checked};
+    use crate::bindings::groundcrew::host::operations::Failure;
+    use crate::testing::script::{in_turn, with};
+
+    pub(crate) fn check(request: &CheckRequest) -> u64 {
+        with(|script| script.submit("http.check", &request.url, format!("{request:?}")))
+    }
+
+    pub(crate) fn check_private(request: &CheckRequest) -> u64 {
+        with(|script| script.submit("http.check-private", &request.url, format!("{request:?}")))
+    }
+
+    pub(crate) fn take_check(op: u64) -> Result<Checked, Failure> {
+        with(|script| {
+            let url = script.machine_of(op);
+            script.take(op)?;
+            let missing = || Failure::Unavailable(format!("nobody answers at {url}"));
+            in_turn(&mut script.checked, &url).ok_or_else(missing)
+        })
+    }
+
+    pub(crate) fn take_check_private(op: u64) -> Result<Checked, Failure> {
+        take_check(op)
+    }
+}
+
 pub(crate) mod log {
     use crate::bindings::groundcrew::host::log::{ItemState, Level};
     use crate::testing::script::try_with;

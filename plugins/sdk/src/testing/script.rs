@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::Error;
+use crate::bindings::groundcrew::host::apps::{App, CapacityQuery};
+use crate::bindings::groundcrew::host::http::Checked;
 use crate::bindings::groundcrew::host::machines::{
     Event, Executed, Filter, Machine as Summary, Scope,
 };
+use crate::bindings::groundcrew::host::metrics::Sample;
 use crate::bindings::groundcrew::host::operations::Failure;
+use crate::bindings::groundcrew::host::releases::Release;
 
 use super::{LATENCY, Submission, Tested};
 
@@ -16,7 +20,11 @@ use super::{LATENCY, Submission, Tested};
 pub(super) const MADE: &str = "new-";
 
 /// What an interrupt still lets through.
-const CLEANUP: [&str; 2] = ["machines.release", "machines.uncordon"];
+const CLEANUP: [&str; 3] = [
+    "machines.release",
+    "machines.uncordon",
+    "releases.set-status",
+];
 
 #[derive(Debug, Default)]
 pub(super) struct Script {
@@ -29,6 +37,16 @@ pub(super) struct Script {
     pub(super) regions: HashMap<u64, String>,
     pub(super) keeps_track: bool,
     pub(super) missing_regions: Vec<String>,
+    pub(super) apps: Vec<App>,
+    /// By region; every other one has room.
+    pub(super) rooms: HashMap<String, u32>,
+    pub(super) releases: Vec<Release>,
+    /// Answers to a query, one after the other; the last stays.
+    pub(super) samples: HashMap<String, Vec<Vec<Sample>>>,
+    /// Answers of a URL, likewise.
+    pub(super) checked: HashMap<String, Vec<Checked>>,
+    /// What was asked about capacity.
+    pub(super) asked: HashMap<u64, CapacityQuery>,
     pub(super) interrupt: Option<Duration>,
     pub(super) notes: Vec<String>,
     now: Duration,
@@ -81,6 +99,15 @@ pub(super) fn try_with(work: impl FnOnce(&mut Script)) {
 fn cleans_up(operation: &str, machine: &str) -> bool {
     let own = operation == "machines.destroy" && machine.starts_with(MADE);
     own || CLEANUP.contains(&operation)
+}
+
+/// The next answer of several; the last one stays.
+pub(super) fn in_turn<T: Clone>(all: &mut HashMap<String, Vec<T>>, of: &str) -> Option<T> {
+    let answers = all.get_mut(of)?;
+    match answers.len() {
+        0 | 1 => answers.first().cloned(),
+        _ => Some(answers.remove(0)),
+    }
 }
 
 impl Script {

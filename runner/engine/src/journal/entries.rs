@@ -175,6 +175,9 @@ pub struct IntendedRequest {
     /// What in the app.
     #[serde(default)]
     pub subject: Option<String>,
+    /// The web origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Everything else.
     #[serde(default)]
     pub arguments: Value,
@@ -187,6 +190,7 @@ impl IntendedRequest {
             operation: request.row.name.to_owned(),
             app: request.app.clone(),
             subject: request.subject.clone(),
+            origin: request.origin.clone(),
             arguments: request.arguments.clone(),
         }
     }
@@ -197,12 +201,16 @@ impl IntendedRequest {
             row,
             app: self.app.clone(),
             subject: self.subject.clone(),
+            origin: self.origin.clone(),
             arguments: self.arguments.clone(),
         }
     }
 
-    /// What it acts on, for people: `app/subject`, or whichever of the two there is.
+    /// What it acts on, for people: `app/subject`, or whichever of the two there is, or the origin.
     pub fn on(&self) -> String {
+        if let Some(origin) = &self.origin {
+            return origin.clone();
+        }
         let named = [self.app.as_deref(), self.subject.as_deref()];
         named.into_iter().flatten().collect::<Vec<_>>().join("/")
     }

@@ -9,11 +9,11 @@ use groundcrew_fleet::api::{
     UpdateRequest, WaitQuery, WaitResponse,
 };
 
-use super::trouble::Trouble;
 use crate::bindings::machines::{ExecOptions, RestartOptions, StopOptions};
 use crate::capability::Effect;
 use crate::clock::BoxFuture;
 use crate::effect::EffectId;
+use crate::trouble::Trouble;
 
 /// A write on one Machine whose answer says nothing.
 #[derive(Debug, Clone)]

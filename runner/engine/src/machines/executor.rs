@@ -1,14 +1,10 @@
-//! Performs the effects of `machines` in either world: rate limits, retries, reconciliation.
-//!
-//! A request is repeated blindly only if it surely had no effect, or if repeating it is harmless.
-//! After anything else (a reset, a cut-off, a 408, a 5xx) it is *found out* first whether the
-//! write happened, by its row's rule (`find_out.rs`). What cannot be found out is said to be in doubt.
+//! Performs the effects of `machines` in either world: rate limits, retries (`retry.rs` of the
+//! engine), and reconciliation by each row's rule (`find_out.rs`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use groundcrew_fleet::api::{ConfigView, MetadataPatch};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -19,7 +15,6 @@ use super::find_out::late;
 use super::fork::Fork;
 use super::leases::Leases;
 use super::limiter::Limits;
-use super::trouble::Trouble;
 use super::{ListArguments, Listing, row, summary, watch};
 use crate::bindings::Failure;
 use crate::bindings::machines::{
@@ -28,9 +23,8 @@ use crate::bindings::machines::{
 use crate::capability::{Afterwards, Effect, Executor, Forked, Found, Setting};
 use crate::clock::{BoxFuture, Clock, after};
 use crate::effect::{Kind, Outcome, Request, Row};
-
-/// Tries of one request before its failure is final, beyond the first.
-const RETRIES: usize = 6;
+use crate::retry::{Retries, said};
+use crate::trouble::Trouble;
 
 /// For how long a Machine that was made may not be found. Assumed, generously.
 const YOUNG: Duration = Duration::from_secs(10);
@@ -42,7 +36,7 @@ pub(super) struct Executing {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     pub(super) leases: Arc<Leases>,
-    seed: u64,
+    retries: Retries,
     /// Process groups of Machines that have been read: a grant may name groups.
     groups: Mutex<HashMap<(String, String), String>>,
     /// When Machines were made, by this process.
@@ -63,58 +57,22 @@ impl Executing {
             clock: setting.clock.clone(),
             limits,
             leases,
-            seed: setting.seed,
+            retries: Retries::new(setting),
             groups: Mutex::default(),
             made: Mutex::default(),
         })
-    }
-
-    fn backoff(&self, effect: &Effect) -> impl Iterator<Item = Duration> + use<> {
-        ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(250))
-            .with_max_delay(Duration::from_secs(8))
-            .with_max_times(RETRIES)
-            .with_jitter()
-            .with_jitter_seed(self.seed ^ effect.id.number)
-            .build()
     }
 
     /// Sends a read until it is answered, or its failure is final.
     pub(super) async fn read<T, F>(
         &self,
         effect: &Effect,
-        mut send: impl FnMut() -> F,
+        send: impl FnMut() -> F,
     ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Trouble>>,
     {
-        let mut backoff = self.backoff(effect);
-        loop {
-            match send().await {
-                Ok(value) => return Ok(value),
-                Err(trouble) => match backoff.next() {
-                    Some(delay) if trouble.transient => {
-                        self.pause(effect, delay, trouble.retry_after).await?
-                    }
-                    Some(_) | None => return Err(trouble.failure),
-                },
-            }
-        }
-    }
-
-    async fn pause(
-        &self,
-        effect: &Effect,
-        delay: Duration,
-        asked: Option<Duration>,
-    ) -> Result<(), Failure> {
-        // A service may ask for patience, but not for more than a minute of it.
-        let delay = asked.map_or(delay, |asked| asked.max(delay).min(Duration::from_secs(60)));
-        tokio::select! {
-            biased;
-            () = effect.cancel.cancelled() => Err(Failure::Cancelled("ended while waiting to try again".to_owned())),
-            () = self.clock.sleep(delay) => Ok(()),
-        }
+        self.retries.read(effect, send).await
     }
 
     pub(super) async fn get(
@@ -259,43 +217,14 @@ impl Executing {
 
     /// Sends a write until it is known what became of it, or known that this cannot be known.
     async fn write(&self, effect: &Effect, at: At<'_>) -> Outcome {
-        let mut backoff = self.backoff(effect);
-        loop {
-            let trouble = match self.send(effect, at).await {
-                Ok(outcome) => return outcome,
-                Err(trouble) => trouble,
-            };
-            if !trouble.may_have_happened {
-                match backoff.next() {
-                    Some(delay) if trouble.transient => {
-                        if self
-                            .pause(effect, delay, trouble.retry_after)
-                            .await
-                            .is_err()
-                        {
-                            return trouble.failure.into();
-                        }
-                        continue;
-                    }
-                    Some(_) | None => {
-                        return Box::pin(self.explain(at, trouble.failure)).await.into();
-                    }
-                }
+        let send = || self.send(effect, at);
+        let find_out = || self.found(effect, at, late(self.clock.now()));
+        let outcome = self.retries.write(effect, send, find_out).await;
+        match outcome.result {
+            Err(failure @ Failure::Conflict(_)) if !outcome.in_doubt => {
+                Box::pin(self.explain(at, failure)).await.into()
             }
-            // Boxed, as what is rare and large below: thousands of effects wait here at once.
-            match Box::pin(self.found(effect, at, late(self.clock.now()))).await {
-                Found::Happened(outcome) => return outcome,
-                Found::DidNot => match backoff.next() {
-                    Some(delay) => self.clock.sleep(trouble.retry_after.unwrap_or(delay)).await,
-                    None => return said(&trouble.failure, "it did not happen").into(),
-                },
-                Found::Unknown(why) => {
-                    return Outcome::in_doubt(said(
-                        &trouble.failure,
-                        &format!("it may have happened: {why}"),
-                    ));
-                }
-            }
+            result => Outcome { result, ..outcome },
         }
     }
 
@@ -316,7 +245,7 @@ impl Executing {
     }
 
     async fn lease(&self, effect: &Effect, at: At<'_>) -> Outcome {
-        let mut backoff = self.backoff(effect);
+        let mut backoff = self.retries.backoff(effect);
         loop {
             self.limits.action("lease", at.id).await;
             let trouble = match self.leases.acquire(at).await {
@@ -346,7 +275,9 @@ impl Executing {
             }
             match backoff.next() {
                 Some(delay) if trouble.transient || held => {
-                    if let Err(cancelled) = self.pause(effect, delay, trouble.retry_after).await {
+                    if let Err(cancelled) =
+                        self.retries.pause(effect, delay, trouble.retry_after).await
+                    {
                         return cancelled.into();
                     }
                 }
@@ -376,11 +307,6 @@ pub(super) fn keeps(filter: &Filter, machine: &Machine) -> bool {
     within(&filter.groups, &machine.group)
         && within(&filter.regions, &machine.region)
         && within(&filter.states, &machine.state)
-}
-
-/// A failure's text with a few words behind it.
-fn said(failure: &Failure, more: &str) -> Failure {
-    Failure::Unavailable(format!("{}; {more}", failure.parts().1))
 }
 
 /// The write on one Machine that a request asks for.

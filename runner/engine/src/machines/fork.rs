@@ -23,13 +23,13 @@ use serde_json::Value;
 
 use super::api::{Answer, Api, At, Command, Each, Everything};
 use super::summary;
-use super::trouble::{Trouble, answered};
 use crate::bindings::Failure;
 use crate::bindings::machines::{ExecOptions, Machine as Summary};
 use crate::capability::Forked;
 use crate::clock::{Clock, millis};
 use crate::effect::EffectId;
 use crate::plan::{Change, Population};
+use crate::trouble::{Trouble, answered};
 
 /// Leases in the model last this long: nobody refreshes them.
 const LEASE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -37,7 +37,7 @@ const LEASE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often a wait looks when the model knows of nothing to come.
 const LOOK: Duration = Duration::from_secs(5);
 
-pub(super) struct Fork {
+pub(crate) struct Fork {
     live: Arc<dyn Api>,
     clock: Arc<dyn Clock>,
     model: Mutex<Fleet>,
@@ -177,6 +177,44 @@ impl Fork {
             owner: "groundcrew rehearsal",
         };
         act(&mut self.model(), &caller).map_err(|e| refused(&e))
+    }
+
+    /// Acts on an app of the model, which has been copied before.
+    pub(crate) async fn in_app<T>(
+        &self,
+        effect: &EffectId,
+        app: &str,
+        act: impl FnOnce(&mut Fleet, &Caller<'_>) -> Result<T, ApiError> + Send,
+    ) -> Result<T, Trouble> {
+        self.on(
+            At {
+                effect,
+                app,
+                id: "",
+            },
+            None,
+            act,
+        )
+        .await
+    }
+
+    /// What has become of an app that was copied, none if it was deleted; none at all of another.
+    pub(crate) async fn of_app(&self, app: &str) -> Option<Option<api::App>> {
+        let copied = self.copied.lock().await.contains(app);
+        copied.then(|| self.model().get_app(app).ok())
+    }
+
+    /// How many Machines more than at first a region has, of all apps that were copied.
+    pub(crate) fn more_in(&self, region: &str) -> i64 {
+        let model = self.model();
+        let mut more = 0;
+        for (app, original) in &*self.originals() {
+            let before = original.machines.values().filter(|m| m.region == region);
+            let now = model.list(app, &ListQuery::default()).unwrap_or_default();
+            let now = now.iter().filter(|m| m.region == region);
+            more += now.count() as i64 - before.count() as i64;
+        }
+        more
     }
 
     /// After something that may have made a Machine.

@@ -1,8 +1,7 @@
 //! The Machines API over HTTP. One request in, one answer out; no retries here.
 //!
 //! Facts: Fly's OpenAPI document and documentation, and flyctl's and fly-go's sources for what the
-//! document leaves out. `lanes.rs` has the connections, `trouble.rs` what goes wrong. Every request carries the id of the effect it serves in
-//! the header [`EFFECT_HEADER`].
+//! document leaves out.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,29 +10,21 @@ use groundcrew_fleet::api::{
     CreateRequest, Event, ExecResponse, Lease, LeaseEnvelope, LeaseRequest, Machine,
     MachineVersion, OrgMachines, StartResponse, UpdateRequest, WaitQuery, WaitResponse,
 };
-use reqwest::{Method, RequestBuilder, StatusCode, Url, header};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
 use super::api::{Answer, Api, At, Command, Each, Everything};
-use super::lanes::{Answered, Lanes};
-use super::trouble::{Trouble, refusal, unanswered};
 use crate::bindings::Failure;
 use crate::bindings::machines::ExecOptions;
-use crate::client;
 use crate::deadline::{Deadline, WRITE};
 use crate::effect::EffectId;
+use crate::service::{Service, body, refused, unreadable};
 use crate::target::Target;
-
-/// Says for which effect a request is made: `run/step/number`.
-pub const EFFECT_HEADER: &str = "groundcrew-effect";
+use crate::trouble::Trouble;
 
 /// Carries a lease's nonce. (OpenAPI document.)
 const NONCE_HEADER: &str = "fly-machine-lease-nonce";
-
-/// A read other than a long poll is given up after this long: longer than Fly takes to talk to a
-/// slow host. A write has [`WRITE`].
-const READ: Duration = Duration::from_secs(30);
 
 /// A long poll may be answered this much later than it asked.
 const LONG_POLL_SLACK: Duration = Duration::from_secs(10);
@@ -51,30 +42,17 @@ const ORGANISATION_PAGE: usize = 1000;
 const ORGANISATION_PAGES: usize = 1000;
 
 pub(super) struct Http {
-    lanes: Lanes,
-    base: Url,
+    pub(super) service: Service,
     organisation: Option<String>,
-    authorization: Option<header::HeaderValue>,
     scale: f64,
-    deadline: Deadline,
 }
 
 impl Http {
     pub(super) fn new(target: &Target, deadline: Deadline) -> Result<Self, String> {
-        let lanes = Lanes::new(client::builder, target.http2)
-            .map_err(|e| format!("no HTTP client can be made: {e}"))?;
-        let authorization = target
-            .credential
-            .as_ref()
-            .map(|secret| authorization(secret.expose()))
-            .transpose()?;
         Ok(Self {
-            lanes,
-            base: target.machines_api.clone(),
+            service: Service::new(target, &target.machines_api, deadline)?,
             organisation: target.organisation.clone(),
-            authorization,
             scale: target.time_scale.max(f64::MIN_POSITIVE),
-            deadline,
         })
     }
 
@@ -84,32 +62,8 @@ impl Http {
         path: &[&str],
         effect: &EffectId,
     ) -> Result<RequestBuilder, Trouble> {
-        let mut url = self.base.clone();
-        // Segments are escaped one by one: a name cannot lead to another route.
-        if path
-            .iter()
-            .any(|segment| matches!(*segment, "" | "." | ".."))
-        {
-            return Err(Trouble::refused(Failure::Invalid(format!(
-                "`{}` is not a name",
-                path.join("/")
-            ))));
-        }
-        url.path_segments_mut()
-            .map_err(|()| Trouble::refused(Failure::Invalid("the target has no path".to_owned())))?
-            .push("v1")
-            .extend(path);
-        let patience = if method == Method::GET { READ } else { WRITE };
-        let mut request = self
-            .lanes
-            .client()
-            .request(method, url)
-            .timeout(patience)
-            .header(EFFECT_HEADER, effect.to_string());
-        if let Some(value) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, value.clone());
-        }
-        Ok(request)
+        let path: Vec<&str> = [&["v1"], path].concat();
+        self.service.request(method, &path, effect)
     }
 
     fn machine(
@@ -127,97 +81,10 @@ impl Http {
     }
 }
 
-fn authorization(token: &str) -> Result<header::HeaderValue, String> {
-    let fly = |part: &str| {
-        ["fm1r_", "fm1a_", "fm2_"]
-            .iter()
-            .any(|prefix| part.trim().starts_with(prefix))
-    };
-    let text = if token.starts_with("FlyV1 ") || token.starts_with("Bearer ") {
-        token.to_owned()
-    } else if token.split(',').any(fly) {
-        // As fly-go: the macaroons among several tokens, and nothing else.
-        format!(
-            "FlyV1 {}",
-            token
-                .split(',')
-                .map(str::trim)
-                .filter(|part| fly(part))
-                .collect::<Vec<_>>()
-                .join(",")
-        )
-    } else {
-        format!("Bearer {token}")
-    };
-    let mut value = header::HeaderValue::from_str(&text)
-        .map_err(|_| "the token holds characters that no header can carry".to_owned())?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// The most of an error's text that is read: more is no use.
-const REFUSAL_BYTES: usize = 64 << 10;
-
 impl Http {
-    /// The one place from which requests leave.
-    async fn execute(&self, request: RequestBuilder) -> Result<Answered, Trouble> {
-        let request = request.build().map_err(|e| unanswered(&e))?;
-        if request.method() != Method::GET {
-            self.deadline.check().map_err(Trouble::refused)?;
-        }
-        let answered = self.lanes.send(request).await;
-        answered.map_err(|e| unanswered(&e))
-    }
-
-    async fn send(&self, request: RequestBuilder) -> Result<Answered, Trouble> {
-        let answered = self.execute(request).await?;
-        if answered.response.status().is_success() {
-            Ok(answered)
-        } else {
-            Err(refused(answered).await)
-        }
-    }
-
     async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Trouble> {
-        let body = body(self.send(request).await?, ANSWER_BYTES).await?;
-        serde_json::from_slice(&body).map_err(|e| unreadable(&e))
+        self.service.read(request, ANSWER_BYTES).await
     }
-}
-
-async fn refused(answered: Answered) -> Trouble {
-    let status = answered.response.status();
-    let headers = answered.response.headers().clone();
-    let body = body(answered, REFUSAL_BYTES).await.unwrap_or_default();
-    refusal(status, &headers, &body)
-}
-
-fn unreadable(e: &serde_json::Error) -> Trouble {
-    Trouble {
-        failure: Failure::Unavailable(format!(
-            "the answer is not what the Machines API answers: {e}"
-        )),
-        may_have_happened: true,
-        transient: true,
-        retry_after: None,
-    }
-}
-
-async fn body(mut answered: Answered, most: usize) -> Result<Vec<u8>, Trouble> {
-    let response = &mut answered.response;
-    let announced = response.content_length().unwrap_or(0);
-    let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(most).min(most));
-    while let Some(chunk) = response.chunk().await.map_err(|e| unanswered(&e))? {
-        if body.len() + chunk.len() > most {
-            return Err(Trouble {
-                failure: Failure::Unavailable(format!("the answer is larger than {most} bytes")),
-                may_have_happened: true,
-                transient: false,
-                retry_after: None,
-            });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// Reads a list of Machines one by one: thousands of them with their configurations are large, and
@@ -267,7 +134,7 @@ impl Api for Http {
     ) -> Answer<'a, ()> {
         Box::pin(async move {
             let request = self.request(Method::GET, &["apps", app, "machines"], effect)?;
-            let body = body(self.send(request).await?, ANSWER_BYTES).await?;
+            let body = body(self.service.send(request).await?, ANSWER_BYTES).await?;
             let mut json = serde_json::Deserializer::from_slice(&body);
             OneByOne(each)
                 .deserialize(&mut json)
@@ -368,7 +235,7 @@ impl Api for Http {
                 }
             };
             request = leased(request, nonce);
-            let response = self.send(request).await?;
+            let response = self.service.send(request).await?;
             if matches!(command, Command::Start) {
                 // A start can fail with a status of 200. (fly-go reads this too.)
                 let bytes = body(response, ANSWER_BYTES).await?;
@@ -449,7 +316,7 @@ impl Api for Http {
                 .machine(Method::GET, at, &["wait"])?
                 .query(&pairs)
                 .timeout(timeout.div_f64(self.scale) + LONG_POLL_SLACK);
-            let answered = self.execute(request).await?;
+            let answered = self.service.execute(request).await?;
             if answered.response.status() == StatusCode::REQUEST_TIMEOUT {
                 return Ok(None);
             }
@@ -505,6 +372,7 @@ impl Api for Http {
     fn release<'a>(&'a self, at: At<'a>, nonce: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             match self
+                .service
                 .send(
                     self.machine(Method::DELETE, at, &["lease"])?
                         .header(NONCE_HEADER, nonce),

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{Api, At};
-use super::trouble::Trouble;
 use crate::bindings::Failure;
 use crate::clock::{Clock, after};
 use crate::effect::EffectId;
+use crate::trouble::Trouble;
 
 /// How long a lease lasts if we vanish: short, so that nobody waits long for a dead run.
 pub(super) const TTL: Duration = Duration::from_secs(60);

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 
 use super::api::At;
 use super::executor::Executing;
-use super::trouble::Trouble;
 use super::{change, summary};
 use crate::bindings::Failure;
 use crate::bindings::machines::{
@@ -18,6 +17,7 @@ use crate::bindings::machines::{
 };
 use crate::capability::{Effect, Found};
 use crate::effect::{EffectId, Outcome};
+use crate::trouble::Trouble;
 
 /// A command's output is cut to its last so many bytes. (The contract.)
 const OUTPUT_BYTES: usize = 16 << 10;

@@ -5,7 +5,8 @@
 //! them other configurations, which `change.rs` merges; `watch.rs` waits; `leases.rs`
 //! keeps leases alive; `api.rs` is what they need of a world, and `http.rs` and `fork.rs` are the
 //! two worlds; `original.rs` has what a fork was when it was made.
-//! `lanes.rs` has the connections, `limiter.rs` the rates, `trouble.rs` what refusals mean.
+//! `limiter.rs` has the rates. Connections, retries and what refusals mean are the engine's
+//! (`service.rs`, `retry.rs`, `trouble.rs`).
 
 mod api;
 mod change;
@@ -13,13 +14,11 @@ mod executor;
 mod find_out;
 mod fork;
 mod http;
-mod lanes;
 mod leases;
 mod limiter;
 mod making;
 mod original;
 mod summary;
-mod trouble;
 mod watch;
 
 use std::sync::Arc;
@@ -32,26 +31,18 @@ use crate::bindings::machines::{
     Updated, Version, WaitOptions, Waited,
 };
 use crate::capability::{Capability, Executor, Linking, Setting, arguments};
-use crate::effect::{Kind, Request, Row};
+use crate::effect::{EffectId, Kind, Request, Row};
 use crate::journal::Mode;
+use crate::service::Service;
+use crate::trouble::Trouble;
 
-pub use http::EFFECT_HEADER;
+pub(crate) use fork::Fork;
 
 const INTERFACE: &str = "groundcrew:host/machines@0.1.0";
 
 const READ: Row = Row {
-    name: "",
-    kind: Kind::Read,
-    verb: "list",
-    idempotent: true,
-    housekeeping: false,
-    waits: false,
-    in_doubt: "asked again",
-    undo: None,
-    creates: None,
     fork: "answered by the fork, exact once the app is copied",
-    assumes: "",
-    projection: &[],
+    ..Row::READ
 };
 
 const WAIT: Row = Row {
@@ -63,11 +54,9 @@ const WAIT: Row = Row {
 };
 
 const WRITE: Row = Row {
-    kind: Kind::Write,
-    fork: "the model's transition",
     in_doubt: "the state",
     projection: &["state", "host_status"],
-    ..READ
+    ..Row::WRITE
 };
 
 const LEASE: Row = Row {
@@ -263,6 +252,45 @@ type Metadata = Vec<(String, Option<String>)>;
 /// How many Machines one page may hold: the contract says 1,000.
 const PAGE: u32 = 1000;
 
+/// The world of one run: Fly, or a fork of it. What acts on apps, releases and Machines shares one.
+pub(crate) struct Fly {
+    http: Arc<http::Http>,
+    /// In a rehearsal.
+    pub(crate) fork: Option<Arc<Fork>>,
+}
+
+impl Fly {
+    /// The one of a run.
+    pub(crate) fn of(setting: &Setting) -> Result<Arc<Self>, String> {
+        setting.commons.share(|| {
+            let http = Arc::new(http::Http::new(&setting.target, setting.deadline.clone())?);
+            let fork = || Fork::new(http.clone(), setting.clock.clone(), setting.seed);
+            let fork = (setting.mode == Mode::Rehearsal).then(|| Arc::new(fork()));
+            Ok(Self { http, fork })
+        })
+    }
+
+    /// The Machines API itself, also in a rehearsal.
+    pub(crate) fn service(&self) -> &Service {
+        &self.http.service
+    }
+
+    /// The configuration of a Machine, where the run acts.
+    pub(crate) async fn config(
+        &self,
+        effect: &EffectId,
+        app: &str,
+        id: &str,
+    ) -> Result<serde_json::Value, Trouble> {
+        let at = api::At { effect, app, id };
+        let machine = match &self.fork {
+            Some(fork) => api::Api::get(fork.as_ref(), at).await?,
+            None => api::Api::get(self.http.as_ref(), at).await?,
+        };
+        Ok(machine.config)
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Machines;
@@ -347,15 +375,12 @@ impl Capability for Machines {
     }
 
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
-        let http = Arc::new(http::Http::new(&setting.target, setting.deadline.clone())?);
-        Ok(match setting.mode {
-            Mode::Perform => executor::Executing::start(http, None, setting),
-            Mode::Rehearsal => {
-                let fork = fork::Fork::new(http, setting.clock.clone(), setting.seed);
-                let fork = Arc::new(fork);
-                executor::Executing::start(fork.clone(), Some(fork), setting)
-            }
-        })
+        let fly = Fly::of(setting)?;
+        let api: Arc<dyn api::Api> = match &fly.fork {
+            Some(fork) => fork.clone(),
+            None => fly.http.clone(),
+        };
+        Ok(executor::Executing::start(api, fly.fork.clone(), setting))
     }
 }
 
@@ -415,6 +440,7 @@ async fn look(
         clock: clock.clone(),
         seed: 0,
         deadline: crate::deadline::Deadline::never(clock),
+        commons: crate::capability::Commons::default(),
     };
     let executor = Machines.executor(&setting).map_err(unlinked)?;
     let all = ListArguments {

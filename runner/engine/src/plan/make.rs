@@ -213,7 +213,12 @@ fn no_more(now: &Value, planned: &Value) -> bool {
         (None, Some(_)) => false,
         (Some(now), Some(planned)) => now <= planned,
     };
-    fewer && bound("apps") && bound("groups") && at_most("max_machines") && at_most("max_share")
+    fewer
+        && bound("apps")
+        && bound("groups")
+        && bound("origins")
+        && at_most("max_machines")
+        && at_most("max_share")
 }
 
 /// What a rehearsal's journal tells.

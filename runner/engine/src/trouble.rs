@@ -15,18 +15,18 @@ use crate::bindings::Failure;
 
 /// A request that did not work out.
 #[derive(Debug, Clone)]
-pub(super) struct Trouble {
-    pub(super) failure: Failure,
+pub(crate) struct Trouble {
+    pub(crate) failure: Failure,
     /// Whether the request may have had its effect all the same.
-    pub(super) may_have_happened: bool,
+    pub(crate) may_have_happened: bool,
     /// Whether the same request may work a moment later.
-    pub(super) transient: bool,
+    pub(crate) transient: bool,
     /// How long the service asked us to wait.
-    pub(super) retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Trouble {
-    pub(super) fn refused(failure: Failure) -> Self {
+    pub(crate) fn refused(failure: Failure) -> Self {
         Self {
             failure,
             may_have_happened: false,
@@ -37,7 +37,7 @@ impl Trouble {
 }
 
 /// No answer, or half of one.
-pub(super) fn unanswered(e: &reqwest::Error) -> Trouble {
+pub(crate) fn unanswered(e: &reqwest::Error) -> Trouble {
     let never_sent = e.is_connect() || e.is_builder();
     let what = if e.is_timeout() {
         "no answer in time"
@@ -72,7 +72,7 @@ pub(super) fn unanswered(e: &reqwest::Error) -> Trouble {
 }
 
 /// An answer that says no, with what of its body was read.
-pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
+pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let said = serde_json::from_slice(body).unwrap_or_else(|_| ErrorResponse {
         // Not the API's own words: a proxy's, say. A line of them is enough.
@@ -96,7 +96,7 @@ pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> T
 }
 
 /// What a status and its text mean, of Fly and of the model alike.
-pub(super) fn answered(status: u16, said: &ErrorResponse) -> Trouble {
+pub(crate) fn answered(status: u16, said: &ErrorResponse) -> Trouble {
     let text = match said.wording() {
         "" => StatusCode::from_u16(status)
             .ok()
@@ -146,11 +146,7 @@ pub(super) fn answered(status: u16, said: &ErrorResponse) -> Trouble {
             false,
             true,
         ),
-        500.. => (
-            Failure::Unavailable(full("the Machines API failed")),
-            true,
-            true,
-        ),
+        500.. => (Failure::Unavailable(full("the service failed")), true, true),
         _ => (Failure::Invalid(full("refused")), false, false),
     };
     Trouble {

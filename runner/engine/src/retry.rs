@@ -1,0 +1,136 @@
+//! When a request is sent again, and what is done when nobody knows what became of it.
+//!
+//! A request is repeated blindly only if it surely had no effect, or if repeating it is harmless.
+//! After anything else (a reset, a cut-off, a 408, a 5xx) it is *found out* first whether the write
+//! happened. What cannot be found out is said to be in doubt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+use crate::bindings::Failure;
+use crate::capability::{Effect, Found, Setting};
+use crate::clock::Clock;
+use crate::effect::Outcome;
+use crate::trouble::Trouble;
+
+/// Tries of one request before its failure is final, beyond the first.
+const RETRIES: usize = 6;
+
+/// A service may ask for patience, but not for more than this much of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sends requests of a run until they are answered.
+#[derive(Clone)]
+pub(crate) struct Retries {
+    clock: Arc<dyn Clock>,
+    seed: u64,
+}
+
+impl Retries {
+    pub(crate) fn new(setting: &Setting) -> Self {
+        Self {
+            clock: setting.clock.clone(),
+            seed: setting.seed,
+        }
+    }
+
+    pub(crate) fn backoff(&self, effect: &Effect) -> impl Iterator<Item = Duration> + use<> {
+        ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(250))
+            .with_max_delay(Duration::from_secs(8))
+            .with_max_times(RETRIES)
+            .with_jitter()
+            .with_jitter_seed(self.seed ^ effect.id.number)
+            .build()
+    }
+
+    /// Sends a read until it is answered, or its failure is final.
+    pub(crate) async fn read<T, F>(
+        &self,
+        effect: &Effect,
+        mut send: impl FnMut() -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let mut backoff = self.backoff(effect);
+        loop {
+            match send().await {
+                Ok(value) => return Ok(value),
+                Err(trouble) => match backoff.next() {
+                    Some(delay) if trouble.transient => {
+                        self.pause(effect, delay, trouble.retry_after).await?
+                    }
+                    Some(_) | None => return Err(trouble.failure),
+                },
+            }
+        }
+    }
+
+    /// Sends a write until it is known what became of it, or known that this cannot be known.
+    pub(crate) async fn write<F, G>(
+        &self,
+        effect: &Effect,
+        mut send: impl FnMut() -> F,
+        mut find_out: impl FnMut() -> G,
+    ) -> Outcome
+    where
+        F: Future<Output = Result<Outcome, Trouble>>,
+        G: Future<Output = Found>,
+    {
+        let mut backoff = self.backoff(effect);
+        loop {
+            let trouble = match send().await {
+                Ok(outcome) => return outcome,
+                Err(trouble) => trouble,
+            };
+            if !trouble.may_have_happened {
+                match backoff.next() {
+                    Some(delay) if trouble.transient => {
+                        let paused = self.pause(effect, delay, trouble.retry_after).await;
+                        if paused.is_err() {
+                            return trouble.failure.into();
+                        }
+                        continue;
+                    }
+                    Some(_) | None => return trouble.failure.into(),
+                }
+            }
+            // Boxed, as what is rare and large: thousands of effects wait here at once.
+            match Box::pin(find_out()).await {
+                Found::Happened(outcome) => return outcome,
+                Found::DidNot => match backoff.next() {
+                    Some(delay) => self.clock.sleep(trouble.retry_after.unwrap_or(delay)).await,
+                    None => return said(&trouble.failure, "it did not happen").into(),
+                },
+                Found::Unknown(why) => {
+                    return Outcome::in_doubt(said(
+                        &trouble.failure,
+                        &format!("it may have happened: {why}"),
+                    ));
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn pause(
+        &self,
+        effect: &Effect,
+        delay: Duration,
+        asked: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let delay = asked.map_or(delay, |asked| asked.max(delay).min(PATIENCE));
+        tokio::select! {
+            biased;
+            () = effect.cancel.cancelled() => Err(Failure::Cancelled("ended while waiting to try again".to_owned())),
+            () = self.clock.sleep(delay) => Ok(()),
+        }
+    }
+}
+
+/// A failure's text with a few words behind it.
+pub(crate) fn said(failure: &Failure, more: &str) -> Failure {
+    Failure::Unavailable(format!("{}; {more}", failure.parts().1))
+}
