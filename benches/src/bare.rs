@@ -20,7 +20,7 @@ pub(crate) struct Restart {
     parallel: usize,
 }
 
-fn client() -> Result<Client> {
+pub(crate) fn client() -> Result<Client> {
     // Fails only if there is one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(Client::builder()

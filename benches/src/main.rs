@@ -4,13 +4,14 @@
 //! `cargo xtask bench` runs all of it and writes `benches/README.md`; with `--quick` once and smaller,
 //! to see that it works.
 //!
-//! One file per part: `startup.rs`, `effects.rs`, `restart.rs`, `proof.rs`. The baselines run in processes of
+//! One file per part: `startup.rs`, `effects.rs`, `restart.rs`, `deploy.rs`, `proof.rs`. The baselines run in processes of
 //! their own (`bare.rs`), as does the simulator (`fleet.rs`), so that neither time nor memory of
 //! one is counted for another.
 
 #![forbid(unsafe_code)]
 
 mod bare;
+mod deploy;
 mod effects;
 mod fleet;
 mod process;
@@ -58,7 +59,7 @@ struct Measure {
     /// Write the figures into this file, between its two markers.
     #[arg(long)]
     write: Option<PathBuf>,
-    /// Only these parts: startup, effects, restart, proof.
+    /// Only these parts: startup, effects, restart, deploy, proof.
     parts: Vec<String>,
 }
 
@@ -98,6 +99,11 @@ async fn measure(arguments: &Measure) -> Result<()> {
     }
     if wanted("restart") {
         restart::measure(&setting, &mut report).context("restart")?;
+    }
+    if wanted("deploy") {
+        deploy::measure(&setting, &mut report)
+            .await
+            .context("deploy")?;
     }
     if wanted("proof") {
         proof::measure(&setting, &mut report)

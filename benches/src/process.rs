@@ -38,6 +38,14 @@ impl<'a> Home<'a> {
         Ok(Self { setting, directory })
     }
 
+    /// The same at another pace of the target's.
+    pub(crate) fn scaled(self, scale: f64) -> Result<Self> {
+        let file = self.directory.path().join("groundcrew.toml");
+        let text = std::fs::read_to_string(&file)?;
+        std::fs::write(&file, format!("{text}time_scale = {scale:.1}\n"))?;
+        Ok(self)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::fleet::{APP, fleet};
+use crate::fleet::{APP, Kind, fleet};
 use crate::process::{Home, Server, Setting, Went, ourselves, run};
 use crate::report::{Report, Row, shown};
 
@@ -82,7 +82,7 @@ fn loop_of_requests(machines: usize) -> Result<Went> {
 
 /// The slowest Machine of the fleet: what its stop, boot and first check take by the seed.
 fn slowest(machines: usize) -> Duration {
-    let fleet = fleet(machines);
+    let fleet = fleet(machines, Kind::Restarts, 0);
     let ids = fleet.machine_ids(APP);
     let took = ids.iter().filter_map(|id| fleet.predicted_restart(APP, id));
     Duration::from_millis(took.map(|took| took.total_ms()).max().unwrap_or(0))
@@ -112,6 +112,6 @@ fn memory(report: &mut Report, machines: usize, most: u64, ours: &[Went], bare: 
     });
 }
 
-fn megabytes(bytes: u64) -> String {
+pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }

@@ -5,13 +5,14 @@
 //! applied writes, by effect id, against the journals; no write from a rehearsal; every journal
 //! folds; no lease left; no byte of the token anywhere.
 
+pub mod deploys;
 pub mod embedded;
 pub mod mortal;
 pub mod packages;
 pub mod processes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -140,6 +141,11 @@ impl World {
 
     /// The binary with these arguments, ready to be started.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
+        self.command_in(&self.state(), arguments)
+    }
+
+    /// The same with another state directory, as on another machine.
+    pub fn command_in(&self, state: &Path, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(binary()?);
         // Compiled plugins are shared between tests; nothing else is.
         let cache = std::env::temp_dir().join("groundcrew-tests-cache");
@@ -147,7 +153,7 @@ impl World {
             .args(["--project"])
             .arg(self.home.path())
             .arg("--state-dir")
-            .arg(self.state())
+            .arg(state)
             .args(arguments)
             .env_clear()
             .env("HOME", self.home.path())

@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// Once, smaller, and with the development build: to see that it works.
     #[arg(long)]
     quick: bool,
-    /// Only these parts (startup, effects, restart, proof); nothing is written.
+    /// Only these parts (startup, effects, restart, deploy, proof); nothing is written.
     parts: Vec<String>,
 }
 

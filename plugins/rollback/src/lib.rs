@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use groundcrew_deploy::select::Selection;
-use groundcrew_deploy::target::{release_of, release_shown};
+use groundcrew_deploy::target::{in_order, release_of, release_shown};
 use groundcrew_deploy::{
     Bounds, How, MachineReport, Outcome, Report, Select, Target, Verify, roll,
 };
@@ -109,7 +109,9 @@ struct Kept<'a> {
 impl<'a> Kept<'a> {
     /// None if there are too few to take over everywhere.
     fn of(machines: &'a [Machine], wanted: Option<&str>) -> Option<Self> {
-        let up = machines.iter().filter(|m| m.is(State::Started));
+        let up = machines
+            .iter()
+            .filter(|m| m.is(State::Started) && in_order(m));
         let (aside, new): (Vec<&Machine>, Vec<&Machine>) = up.partition(|m| m.cordoned);
         let serving: Vec<String> = new.iter().map(|m| release_shown(m)).collect();
         let mut releases: BTreeMap<String, Vec<&Machine>> = BTreeMap::new();

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use groundcrew::Policy;
 use serde::Deserialize;
 
+use crate::defaults::Defaults;
 use crate::exit::Exit;
 use crate::files::Directory;
 
@@ -28,6 +29,9 @@ pub(crate) struct File {
     /// Targets by name.
     #[serde(default)]
     pub(crate) target: BTreeMap<String, TargetConfig>,
+    /// Inputs that need not be given.
+    #[serde(default)]
+    pub(crate) defaults: Defaults,
     /// Where plugins are looked for.
     #[serde(default)]
     pub(crate) plugins: PluginsConfig,
@@ -59,6 +63,9 @@ pub(crate) struct TargetConfig {
     pub(crate) organisation: Option<String>,
     /// The Machines API; Fly's own if none.
     pub(crate) machines_api: Option<String>,
+    /// Inputs that need not be given on this target.
+    #[serde(default)]
+    pub(crate) defaults: Defaults,
     /// Where releases are recorded; where that of the Machines API is if none.
     pub(crate) releases_api: Option<String>,
     /// The Prometheus API that metrics are asked of, without `/api/v1`; Fly's own, or the

@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod context;
 mod credentials;
+mod defaults;
 mod exit;
 mod files;
 mod keys;

@@ -95,6 +95,17 @@ pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> T
     trouble
 }
 
+/// States that a Machine passes through by itself.
+const PASSING: [&str; 7] = [
+    "creating",
+    "starting",
+    "stopping",
+    "restarting",
+    "suspending",
+    "updating",
+    "replacing",
+];
+
 /// What a status and its text mean, of Fly and of the model alike.
 pub(crate) fn answered(status: u16, said: &ErrorResponse) -> Trouble {
     let text = match said.wording() {
@@ -130,6 +141,17 @@ pub(crate) fn answered(status: u16, said: &ErrorResponse) -> Trouble {
             true,
         ),
         409 => (Failure::Conflict(full("conflict")), false, false),
+        // On its way to somewhere: it takes this once it is there.
+        412 if PASSING
+            .iter()
+            .any(|state| has(&format!("current state: '{state}'"))) =>
+        {
+            (
+                Failure::Conflict(full("the Machine is on its way")),
+                false,
+                true,
+            )
+        }
         412 => (
             Failure::Conflict(full("the Machine has changed")),
             false,

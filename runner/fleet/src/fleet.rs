@@ -253,6 +253,14 @@ impl Fleet {
         })
     }
 
+    /// How long the next update of this Machine will take, from the command to the first result of a
+    /// check, in milliseconds, if it runs and nothing interferes.
+    pub fn predicted_update(&self, app: &str, id: &str) -> Option<u64> {
+        let machine = self.apps.get(app)?.machines.get(id)?;
+        let update = self.take(Phase::Update, id, machine.commands);
+        Some(self.predicted_restart(app, id)?.total_ms() + update)
+    }
+
     /// The writes that were really applied, oldest first.
     pub fn applied(&self) -> &Log<Applied> {
         &self.applied

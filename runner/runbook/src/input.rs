@@ -203,14 +203,36 @@ impl InputSpec {
     }
 }
 
+/// An input on its way.
+enum Given<'a> {
+    Text(&'a str),
+    Value(&'a Value),
+}
+
 impl Runbook {
     /// Binds inputs given as texts, such as `app=web` on a command line. All errors are reported
     /// together. The result is an object with every declared input.
     pub fn bind_inputs(&self, given: &[(String, String)]) -> Result<Value, Vec<InputError>> {
-        let pairs = given
+        self.bind_inputs_over(given, &Map::new())
+    }
+
+    /// The same with values for inputs that are not given.
+    pub fn bind_inputs_over(
+        &self,
+        given: &[(String, String)],
+        inherited: &Map<String, Value>,
+    ) -> Result<Value, Vec<InputError>> {
+        let texts = given
             .iter()
-            .map(|(name, text)| (name.as_str(), text.as_str()));
-        self.bind(pairs.collect(), |spec, text| spec.read(text))
+            .map(|(name, text)| (name.as_str(), Given::Text(text)));
+        let values = inherited
+            .iter()
+            .filter(|(name, _)| !given.iter().any(|(given, _)| given == *name))
+            .map(|(name, value)| (name.as_str(), Given::Value(value)));
+        self.bind(texts.chain(values).collect(), |spec, given| match given {
+            Given::Text(text) => spec.read(text),
+            Given::Value(value) => spec.accept(value),
+        })
     }
 
     /// Binds inputs given as an object.

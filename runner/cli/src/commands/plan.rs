@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// A runbook's name, or the path of its file
     #[arg(required_unless_present = "show")]
     runbook: Option<String>,
-    /// An input, as NAME=VALUE; may be given many times
+    /// An input, as NAME=VALUE, or NAME=@FILE for what is in a file; may be given many times
     #[arg(short, long = "input", value_name = "NAME=VALUE")]
     input: Vec<String>,
     /// The target to plan for
@@ -71,7 +71,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     }
     let found = find(shared, args.runbook.as_deref().unwrap_or_default())?;
     let runbook = checked(shared, &found)?;
-    let inputs = inputs(&runbook, &args.input)?;
+    let inputs = inputs(&config, args.target.as_deref(), &runbook, &args.input)?;
     let target = shared.target(&config, args.target.as_deref())?;
     let engine = shared.engine(&config)?;
     audit::open(shared, &config)?.guard(engine.store())?;

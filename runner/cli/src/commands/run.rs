@@ -1,5 +1,6 @@
 //! `groundcrew run`.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::ask;
 use crate::audit;
+use crate::config::Config;
 use crate::context::{Shared, actor, bundled_dirs, on_github, random_seed, surely_gone};
+use crate::defaults::inherited;
 use crate::exit::Exit;
 use crate::files::Directory;
 use crate::progress::{Progress, escaped};
@@ -25,7 +28,7 @@ use crate::render;
 pub(crate) struct Args {
     /// A runbook's name, or the path of its file
     runbook: String,
-    /// An input, as NAME=VALUE; may be given many times
+    /// An input, as NAME=VALUE, or NAME=@FILE for what is in a file; may be given many times
     #[arg(short, long = "input", value_name = "NAME=VALUE")]
     input: Vec<String>,
     /// Rehearse: everything happens on a fork of the live fleet, and nothing is written to it
@@ -141,8 +144,8 @@ pub(crate) fn checked(shared: &Shared, found: &Found) -> Result<Runbook, Exit> {
 pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let found = find(shared, &args.runbook)?;
     let runbook = checked(shared, &found)?;
-    let inputs = inputs(&runbook, &args.input)?;
     let config = shared.config()?;
+    let inputs = inputs(&config, args.target.as_deref(), &runbook, &args.input)?;
     let target = shared.target(&config, args.target.as_deref())?;
     let engine = shared.engine(&config)?;
     audit::open(shared, &config)?.guard(engine.store())?;
@@ -253,7 +256,14 @@ pub(crate) fn locked(engine: &Engine, lock: &str, run: &str) -> Exit {
 }
 
 /// The inputs that were given on the command line.
-pub(crate) fn inputs(runbook: &Runbook, given: &[String]) -> Result<serde_json::Value, Exit> {
+/// The inputs of a run: those given, and over the runbook's own defaults those of the
+/// configuration, which are shown.
+pub(crate) fn inputs(
+    config: &Config,
+    target: Option<&str>,
+    runbook: &Runbook,
+    given: &[String],
+) -> Result<serde_json::Value, Exit> {
     let mut pairs = Vec::new();
     for input in given {
         let Some((name, value)) = input.split_once('=') else {
@@ -262,11 +272,20 @@ pub(crate) fn inputs(runbook: &Runbook, given: &[String]) -> Result<serde_json::
                 Some("write `-i NAME=VALUE`"),
             ));
         };
-        pairs.push((name.to_owned(), value.to_owned()));
+        pairs.push((name.to_owned(), read(name, value)?));
     }
-    runbook.bind_inputs(&pairs).map_err(|errors| {
+    let target = target.unwrap_or_else(|| config.default_target());
+    let inherited = inherited(config, target, runbook, &pairs)?;
+    for (name, place) in &inherited.from {
+        eprintln!("{name} = {}  (from {place})", inherited.values[name]);
+    }
+    let bound = runbook.bind_inputs_over(&pairs, &inherited.values);
+    bound.map_err(|errors| {
         for error in &errors {
-            eprintln!("error: {error}");
+            match inherited.from.get(&error.input) {
+                Some(place) => eprintln!("error: {error} (from {place})"),
+                None => eprintln!("error: {error}"),
+            }
             if let Some(hint) = &error.hint {
                 eprintln!("  hint: {hint}");
             }
@@ -277,6 +296,31 @@ pub(crate) fn inputs(runbook: &Runbook, given: &[String]) -> Result<serde_json::
         );
         Exit::silent(2)
     })
+}
+
+/// The longest file that an input may name.
+const INPUT_BYTES: u64 = 1 << 20;
+
+/// A value as it was given; `@FILE` is what is in a file, and `@@` begins a value with one `@`.
+fn read(name: &str, value: &str) -> Result<String, Exit> {
+    let Some(path) = value.strip_prefix('@') else {
+        return Ok(value.to_owned());
+    };
+    if path.starts_with('@') {
+        return Ok(path.to_owned());
+    }
+    let wrong = |why: String| {
+        let hint = "`@FILE` reads a file; begin with `@@` for a value that begins with `@`";
+        let text = format!("input `{name}`: `{path}` cannot be read: {why}");
+        Exit::usage(text, Some(hint))
+    };
+    let file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
+    let mut text = String::new();
+    let read = file.take(INPUT_BYTES + 1).read_to_string(&mut text);
+    match read.map_err(|e| wrong(e.to_string()))? as u64 {
+        0..=INPUT_BYTES => Ok(text),
+        _ => Err(wrong(format!("it is larger than {INPUT_BYTES} bytes"))),
+    }
 }
 
 /// Asks a person at a terminal; anyone else has to have said `--yes`.
