@@ -6,13 +6,15 @@ use serde::Serialize;
 
 use crate::Attempt;
 
-/// What became of the builder's Machines.
+/// What became of the builder.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// By id.
     pub machines: Vec<MachineReport>,
     /// How many are gone.
     pub destroyed: u32,
+    /// The app itself is gone too.
+    pub app_deleted: bool,
 }
 
 /// What became of one Machine.
@@ -64,6 +66,7 @@ pub(crate) fn conclude(swept: Swept<Machine, Attempt>) -> Result<Report> {
     let gone = machines.iter().filter(|it| it.result == Outcome::Destroyed);
     let report = Report {
         destroyed: u32::try_from(gone.count()).unwrap_or(u32::MAX),
+        app_deleted: false,
         machines,
     };
     match kind {

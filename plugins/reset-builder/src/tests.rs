@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine};
-use groundcrew_plugin::{HostStatus, Summary};
-use serde_json::json;
+use groundcrew_plugin::{App, HostStatus, Summary};
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -15,10 +15,30 @@ fn builders(ids: &[&str]) -> TestHost {
 }
 
 fn run(host: TestHost, app: &str) -> Tested<Report> {
-    let input: Input = serde_json::from_value(json!({ "app": app })).unwrap();
+    run_with(host, json!({ "app": app }))
+}
+
+fn run_with(host: TestHost, input: Value) -> Tested<Report> {
+    let input: Input = serde_json::from_value(input).unwrap();
     let tested = host.run(|host| reset_builder(input, host));
     assert_eq!(tested.leases_left, Vec::<String>::new());
     tested
+}
+
+fn operations(tested: &Tested<Report>) -> Vec<&str> {
+    tested.submitted.iter().map(|it| it.operation).collect()
+}
+
+/// The builder app is to be deleted, and is there.
+fn delete(host: TestHost) -> Tested<Report> {
+    let app = App {
+        name: APP.to_owned(),
+        organisation: "acme".to_owned(),
+        status: "deployed".to_owned(),
+        machines: 1,
+        volumes: 2,
+    };
+    run_with(host.app(app), json!({ "app": APP, "delete_app": true }))
 }
 
 #[test]
@@ -33,7 +53,9 @@ fn destroys_every_machine_of_the_builder_and_nothing_else() {
         .find(|it| it.operation == "machines.destroy")
         .unwrap();
     assert_eq!(destroy.options, "true", "one that hangs is forced");
-    assert_eq!(tested.result.unwrap().destroyed, 2);
+    assert!(!operations(&tested).iter().any(|it| it.starts_with("apps.")));
+    let report = tested.result.unwrap();
+    assert_eq!((report.destroyed, report.app_deleted), (2, false));
 }
 
 #[test]
@@ -95,4 +117,94 @@ fn a_builder_without_machines_is_a_warning() {
     let tested = run(builders(&[]), APP);
     assert_eq!(tested.result.unwrap().destroyed, 0);
     assert_eq!(tested.notes, ["`fly-builder-calm-pine-7` has no Machine"]);
+}
+
+#[test]
+fn the_app_goes_after_its_machines() {
+    for host in [builders(&["b1"]), builders(&["b1"]).keep_track()] {
+        let tested = delete(host);
+        assert_eq!(
+            operations(&tested),
+            [
+                "apps.get",
+                "machines.list",
+                "machines.lease",
+                "machines.destroy",
+                "machines.release",
+                "machines.list",
+                "apps.delete"
+            ]
+        );
+        assert_eq!(tested.submitted[6].machine, APP);
+        assert_eq!(tested.submitted[6].options, "true");
+        assert_eq!(
+            tested.notes,
+            [
+                "2 volumes go with the app",
+                "the app `fly-builder-calm-pine-7` is deleted"
+            ]
+        );
+        let report = tested.result.unwrap();
+        assert_eq!((report.destroyed, report.app_deleted), (1, true));
+    }
+    assert!(delete(builders(&[])).result.unwrap().app_deleted);
+}
+
+#[test]
+fn the_app_stays_if_something_is_left_in_it() {
+    let leased = Summary {
+        lease_owner: Some("build@example".to_owned()),
+        ..machine(APP, "b2")
+    };
+    let tested = delete(builders(&["b1"]).machine(leased));
+    assert!(!operations(&tested).contains(&"apps.delete"));
+    let error = tested.result.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert!(error.output().unwrap().contains(r#""app_deleted":false"#));
+
+    let unknown = run_with(builders(&["b1"]), json!({ "app": APP, "delete_app": true }));
+    assert_eq!(operations(&unknown), ["apps.get"]);
+    assert_eq!(unknown.result.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
+fn what_came_up_meanwhile_is_seen() {
+    let report = run(builders(&["b1", "b2"]), APP).result.unwrap();
+    let left = |ids: &[&str]| -> Vec<Machine> {
+        let machines = ids.iter().map(|id| machine(APP, id));
+        machines.map(Machine::from).collect()
+    };
+    assert_eq!(newcomer(&left(&["b2", "b1"]), &report), None);
+    let left = left(&["b2", "b3"]);
+    assert_eq!(newcomer(&left, &report), Some(&left[1]));
+}
+
+#[test]
+fn an_app_that_cannot_be_deleted_is_reported() {
+    let refused = Failure::Unavailable("503".to_owned());
+    let tested = delete(builders(&["b1"]).fail("apps.delete", APP, refused));
+    let error = tested.result.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message()),
+        (Kind::Unavailable, "the app stays: 503")
+    );
+    let report: Value = serde_json::from_str(error.output().unwrap()).unwrap();
+    assert_eq!(
+        (&report["destroyed"], &report["app_deleted"]),
+        (&json!(1), &json!(false))
+    );
+}
+
+#[test]
+fn any_name_will_do_only_if_told_so() {
+    let host = || TestHost::new().machine(machine("web", "m1"));
+    let any = |app: &str| json!({ "app": app, "allow_any_name": true });
+    let tested = run_with(host(), any("web"));
+    assert_eq!(tested.result.unwrap().destroyed, 1);
+    let empty = run_with(host(), any(""));
+    assert!(empty.submitted.is_empty());
+
+    let named = run_with(host(), json!({ "app": "web", "delete_app": true }));
+    assert!(named.submitted.is_empty());
+    assert_eq!(named.result.unwrap_err().kind(), Kind::Invalid);
 }
