@@ -125,11 +125,14 @@ impl Deploy<'_> {
         let at_once = wanted.len();
         let (host, target, how) = (self.host, self.target, &self.how);
         let work = async |(place, pattern, launch): Wanted| {
-            let change = Change {
-                metadata: vec![("groundcrew_color".to_owned(), Some("green".to_owned()))],
-                ..target.change()
+            let result = async {
+                let change = Change {
+                    metadata: vec![("groundcrew_color".to_owned(), Some("green".to_owned()))],
+                    ..target.change_for(&pattern)?
+                };
+                made(host, target, how, &pattern, change, launch).await
             };
-            let result = made(host, target, how, &pattern, change, launch).await;
+            let result = result.await;
             match &result {
                 Ok(machine) => host.item(&machine.id).succeeded("created"),
                 Err(error) => host.item(&pattern.id).failed(error.message()),
@@ -379,7 +382,7 @@ impl Deploy<'_> {
             let Some(green) = self.pool.green_of(&machine.group) else {
                 return Ok(());
             };
-            let mut change = self.target.change();
+            let mut change = self.target.change_for(machine)?;
             change.standbys = Some(vec![green.to_owned()]);
             let lease = machine.lease().await?;
             let updated = machine.update(change).launch(false).await?;

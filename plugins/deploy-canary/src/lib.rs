@@ -147,7 +147,7 @@ async fn canary(
             pattern.group
         )));
     }
-    let mut change = target.change();
+    let mut change = target.change_for(pattern)?;
     change
         .metadata
         .push(("fly_canary".to_owned(), Some("true".to_owned())));

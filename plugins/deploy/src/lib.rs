@@ -1,6 +1,7 @@
 //! What the deploy plugins share. `select.rs` is which Machines, `target.rs` what they become and
 //! how one sees that they are, `one.rs` how a single Machine gets there and back, `rolling.rs` how
-//! many do, `survey.rs` where they stand, `report.rs` what is said about it.
+//! many do, `survey.rs` where they stand, `report.rs` what is said about it. `wanted.rs` is what a
+//! fly.toml says they become.
 //!
 //! A Machine is at the target when it calls itself by the deploy's release and runs its image.
 //! So a deploy that is begun anew goes on where the one before it stopped.
@@ -11,6 +12,7 @@ pub mod rolling;
 pub mod select;
 pub mod survey;
 pub mod target;
+pub mod wanted;
 
 pub use one::{How, Verify};
 pub use report::{MachineReport, Outcome, Report};

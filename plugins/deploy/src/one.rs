@@ -68,15 +68,15 @@ pub async fn bring(host: &Host, target: &Target, how: &How, machine: &Machine) -
 }
 
 /// What a Machine was doing before.
-struct Before {
+pub(crate) struct Before {
     /// It runs.
-    up: bool,
+    pub(crate) up: bool,
     /// It runs, and the proxy sends it traffic.
-    serves: bool,
+    pub(crate) serves: bool,
 }
 
 impl Before {
-    fn of(machine: &Machine) -> Self {
+    pub(crate) fn of(machine: &Machine) -> Self {
         let up = !machine.is_standby()
             && ![State::Stopped, State::Suspended, State::Created]
                 .iter()
@@ -180,7 +180,7 @@ async fn update(
         return restore.await;
     }
     let mut update = machine
-        .update(target.change())
+        .update(target.change_for(machine)?)
         .min_secrets_version(target.min_secrets_version);
     if drained {
         update = update.cordoned(true);
@@ -280,7 +280,11 @@ async fn replace(
     let before = Before::of(machine);
     let drained = before.serves && how.drain.is_some();
     host.item(&machine.id).working("being replaced");
-    let new = match made(host, target, how, machine, target.change(), before.up).await {
+    let new = async {
+        let change = target.change_for(machine)?;
+        made(host, target, how, machine, change, before.up).await
+    };
+    let new = match new.await {
         Ok(new) => new,
         Err(error) => return as_it_was(machine, drained, both(&refused, &error)).await,
     };

@@ -3,6 +3,9 @@
 use groundcrew_plugin::{Error, Kind, Machine, Result, State, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::wanted::{Config, on_top};
 
 /// What changes. Everything else of a Machine's configuration stays.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
@@ -27,6 +30,14 @@ pub struct Change {
     /// The version of the app's secrets that every Machine must at least see.
     #[serde(default)]
     pub min_secrets_version: Option<u64>,
+    /// The text of a fly.toml: what it says of process groups, services, checks, environment and the
+    /// rest (`wanted.rs` lists it) is what Machines get; the other changes go on top of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// Process groups that are new in `config` are not made, and those that are gone not removed.
+    // It says nothing of what a Machine becomes, so the deploy's name does not depend on it.
+    #[serde(default, skip_serializing)]
+    pub update_only: bool,
 }
 
 /// A change that has been checked, and its name.
@@ -44,8 +55,19 @@ pub struct Target {
 #[derive(Debug, Clone)]
 enum To {
     Change(groundcrew_plugin::Change),
+    /// What a file says for its process group, and what goes on top.
+    Config(Box<Wanted>),
     /// It had that release before, and gets its configuration back.
     Version,
+}
+
+#[derive(Debug, Clone)]
+struct Wanted {
+    config: Config,
+    /// Image and release.
+    change: groundcrew_plugin::Change,
+    /// Environment and patch, as one patch.
+    on_top: Value,
 }
 
 impl Change {
@@ -53,17 +75,18 @@ impl Change {
     ///
     /// # Errors
     ///
-    /// If it changes nothing, or an `env` is no `KEY=VALUE`.
+    /// If it changes nothing, an `env` is no `KEY=VALUE`, or the file is refused.
     pub fn target(self) -> Result<Target> {
         let empty = self.image.is_none()
             && self.env.is_empty()
             && self.unset_env.is_empty()
             && self.patch.is_none()
             && self.release.is_none()
-            && self.min_secrets_version.is_none();
+            && self.min_secrets_version.is_none()
+            && self.config.is_none();
         if empty {
             return Err(Error::invalid(
-                "nothing changes: give an image, `env`, `unset_env`, `patch`, `release` or `min_secrets_version`",
+                "nothing changes: give an image, `config`, `env`, `unset_env`, `patch`, `release` or `min_secrets_version`",
             ));
         }
         let mut env = Vec::with_capacity(self.env.len() + self.unset_env.len());
@@ -78,16 +101,23 @@ impl Change {
         }
         env.extend(self.unset_env.iter().map(|key| (key.clone(), None)));
         let release = self.release.clone().unwrap_or_else(|| self.name());
-        Ok(Target {
-            to: To::Change(groundcrew_plugin::Change {
-                image: self.image.clone(),
-                release: Some(release.clone()),
+        let change = groundcrew_plugin::Change {
+            image: self.image,
+            release: Some(release.clone()),
+            ..groundcrew_plugin::Change::default()
+        };
+        let to = match self.config {
+            None => To::Change(groundcrew_plugin::Change {
                 env,
                 patch: self.patch,
-                ..groundcrew_plugin::Change::default()
+                ..change
             }),
+            Some(text) => To::Config(Box::new(Wanted::new(&text, change, env, self.patch)?)),
+        };
+        Ok(Target {
+            image: to.image().map(str::to_owned),
+            to,
             release,
-            image: self.image,
             min_secrets_version: self.min_secrets_version,
         })
     }
@@ -103,6 +133,66 @@ impl Change {
     }
 }
 
+impl To {
+    fn image(&self) -> Option<&str> {
+        match self {
+            Self::Change(change) => change.image.as_deref(),
+            Self::Config(wanted) => wanted.change.image.as_deref(),
+            Self::Version => None,
+        }
+    }
+}
+
+impl Wanted {
+    fn new(
+        text: &str,
+        mut change: groundcrew_plugin::Change,
+        env: Vec<(String, Option<String>)>,
+        patch: Option<String>,
+    ) -> Result<Self> {
+        let config = Config::parse(text)?;
+        if change.image.is_none() {
+            change.image = config.image().map(str::to_owned);
+        }
+        if let (None, Some(key)) = (&change.image, config.builds()) {
+            return Err(Error::invalid(format!(
+                "fly.toml: [build] says `{key}`, and images are not built here: build it first and give the deploy its `image`"
+            )));
+        }
+        let mut above = json!({});
+        if !env.is_empty() {
+            let env = env.into_iter().map(|(key, value)| (key, value.into()));
+            above["env"] = env.collect::<Map<String, Value>>().into();
+        }
+        if let Some(patch) = patch {
+            let patch: Map<String, Value> = serde_json::from_str(&patch)
+                .map_err(|e| Error::invalid(format!("the patch is no JSON object: {e}")))?;
+            on_top(&mut above, &patch.into());
+        }
+        Ok(Self {
+            config,
+            change,
+            on_top: above,
+        })
+    }
+
+    /// `below` is what the file goes on top of.
+    fn change(
+        &self,
+        group: &str,
+        like: &Machine,
+        mut below: Value,
+    ) -> Result<groundcrew_plugin::Change> {
+        let checks: Vec<&str> = like.checks.iter().map(|it| it.name.as_str()).collect();
+        on_top(&mut below, &self.config.patch(group, &checks)?);
+        on_top(&mut below, &self.on_top);
+        Ok(groundcrew_plugin::Change {
+            patch: Some(below.to_string()),
+            ..self.change.clone()
+        })
+    }
+}
+
 impl Target {
     /// A release that every Machine had before: each gets that configuration back.
     #[must_use]
@@ -115,12 +205,26 @@ impl Target {
         }
     }
 
-    /// The change to be made; none of an earlier release, which each Machine has of its own.
-    #[must_use]
-    pub fn change(&self) -> groundcrew_plugin::Change {
+    /// The change to be made to a Machine, or to one like it; none of an earlier release, which each
+    /// Machine has of its own.
+    ///
+    /// # Errors
+    ///
+    /// If a file says what changes, and does not have the Machine's process group.
+    pub fn change_for(&self, machine: &Machine) -> Result<groundcrew_plugin::Change> {
         match &self.to {
-            To::Change(change) => change.clone(),
-            To::Version => groundcrew_plugin::Change::default(),
+            To::Change(change) => Ok(change.clone()),
+            To::Config(wanted) => wanted.change(&machine.group, machine, json!({})),
+            To::Version => Ok(groundcrew_plugin::Change::default()),
+        }
+    }
+
+    /// The file that says what Machines become, if one does.
+    #[must_use]
+    pub fn config(&self) -> Option<&Config> {
+        match &self.to {
+            To::Config(wanted) => Some(&wanted.config),
+            To::Change(_) | To::Version => None,
         }
     }
 
@@ -131,7 +235,7 @@ impl Target {
     /// If it never had that release.
     pub async fn version(&self, machine: &Machine) -> Result<Option<String>> {
         match self.to {
-            To::Change(_) => Ok(None),
+            To::Change(_) | To::Config(_) => Ok(None),
             To::Version => {
                 let versions = machine.versions().await?;
                 let found = versions.into_iter().find(|v| release_of(v) == self.release);
@@ -254,6 +358,78 @@ mod tests {
         let name = |env: &str| change(env).target().unwrap().release;
         assert_eq!(name("A=1"), name("A=1"));
         assert_ne!(name("A=1"), name("A=2"));
+        // Names that deploys had before there were files.
+        assert_eq!(name("A=1"), "deploy-23c81013cdcfe93a");
+        let with = |config: &str, update_only| {
+            let config = Some(config.to_owned());
+            let change = Change {
+                config,
+                update_only,
+                ..change("A=1")
+            };
+            change.target().unwrap().release
+        };
+        assert_ne!(with("", false), name("A=1"));
+        assert_ne!(with("", false), with("[env]", false));
+        assert_eq!(with("", false), with("", true));
+    }
+
+    fn patched(change: Change, machine: Summary) -> (Option<String>, Value) {
+        let change = change.target().unwrap().change_for(&machine.into());
+        let change = change.unwrap();
+        let patch = change.patch.unwrap();
+        (change.image, serde_json::from_str(&patch).unwrap())
+    }
+
+    #[test]
+    fn what_is_asked_for_goes_on_top_of_the_file() {
+        let file =
+            "swap_size_mb = 512\n[build]\nimage = \"web:1\"\n[env]\nA = \"file\"\nB = \"file\"";
+        let change = Change {
+            config: Some(file.to_owned()),
+            env: vec!["A=asked".to_owned()],
+            unset_env: vec!["B".to_owned(), "C".to_owned()],
+            patch: Some(r#"{"env":{"D":"1"},"init":{"swap_size_mb":1024},"dns":{}}"#.to_owned()),
+            ..Change::default()
+        };
+        let (image, patch) = patched(change.clone(), machine("web", "a"));
+        assert_eq!(image.as_deref(), Some("web:1"));
+        let env =
+            json!({ "A": "asked", "B": null, "C": null, "D": "1", "FLY_PROCESS_GROUP": "app" });
+        assert_eq!(patch["env"], env);
+        assert_eq!(
+            (&patch["init"]["swap_size_mb"], &patch["dns"]),
+            (&json!(1024), &json!({}))
+        );
+        let asked = Change {
+            image: Some("web:2".to_owned()),
+            ..change.clone()
+        };
+        let image = patched(asked, machine("web", "a")).0;
+        assert_eq!(image.as_deref(), Some("web:2"));
+        let broken = Change {
+            patch: Some("[]".to_owned()),
+            ..change
+        };
+        assert!(
+            broken
+                .target()
+                .unwrap_err()
+                .message()
+                .contains("JSON object")
+        );
+    }
+
+    #[test]
+    fn images_are_not_built() {
+        let change = |image: Option<&str>| Change {
+            config: Some("[build]\ndockerfile = \"Dockerfile\"".to_owned()),
+            image: image.map(str::to_owned),
+            ..Change::default()
+        };
+        assert!(change(Some("web:2")).target().is_ok());
+        let refused = change(None).target().unwrap_err();
+        assert!(refused.message().contains("`dockerfile`"), "{refused}");
     }
 
     #[test]

@@ -217,7 +217,8 @@ fn part(
 /// Makes a Machine at the target in the place of one that is stuck, and destroys that.
 async fn replace(host: &Host, target: &Target, how: &How, machine: &Machine) -> Result<String> {
     host.item(&machine.id).working("being replaced");
-    let new = made(host, target, how, machine, target.change(), true).await?;
+    let change = target.change_for(machine)?;
+    let new = made(host, target, how, machine, change, true).await?;
     if !machine.cordoned {
         new.uncordon().await?;
     }

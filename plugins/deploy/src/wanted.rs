@@ -1,0 +1,240 @@
+//! What a fly.toml wants of the Machines of each process group. Pure. `wanted/file.rs` is the file
+//! as types, `wanted/mapping.rs` what becomes of it in a Machine's configuration.
+//!
+//! Supported keys; every other one is refused, by its name and line:
+//!
+//! - `app` (that of the deploy, or it is refused), `primary_region`, `kill_signal`, `kill_timeout`,
+//!   `swap_size_mb`, `[env]`;
+//! - `[processes]`: a command for each process group; one group `app` if there is none;
+//! - `[http_service]`, `[[services]]`: `internal_port`, `protocol`, `processes`, `force_https`,
+//!   `ports` (`port`, `start_port`, `end_port`, `handlers`, `force_https`, `tls_options`,
+//!   `http_options`, `proxy_proto_options`), `concurrency`, `auto_stop_machines`,
+//!   `auto_start_machines`, `min_machines_running`, `checks`, `http_checks`, `tcp_checks`;
+//! - `[checks]`: `type`, `port`, `interval`, `timeout`, `grace_period`, `method`, `path`,
+//!   `protocol`, `headers`, `tls_skip_verify`, `tls_server_name`, `processes`;
+//! - `[mounts]`: `destination`, `processes`. Volumes are never made, moved or resized: a Machine keeps
+//!   the one that it has, which has to be mounted there; `source`, `initial_size`,
+//!   `snapshot_retention` and `auto_extend_size_*` are accepted and ignored;
+//! - `[[vm]]`: `size`, `memory`, `memory_mb`, `cpus`, `cpu_kind`, `processes`;
+//! - `[[restart]]`: `policy`, `retries`, `processes`; `[metrics]`: `port`, `path`, `https`,
+//!   `processes`; `[[statics]]`: `guest_path`, `url_prefix`, `tigris_bucket`, `index_document`;
+//! - `[build]`: `image`, if the deploy names none. Images are not built here: what says how to
+//!   (`dockerfile`, `builder`, …) is ignored if there is an image, and refused if not;
+//! - accepted and ignored, because the runbook says these: `[deploy]` (`strategy`, `max_unavailable`,
+//!   `wait_timeout`, `release_command*`, `seed_command`); and `console_command`.
+//!
+//! Which groups a section without `processes` is for, is as with flyctl (`appconfig.Flatten`):
+//! `[[vm]]` is for all, `[env]` and `[[statics]]` too, any other is for the default group: `app`, or
+//! the first by name. Services are an exception: with several groups flyctl refuses to guess, and so
+//! does this.
+//!
+//! The mapping is flyctl's (`appconfig.ToMachineConfig`) but for the environment. A plugin is shown no
+//! values and no keys of it, so **a key that the file no longer has stays** until `unset_env` names
+//! it. Likewise a top-level check that has never reported is not known, and stays.
+
+mod file;
+mod mapping;
+mod values;
+
+use std::collections::BTreeMap;
+
+use groundcrew_plugin::{Error, Machine, Result};
+use serde_json::Value;
+
+use file::File;
+pub(crate) use mapping::on_top;
+
+/// The process group of a file that names none, and the default one if it names several.
+const DEFAULT_GROUP: &str = "app";
+
+/// A fly.toml that has been checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    file: File,
+    /// By process group: its command, unless it is the image's own.
+    groups: BTreeMap<String, Option<Vec<String>>>,
+}
+
+impl Config {
+    /// Reads the text of a fly.toml.
+    ///
+    /// # Errors
+    ///
+    /// If it is no TOML, has a key that is not supported, or contradicts itself.
+    pub fn parse(text: &str) -> Result<Self> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+            refused(&format!("line {line}: {}", error.message()))
+        })?;
+        let mut groups = BTreeMap::new();
+        for (group, command) in &file.processes {
+            let words = shlex::split(command).ok_or_else(|| {
+                refused(&format!(
+                    "the command of the process group `{group}` has an open quote"
+                ))
+            })?;
+            groups.insert(group.clone(), Some(words).filter(|words| !words.is_empty()));
+        }
+        if groups.is_empty() {
+            groups.insert(DEFAULT_GROUP.to_owned(), None);
+        }
+        let config = Self { file, groups };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        let file = &self.file;
+        let services = self.services();
+        let named = file.checks.values().map(|it| &it.processes);
+        let named = named.chain(file.mounts.iter().map(|it| &it.processes));
+        let named = named.chain(file.vm.iter().map(|it| &it.processes));
+        let named = named.chain(file.restart.iter().map(|it| &it.processes));
+        let named = named.chain(file.metrics.iter().map(|it| &it.processes));
+        let named = named.chain(services.iter().map(|it| &it.processes));
+        if let Some(group) = named.flatten().find(|group| !self.names(group)) {
+            return Err(refused(&format!(
+                "`processes` names `{group}`, which is not in [processes]"
+            )));
+        }
+        let several = self.groups.len() > 1;
+        if several && services.iter().any(|service| service.processes.is_empty()) {
+            return Err(refused(
+                "a service has to say for which process groups it is: give it `processes`",
+            ));
+        }
+        for group in self.groups() {
+            if self.mounts(group).count() > 1 {
+                return Err(refused(&format!(
+                    "the process group `{group}` has several mounts, and a Machine one volume"
+                )));
+            }
+            self.patch(group, &[])?;
+        }
+        Ok(())
+    }
+
+    /// The app that it is for, if it says so.
+    #[must_use]
+    pub fn app(&self) -> Option<&str> {
+        self.file.app.as_deref()
+    }
+
+    /// The image that it names.
+    #[must_use]
+    pub fn image(&self) -> Option<&str> {
+        self.file.build.image.as_deref()
+    }
+
+    /// The key that says how an image would be built, if one does.
+    #[must_use]
+    pub fn builds(&self) -> Option<&'static str> {
+        self.file.build.how()
+    }
+
+    /// Where new Machines go, if it says so.
+    #[must_use]
+    pub fn primary_region(&self) -> Option<&str> {
+        self.file.primary_region.as_deref()
+    }
+
+    /// The process groups, by name.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(String::as_str)
+    }
+
+    /// Whether it has this process group.
+    #[must_use]
+    pub fn names(&self, group: &str) -> bool {
+        self.groups.contains_key(group)
+    }
+
+    /// Whether the proxy serves a process group.
+    #[must_use]
+    pub fn serves(&self, group: &str) -> bool {
+        let services = self.services();
+        services.iter().any(|it| self.is_for(&it.processes, group))
+    }
+
+    /// Whether the Machines of a process group need a volume.
+    #[must_use]
+    pub fn needs_volume(&self, group: &str) -> bool {
+        self.mounts(group).next().is_some()
+    }
+
+    /// The part of a configuration that the file says, as a JSON Merge Patch of that of any Machine
+    /// of a process group. `checks` are the names of those that the Machine has.
+    ///
+    /// # Errors
+    ///
+    /// If the file does not have the process group.
+    pub fn patch(&self, group: &str, checks: &[&str]) -> Result<Value> {
+        if !self.names(group) {
+            let text = format!("it has no process group `{group}`");
+            return Err(refused(&text));
+        }
+        mapping::patch(self, group, checks)
+    }
+
+    /// Whether a Machine has the volume that its process group is to have, if any. Of a Machine whose
+    /// host is not reached that is not known.
+    ///
+    /// # Errors
+    ///
+    /// If it has not, or one that is mounted elsewhere, or one too many.
+    pub fn check_volume(&self, machine: &Machine) -> Result<()> {
+        let wanted = self.mounts(&machine.group).next();
+        let there = machine.mounts.first().map(|mount| mount.path.as_str());
+        if !machine.is_reachable() || wanted == there {
+            return Ok(());
+        }
+        let of = |path: Option<&str>| match path {
+            Some(path) => format!("one at `{path}`"),
+            None => "none".to_owned(),
+        };
+        Err(refused(&format!(
+            "Machine {} of the process group `{}` is to have {} as its volume and has {}; volumes are not made, moved or dropped here",
+            machine.id,
+            machine.group,
+            of(wanted),
+            of(there)
+        )))
+    }
+
+    /// Where a process group's volumes are mounted.
+    fn mounts(&self, group: &str) -> impl Iterator<Item = &str> {
+        let mounts = self.file.mounts.iter();
+        let mounts = mounts.filter(move |it| self.is_for(&it.processes, group));
+        mounts.map(|it| it.destination.as_str())
+    }
+
+    /// All services, `[http_service]` first.
+    fn services(&self) -> Vec<file::Service> {
+        let first = self.file.http_service.iter().map(|it| it.service());
+        first.chain(self.file.services.iter().cloned()).collect()
+    }
+
+    /// Whether a section with these `processes` is for a group.
+    fn is_for(&self, processes: &[String], group: &str) -> bool {
+        if processes.is_empty() {
+            return group == self.default_group();
+        }
+        processes.iter().any(|named| named == group)
+    }
+
+    fn default_group(&self) -> &str {
+        let first = self.groups().next().unwrap_or(DEFAULT_GROUP);
+        if self.names(DEFAULT_GROUP) {
+            return DEFAULT_GROUP;
+        }
+        first
+    }
+}
+
+fn refused(why: &str) -> Error {
+    Error::invalid(format!("fly.toml: {why}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! From a fly.toml to the configuration of a Machine, as a JSON Merge Patch (RFC 7386). What flyctl
+//! replaces as a whole and is an object has a `null` for every key that is not to be there.
+
+use std::collections::BTreeMap;
+
+use groundcrew_plugin::Result;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::file::{Check, CheckType, HttpCheck, Service, TcpCheck, Vm};
+use super::{Config, refused};
+
+/// Memory of a preset, in megabytes for each CPU. (fly-go's `MachinePresets`.)
+const SHARED_MB: u32 = 256;
+const PERFORMANCE_MB: u32 = 2048;
+
+/// The preset of a `[[vm]]` that names none. (fly-go's `DefaultVMSize`.)
+const DEFAULT_SIZE: &str = "shared-cpu-1x";
+
+/// What Fly calls the results of a service's checks; those are the service's, not the Machine's.
+const OF_A_SERVICE: &str = "servicecheck-";
+
+/// See [`Config::patch`].
+pub(super) fn patch(config: &Config, group: &str, checks: &[&str]) -> Result<Value> {
+    let file = &config.file;
+    let services = config.services();
+    let services = services
+        .iter()
+        .filter(|it| config.is_for(&it.processes, group));
+    let mut restart = file.restart.iter();
+    let restart = restart.rfind(|it| config.is_for(&it.processes, group));
+    let mut metrics = file.metrics.iter();
+    let metrics = metrics.find(|it| config.is_for(&it.processes, group));
+    let stops = file.kill_signal.is_some() || file.kill_timeout.is_some();
+    let command = config.groups.get(group).and_then(Option::as_ref);
+
+    let mut patch = json!({
+        "metadata": { "fly_process_group": group, "fly_platform_version": "v2" },
+        "env": environment(config, group),
+        "init": {
+            "cmd": command, "entrypoint": null, "exec": null, "swap_size_mb": file.swap_size_mb,
+        },
+        "services": services.map(service).collect::<Vec<_>>(),
+        "checks": top_level(config, group, checks)?,
+        "metrics": metrics.map(|it| json!({ "port": it.port, "path": it.path, "https": it.https })),
+        "statics": Some(&file.statics).filter(|all| !all.is_empty()),
+        "stop_config": stops.then(|| json!({
+            "signal": file.kill_signal, "timeout": file.kill_timeout,
+        })),
+        "restart": restart.map(|it| json!({ "policy": it.policy, "max_retries": it.retries })),
+    });
+    // Without one, a Machine keeps what it was scaled to.
+    if let Some(vm) = vm(config, group) {
+        patch["guest"] = guest(vm)?;
+    }
+    Ok(patch)
+}
+
+fn environment(config: &Config, group: &str) -> Map<String, Value> {
+    let file = config.file.env.iter();
+    let file = file.map(|(key, value)| (key.as_str(), value.0.as_str()));
+    let region = config.primary_region();
+    let region = region.map(|region| ("PRIMARY_REGION", region));
+    let own = [("FLY_PROCESS_GROUP", group)].into_iter().chain(region);
+    file.chain(own)
+        .map(|(key, value)| (key.to_owned(), value.into()))
+        .collect()
+}
+
+fn top_level(config: &Config, group: &str, there: &[&str]) -> Result<Map<String, Value>> {
+    let there = there.iter().filter(|name| !name.starts_with(OF_A_SERVICE));
+    let mut all: Map<String, Value> = there
+        .map(|name| ((*name).to_owned(), Value::Null))
+        .collect();
+    let service = config.file.http_service.as_ref();
+    let service = service.filter(|it| config.is_for(&it.processes, group));
+    let port = service.map(|it| it.service().internal_port);
+    for (name, check) in &config.file.checks {
+        if !config.is_for(&check.processes, group) {
+            continue;
+        }
+        let port = check.port.or(port).ok_or_else(|| {
+            refused(&format!(
+                "the check `{name}` of the process group `{group}` needs a `port`: there is no http_service to take it from"
+            ))
+        })?;
+        all.insert(name.clone(), top_level_check(check, port));
+    }
+    Ok(all)
+}
+
+/// An object in which everything that is not said is `null`, so that nothing of an older check of
+/// the same name stays.
+fn top_level_check(check: &Check, port: u16) -> Value {
+    json!({
+        "type": check.kind, "port": port, "interval": check.interval, "timeout": check.timeout,
+        "grace_period": check.grace_period,
+        "method": check.method.as_ref().map(|method| method.to_uppercase()),
+        "path": check.path, "protocol": check.protocol,
+        "tls_skip_verify": check.tls_skip_verify, "tls_server_name": check.tls_server_name,
+        "headers": headers(check.headers.as_ref()), "kind": null,
+    })
+}
+
+/// Services are an array, which a merge patch replaces as a whole: what is not said is left out.
+fn service(service: &Service) -> Value {
+    let checks = service.tcp_checks.iter().map(tcp_check);
+    let checks = checks.chain(service.http_checks.iter().map(http_check));
+    let checks: Vec<Value> = checks.collect();
+    said([
+        ("protocol", value(&service.protocol)),
+        ("internal_port", value(service.internal_port)),
+        ("ports", value(&service.ports)),
+        ("concurrency", value(&service.concurrency)),
+        ("autostop", value(service.auto_stop_machines.map(|it| it.0))),
+        ("autostart", value(service.auto_start_machines)),
+        ("min_machines_running", value(service.min_machines_running)),
+        ("checks", value(Some(checks).filter(|all| !all.is_empty()))),
+    ])
+}
+
+fn tcp_check(check: &TcpCheck) -> Value {
+    said([
+        ("type", value(CheckType::Tcp)),
+        ("interval", value(&check.interval)),
+        ("timeout", value(&check.timeout)),
+        ("grace_period", value(&check.grace_period)),
+    ])
+}
+
+fn http_check(check: &HttpCheck) -> Value {
+    said([
+        ("type", value(CheckType::Http)),
+        ("interval", value(&check.interval)),
+        ("timeout", value(&check.timeout)),
+        ("grace_period", value(&check.grace_period)),
+        ("method", value(&check.method)),
+        ("path", value(&check.path)),
+        ("protocol", value(&check.protocol)),
+        ("tls_skip_verify", value(check.tls_skip_verify)),
+        ("tls_server_name", value(&check.tls_server_name)),
+        ("headers", value(headers(check.headers.as_ref()))),
+    ])
+}
+
+fn headers(headers: Option<&BTreeMap<String, String>>) -> Option<Vec<Value>> {
+    let headers = headers?.iter();
+    let each = headers.map(|(name, value)| json!({ "name": name, "values": [value] }));
+    Some(each.collect())
+}
+
+/// The `[[vm]]` of a group: its own, or that which is for all.
+fn vm<'a>(config: &'a Config, group: &str) -> Option<&'a Vm> {
+    let own = |vm: &&Vm| vm.processes.iter().any(|named| named == group);
+    let all = || config.file.vm.iter();
+    all()
+        .find(own)
+        .or_else(|| all().find(|vm| vm.processes.is_empty()))
+}
+
+fn guest(vm: &Vm) -> Result<Value> {
+    let size = vm.size.as_deref().unwrap_or(DEFAULT_SIZE);
+    let (kind, cpus, memory) =
+        preset(size).ok_or_else(|| refused(&format!("[[vm]]: `{size}` is no known size")))?;
+    let memory = vm.memory_mb.or(vm.memory.map(|it| it.0)).unwrap_or(memory);
+    Ok(json!({
+        "cpu_kind": vm.cpu_kind.as_deref().unwrap_or(kind),
+        "cpus": vm.cpus.unwrap_or(cpus),
+        "memory_mb": memory,
+        "max_memory_mb": null, "gpu_kind": null, "gpus": null, "kernel_args": null,
+        "host_dedication_id": null, "persist_rootfs": null,
+    }))
+}
+
+/// Kind and number of CPUs, and megabytes of memory, of `shared-cpu-2x` or `performance-4x`.
+fn preset(size: &str) -> Option<(&'static str, u32, u32)> {
+    let (kind, rest, each) = match size.strip_prefix("shared-cpu-") {
+        Some(rest) => ("shared", rest, SHARED_MB),
+        None => (
+            "performance",
+            size.strip_prefix("performance-")?,
+            PERFORMANCE_MB,
+        ),
+    };
+    let cpus: u32 = rest.strip_suffix('x')?.parse().ok()?;
+    let memory = each.checked_mul(cpus).filter(|memory| *memory > 0)?;
+    Some((kind, cpus, memory))
+}
+
+fn value(of: impl Serialize) -> Value {
+    serde_json::to_value(of).unwrap_or_default()
+}
+
+/// An object of what is not `null`.
+fn said<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    let said = fields.into_iter().filter(|(_, value)| !value.is_null());
+    said.map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Puts one merge patch on top of another: the result does what both do, the second last.
+pub(crate) fn on_top(of: &mut Value, patch: &Value) {
+    match (of.as_object_mut(), patch.as_object()) {
+        (Some(of), Some(patch)) => {
+            for (key, value) in patch {
+                on_top(of.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (_, _) => *of = patch.clone(),
+    }
+}
