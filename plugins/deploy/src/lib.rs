@@ -1,11 +1,12 @@
 //! What the deploy plugins share. `select.rs` is which Machines, `target.rs` what they become and
 //! how one sees that they are, `one.rs` how a single Machine gets there and back, `rolling.rs` how
 //! many do, `survey.rs` where they stand, `report.rs` what is said about it. `wanted.rs` is what a
-//! fly.toml says they become.
+//! fly.toml says they become, `groups.rs` the process groups that come and go with one.
 //!
 //! A Machine is at the target when it calls itself by the deploy's release and runs its image.
 //! So a deploy that is begun anew goes on where the one before it stopped.
 
+pub mod groups;
 pub mod one;
 pub mod report;
 pub mod rolling;
@@ -14,6 +15,7 @@ pub mod survey;
 pub mod target;
 pub mod wanted;
 
+pub use groups::Scope;
 pub use one::{How, Verify};
 pub use report::{MachineReport, Outcome, Report};
 pub use rolling::{Bounds, roll};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use groundcrew_plugin::{Error, Kind, Machine, Result};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What became of every Machine that a deploy was about.
-#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct Report {
     /// What the deploy calls itself.
     pub release: String,
@@ -15,10 +15,13 @@ pub struct Report {
     pub machines: Vec<MachineReport>,
     /// How many had which result.
     pub totals: BTreeMap<Outcome, u32>,
+    /// What was left alone, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What became of one Machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct MachineReport {
     /// Its id.
     pub id: String,
@@ -35,7 +38,9 @@ pub struct MachineReport {
 }
 
 /// What became of a Machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It has the new configuration and is in order.
@@ -46,8 +51,10 @@ pub enum Outcome {
     Unchanged,
     /// Another Machine with the new configuration took its place.
     Replaced,
-    /// It belonged to what was there before, and is gone.
+    /// It belonged to what was there before, or was made for a deploy that failed, and is gone.
     Destroyed,
+    /// Its process group is no part of the app any more, and it is gone.
+    Removed,
     /// It belongs to what was there before, out of service and ready to come back.
     Kept,
     /// It did not get there, and is as it was.
@@ -72,6 +79,7 @@ impl Outcome {
             | Self::Unchanged
             | Self::Replaced
             | Self::Destroyed
+            | Self::Removed
             | Self::Kept
             | Self::Excluded => true,
             Self::RolledBack | Self::Failed | Self::Unreachable | Self::NotAttempted => false,
@@ -87,6 +95,7 @@ impl Outcome {
             Self::Unchanged => "already there",
             Self::Replaced => "replaced",
             Self::Destroyed => "destroyed",
+            Self::Removed => "removed",
             Self::Kept => "kept",
             Self::RolledBack => "as they were",
             Self::Failed => "failed",
@@ -125,7 +134,13 @@ impl Report {
             release: release.to_owned(),
             machines,
             totals,
+            notes: Vec::new(),
         }
+    }
+
+    /// The one that a failure carries.
+    pub(crate) fn carried(error: &Error) -> Option<Self> {
+        serde_json::from_str(error.output()?).ok()
     }
 
     /// The report, or a failure that carries it: a deploy that did not reach its goal never

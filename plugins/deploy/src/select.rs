@@ -37,7 +37,7 @@ pub struct Select {
 }
 
 /// The Machines that were listed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Selection {
     /// By process group and id.
     pub chosen: Vec<Machine>,
@@ -85,6 +85,12 @@ impl Select {
         }
         chosen.sort_by(|a, b| (&a.group, &a.id).cmp(&(&b.group, &b.id)));
         Ok(Selection { chosen, excluded })
+    }
+
+    /// Whether it may be about a part of the app only.
+    pub(crate) fn is_narrow(&self) -> bool {
+        let lists = [&self.groups, &self.regions, &self.include, &self.exclude];
+        lists.iter().any(|list| !list.is_empty())
     }
 
     fn refused(&self, what: &str, names: &str) -> Error {

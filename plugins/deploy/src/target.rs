@@ -219,6 +219,36 @@ impl Target {
         }
     }
 
+    /// What makes the first Machine of a process group out of one of another group: all that is that
+    /// one's own goes, as far as it is known.
+    ///
+    /// # Errors
+    ///
+    /// If no file says what the process group is.
+    pub(crate) fn change_for_new(
+        &self,
+        group: &str,
+        pattern: &Machine,
+        standby_for: Option<&str>,
+    ) -> Result<groundcrew_plugin::Change> {
+        let To::Config(wanted) = &self.to else {
+            let text = format!("nothing says what the process group `{group}` is");
+            return Err(Error::invalid(text));
+        };
+        let below = json!({
+            "guest": null, "files": null, "schedule": null, "auto_destroy": null,
+            "containers": null, "processes": null,
+            "metadata": { "process_group": null, "fly_canary": null, "groundcrew_color": null },
+        });
+        let change = wanted.change(group, pattern, below)?;
+        Ok(groundcrew_plugin::Change {
+            standbys: standby_for.map(|id| vec![id.to_owned()]),
+            // Not in the patch: a plan knows what is made by a name, and only where it is a whole text.
+            env: vec![("FLY_STANDBY_FOR".to_owned(), standby_for.map(str::to_owned))],
+            ..change
+        })
+    }
+
     /// The file that says what Machines become, if one does.
     #[must_use]
     pub fn config(&self) -> Option<&Config> {
@@ -430,6 +460,31 @@ mod tests {
         assert!(change(Some("web:2")).target().is_ok());
         let refused = change(None).target().unwrap_err();
         assert!(refused.message().contains("`dockerfile`"), "{refused}");
+    }
+
+    #[test]
+    fn a_new_group_has_nothing_of_its_pattern() {
+        let change = Change {
+            config: Some("[processes]\njobs = \"run jobs\"".to_owned()),
+            ..Change::default()
+        };
+        let target = change.target().unwrap();
+        let pattern = Machine::from(machine("web", "a"));
+        assert!(target.change_for(&pattern).is_err());
+        let change = target.change_for_new("jobs", &pattern, Some("b")).unwrap();
+        assert_eq!(change.standbys, Some(vec!["b".to_owned()]));
+        let patch: Value = serde_json::from_str(change.patch.as_deref().unwrap()).unwrap();
+        assert_eq!(
+            change.env,
+            [("FLY_STANDBY_FOR".to_owned(), Some("b".to_owned()))]
+        );
+        assert_eq!(patch["env"], json!({ "FLY_PROCESS_GROUP": "jobs" }));
+        assert_eq!(patch["metadata"]["fly_process_group"], "jobs");
+        assert_eq!(
+            (&patch["services"], &patch["guest"]),
+            (&json!([]), &Value::Null)
+        );
+        assert!(patch.as_object().unwrap().contains_key("files"));
     }
 
     #[test]
