@@ -1,5 +1,6 @@
 //! What a fly.toml wants of the Machines of each process group. Pure. `wanted/file.rs` is the file
-//! as types, `wanted/mapping.rs` what becomes of it in a Machine's configuration.
+//! as types, `wanted/reader.rs` how it is read, `wanted/mapping.rs` what becomes of it in a Machine's
+//! configuration.
 //!
 //! Supported keys; every other one is refused, by its name and line:
 //!
@@ -34,14 +35,16 @@
 
 mod file;
 mod mapping;
+mod reader;
 mod values;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use groundcrew_plugin::{Error, Machine, Result};
 use serde_json::Value;
 
-use file::File;
+use file::{File, Service};
 pub(crate) use mapping::on_top;
 
 /// The process group of a file that names none, and the default one if it names several.
@@ -50,9 +53,24 @@ const DEFAULT_GROUP: &str = "app";
 /// A fly.toml that has been checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    file: File,
-    /// By process group: its command, unless it is the image's own.
-    groups: BTreeMap<String, Option<Vec<String>>>,
+    // Types that are never copied make a smaller component.
+    file: Rc<File>,
+    /// What `[http_service]` is short for, if there is one, and all of `[[services]]`.
+    services: Rc<Services>,
+    /// By process group: its command, empty if it is the image's own.
+    groups: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug)]
+struct Services {
+    http: Option<Service>,
+    others: Vec<Service>,
+}
+
+impl Services {
+    fn iter(&self) -> impl Iterator<Item = &Service> {
+        self.http.iter().chain(&self.others)
+    }
 }
 
 impl Config {
@@ -62,11 +80,7 @@ impl Config {
     ///
     /// If it is no TOML, has a key that is not supported, or contradicts itself.
     pub fn parse(text: &str) -> Result<Self> {
-        let file: File = toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start));
-            let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-            refused(&format!("line {line}: {}", error.message()))
-        })?;
+        let mut file: File = reader::read(text).map_err(|error| refused(&error))?;
         let mut groups = BTreeMap::new();
         for (group, command) in &file.processes {
             let words = shlex::split(command).ok_or_else(|| {
@@ -74,32 +88,40 @@ impl Config {
                     "the command of the process group `{group}` has an open quote"
                 ))
             })?;
-            groups.insert(group.clone(), Some(words).filter(|words| !words.is_empty()));
+            groups.insert(group.clone(), words);
         }
         if groups.is_empty() {
-            groups.insert(DEFAULT_GROUP.to_owned(), None);
+            groups.insert(DEFAULT_GROUP.to_owned(), Vec::new());
         }
-        let config = Self { file, groups };
+        let services = Services {
+            http: file.http_service.take().map(Service::from),
+            others: std::mem::take(&mut file.services),
+        };
+        let config = Self {
+            file: Rc::new(file),
+            services: Rc::new(services),
+            groups,
+        };
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<()> {
         let file = &self.file;
-        let services = self.services();
+        let services = || self.services.iter();
         let named = file.checks.values().map(|it| &it.processes);
         let named = named.chain(file.mounts.iter().map(|it| &it.processes));
         let named = named.chain(file.vm.iter().map(|it| &it.processes));
         let named = named.chain(file.restart.iter().map(|it| &it.processes));
         let named = named.chain(file.metrics.iter().map(|it| &it.processes));
-        let named = named.chain(services.iter().map(|it| &it.processes));
+        let named = named.chain(services().map(|it| &it.processes));
         if let Some(group) = named.flatten().find(|group| !self.names(group)) {
             return Err(refused(&format!(
                 "`processes` names `{group}`, which is not in [processes]"
             )));
         }
         let several = self.groups.len() > 1;
-        if several && services.iter().any(|service| service.processes.is_empty()) {
+        if several && services().any(|service| service.processes.is_empty()) {
             return Err(refused(
                 "a service has to say for which process groups it is: give it `processes`",
             ));
@@ -153,8 +175,8 @@ impl Config {
     /// Whether the proxy serves a process group.
     #[must_use]
     pub fn serves(&self, group: &str) -> bool {
-        let services = self.services();
-        services.iter().any(|it| self.is_for(&it.processes, group))
+        let mut services = self.services.iter();
+        services.any(|it| self.is_for(&it.processes, group))
     }
 
     /// Whether the Machines of a process group need a volume.
@@ -207,12 +229,6 @@ impl Config {
         let mounts = self.file.mounts.iter();
         let mounts = mounts.filter(move |it| self.is_for(&it.processes, group));
         mounts.map(|it| it.destination.as_str())
-    }
-
-    /// All services, `[http_service]` first.
-    fn services(&self) -> Vec<file::Service> {
-        let first = self.file.http_service.iter().map(|it| it.service());
-        first.chain(self.file.services.iter().cloned()).collect()
     }
 
     /// Whether a section with these `processes` is for a group.

@@ -6,9 +6,9 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::values::{Autostop, GoDuration, Megabytes, Text, one_or_many};
+use super::values::{Autostop, GoDuration, Megabytes, Text};
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) app: Option<String>,
@@ -24,22 +24,17 @@ pub(super) struct File {
     pub(super) env: BTreeMap<String, Text>,
     pub(super) processes: BTreeMap<String, String>,
     pub(super) http_service: Option<HttpService>,
-    #[serde(deserialize_with = "one_or_many")]
     pub(super) services: Vec<Service>,
     pub(super) checks: BTreeMap<String, Check>,
-    #[serde(deserialize_with = "one_or_many", alias = "mount")]
+    #[serde(alias = "mount")]
     pub(super) mounts: Vec<Mount>,
-    #[serde(deserialize_with = "one_or_many")]
     pub(super) vm: Vec<Vm>,
-    #[serde(deserialize_with = "one_or_many")]
     pub(super) restart: Vec<Restart>,
-    #[serde(deserialize_with = "one_or_many")]
     pub(super) metrics: Vec<Metrics>,
-    #[serde(deserialize_with = "one_or_many")]
     pub(super) statics: Vec<Static>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct Build {
     pub(super) image: Option<String>,
@@ -72,7 +67,7 @@ impl Build {
 }
 
 /// Accepted and not looked at: the runbook says these.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Deploy {
     #[serde(rename = "strategy")]
@@ -91,7 +86,7 @@ struct Deploy {
     _seed_command: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HttpService {
     internal_port: u16,
@@ -101,49 +96,49 @@ pub(super) struct HttpService {
     auto_start_machines: Option<bool>,
     min_machines_running: Option<u32>,
     #[serde(default)]
-    pub(super) processes: Vec<String>,
+    processes: Vec<String>,
     concurrency: Option<Concurrency>,
     tls_options: Option<TlsOptions>,
     http_options: Option<HttpOptions>,
-    #[serde(default, deserialize_with = "one_or_many")]
+    #[serde(default)]
     checks: Vec<HttpCheck>,
-    #[serde(default, deserialize_with = "one_or_many")]
+    #[serde(default)]
     tcp_checks: Vec<TcpCheck>,
 }
 
-impl HttpService {
-    /// The service that it is short for. (flyctl's `HTTPService.ToService`.)
-    pub(super) fn service(&self) -> Service {
+/// The service that it is short for. (flyctl's `HTTPService.ToService`.)
+impl From<HttpService> for Service {
+    fn from(http: HttpService) -> Self {
         let port = |port, handlers: &[&str]| Port {
             port: Some(port),
             handlers: Some(handlers.iter().map(|h| (*h).to_owned()).collect()),
-            http_options: self.http_options.clone(),
+            http_options: http.http_options.clone(),
             ..Port::default()
         };
         let plain = Port {
-            force_https: self.force_https.then_some(true),
+            force_https: http.force_https.then_some(true),
             ..port(80, &["http"])
         };
         let secure = Port {
-            tls_options: self.tls_options.clone(),
+            tls_options: http.tls_options,
             ..port(443, &["http", "tls"])
         };
-        Service {
+        Self {
             protocol: "tcp".to_owned(),
-            internal_port: self.internal_port,
-            auto_stop_machines: self.auto_stop_machines,
-            auto_start_machines: self.auto_start_machines,
-            min_machines_running: self.min_machines_running,
-            processes: self.processes.clone(),
-            concurrency: self.concurrency.clone(),
+            internal_port: http.internal_port,
+            auto_stop_machines: http.auto_stop_machines,
+            auto_start_machines: http.auto_start_machines,
+            min_machines_running: http.min_machines_running,
+            processes: http.processes,
+            concurrency: http.concurrency,
             ports: vec![plain, secure],
-            http_checks: self.checks.clone(),
-            tcp_checks: self.tcp_checks.clone(),
+            http_checks: http.checks,
+            tcp_checks: http.tcp_checks,
         }
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Service {
     #[serde(default = "tcp")]
@@ -155,11 +150,11 @@ pub(super) struct Service {
     #[serde(default)]
     pub(super) processes: Vec<String>,
     pub(super) concurrency: Option<Concurrency>,
-    #[serde(default, deserialize_with = "one_or_many")]
+    #[serde(default)]
     pub(super) ports: Vec<Port>,
-    #[serde(default, deserialize_with = "one_or_many")]
+    #[serde(default)]
     pub(super) http_checks: Vec<HttpCheck>,
-    #[serde(default, deserialize_with = "one_or_many")]
+    #[serde(default)]
     pub(super) tcp_checks: Vec<TcpCheck>,
 }
 
@@ -168,7 +163,7 @@ fn tcp() -> String {
 }
 
 /// Spelt as in a Machine's configuration.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Concurrency {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -180,7 +175,7 @@ pub(super) struct Concurrency {
 }
 
 /// Spelt as in a Machine's configuration.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Port {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,7 +197,7 @@ pub(super) struct Port {
 }
 
 /// Spelt as in a Machine's configuration.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TlsOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -240,14 +235,14 @@ struct HttpResponse {
 }
 
 /// Spelt as in a Machine's configuration.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct ProxyProtoOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TcpCheck {
     pub(super) interval: Option<GoDuration>,
@@ -258,7 +253,7 @@ pub(super) struct TcpCheck {
     _restart_limit: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HttpCheck {
     pub(super) interval: Option<GoDuration>,
@@ -275,7 +270,7 @@ pub(super) struct HttpCheck {
     _restart_limit: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Check {
     #[serde(rename = "type")]
@@ -302,7 +297,7 @@ pub(super) enum CheckType {
 }
 
 /// A volume. What says how one is made or grows is accepted and not looked at: none is made.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mount {
     #[serde(rename = "source")]
@@ -322,7 +317,7 @@ pub(super) struct Mount {
     _auto_extend_size_limit: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Vm {
     pub(super) size: Option<String>,
@@ -334,7 +329,7 @@ pub(super) struct Vm {
     pub(super) processes: Vec<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Restart {
     pub(super) policy: RestartPolicy,
@@ -353,7 +348,7 @@ pub(super) enum RestartPolicy {
     OnFailure,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Metrics {
     pub(super) port: u16,
@@ -364,7 +359,7 @@ pub(super) struct Metrics {
 }
 
 /// Spelt as in a Machine's configuration.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Static {
     guest_path: String,

@@ -23,16 +23,14 @@ const OF_A_SERVICE: &str = "servicecheck-";
 /// See [`Config::patch`].
 pub(super) fn patch(config: &Config, group: &str, checks: &[&str]) -> Result<Value> {
     let file = &config.file;
-    let services = config.services();
-    let services = services
-        .iter()
-        .filter(|it| config.is_for(&it.processes, group));
+    let services = config.services.iter();
+    let services = services.filter(|it| config.is_for(&it.processes, group));
     let mut restart = file.restart.iter();
     let restart = restart.rfind(|it| config.is_for(&it.processes, group));
     let mut metrics = file.metrics.iter();
     let metrics = metrics.find(|it| config.is_for(&it.processes, group));
     let stops = file.kill_signal.is_some() || file.kill_timeout.is_some();
-    let command = config.groups.get(group).and_then(Option::as_ref);
+    let command = config.groups.get(group).filter(|words| !words.is_empty());
 
     let mut patch = json!({
         "metadata": { "fly_process_group": group, "fly_platform_version": "v2" },
@@ -72,9 +70,9 @@ fn top_level(config: &Config, group: &str, there: &[&str]) -> Result<Map<String,
     let mut all: Map<String, Value> = there
         .map(|name| ((*name).to_owned(), Value::Null))
         .collect();
-    let service = config.file.http_service.as_ref();
+    let service = config.services.http.as_ref();
     let service = service.filter(|it| config.is_for(&it.processes, group));
-    let port = service.map(|it| it.service().internal_port);
+    let port = service.map(|it| it.internal_port);
     for (name, check) in &config.file.checks {
         if !config.is_for(&check.processes, group) {
             continue;

@@ -1,30 +1,28 @@
 //! Values that a fly.toml spells in more than one way.
 
 use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The units of Go's durations. (`time.ParseDuration`.)
 const UNITS: [&str; 8] = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"];
 
 /// A duration as Go spells it, which is also how the Machines API wants it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct GoDuration(String);
 
 /// A text that may be written as a number or a boolean.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Text(pub(super) String);
 
 /// Memory in megabytes: `512`, `"512"`, `"512mb"`, `"1gb"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Megabytes(pub(super) u32);
 
 /// `off`, `stop` or `suspend`; `true` is `stop`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Autostop(pub(super) &'static str);
 
 fn is_go_duration(text: &str) -> bool {
@@ -121,35 +119,6 @@ impl<'de> Deserialize<'de> for Text {
         }
         deserializer.deserialize_any(Any)
     }
-}
-
-/// Reads `[section]` as well as `[[section]]`.
-pub(super) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    struct Either<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a table or an array of tables")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Vec<T>, A::Error> {
-            let mut many = Vec::new();
-            while let Some(one) = all.next_element()? {
-                many.push(one);
-            }
-            Ok(many)
-        }
-    }
-    deserializer.deserialize_any(Either(PhantomData))
 }
 
 #[cfg(test)]
