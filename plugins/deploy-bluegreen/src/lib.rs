@@ -11,8 +11,9 @@ mod input;
 mod pool;
 
 use groundcrew_deploy::one::{both, made};
+use groundcrew_deploy::select::Selection;
 use groundcrew_deploy::target::in_order;
-use groundcrew_deploy::{How, MachineReport, Outcome, Report, Target, Verify};
+use groundcrew_deploy::{How, MachineReport, Outcome, Report, Scope, Target, Verify};
 use groundcrew_plugin::{
     Change, Error, Host, Kind, Machine, Result, State, join, join_all, plugin,
 };
@@ -31,28 +32,52 @@ use pool::{Colour, Place, Pool};
     start,
     stop,
     wait,
-    reason = "makes new Machines, puts them into service in the place of the old ones, and destroys whichever lost"
+    reason = "makes new Machines, puts them into service in the place of the old ones, and destroys whichever lost; makes and removes those of process groups that come and go"
 ))]
 pub async fn deploy_bluegreen(input: Input, host: Host) -> Result<Report> {
-    let target = input.change.clone().target()?;
-    let selection = input.select.list(&host).await?;
-    let pool = Pool::of(selection.chosen, &target)?;
+    let mut scope = Scope::of(&host, &input.select, input.change.clone()).await?;
+    if input.share < 100 {
+        scope.leave_new("not before all that serve are new");
+        scope.leave_gone("not before all that serve are new");
+    } else if input.after == After::Keep {
+        scope.leave_gone("what was there before is kept");
+    }
+    // What cannot be is refused before a new group is made.
+    if !scope.selection.chosen.is_empty() {
+        let pool = Pool::of(scope.selection.chosen.clone(), &scope.target)?;
+        input.surge(pool.wanted())?;
+    }
+    let how = How {
+        drain: Some(input.drain.duration()),
+        wait: input.wait_timeout.duration(),
+        critical_after: Some(input.critical_after.duration()),
+        verify: Verify {
+            checks: true,
+            stopped: false,
+        },
+        rollback: true,
+        replace: false,
+    };
+    let strategy =
+        async |target: &_, selection| beside(&host, target, &how, &input, selection).await;
+    scope.run(&host, &how, strategy).await
+}
+
+/// The Machines of groups that stay: new ones beside the old ones, and to the share.
+async fn beside(
+    host: &Host,
+    target: &Target,
+    how: &How,
+    input: &Input,
+    selection: Selection,
+) -> Result<Report> {
+    let pool = Pool::of(selection.chosen, target)?;
     let surge = input.surge(pool.wanted())?;
     let mut deploy = Deploy {
-        how: How {
-            drain: Some(input.drain.duration()),
-            wait: input.wait_timeout.duration(),
-            critical_after: Some(input.critical_after.duration()),
-            verify: Verify {
-                checks: true,
-                stopped: false,
-            },
-            rollback: true,
-            replace: false,
-        },
-        host: &host,
-        target: &target,
-        input: &input,
+        host,
+        target,
+        input,
+        how,
         pool,
         surge,
     };
@@ -66,7 +91,7 @@ struct Deploy<'a> {
     host: &'a Host,
     target: &'a Target,
     input: &'a Input,
-    how: How,
+    how: &'a How,
     pool: Pool,
     /// How many Machines may run beyond those that did.
     surge: usize,
@@ -123,7 +148,7 @@ impl Deploy<'_> {
     /// Makes some greens, cordoned, and waits until each is in order. All of them come to an end.
     async fn make(&mut self, wanted: Vec<Wanted>) -> Result<()> {
         let at_once = wanted.len();
-        let (host, target, how) = (self.host, self.target, &self.how);
+        let (host, target, how) = (self.host, self.target, self.how);
         let work = async |(place, pattern, launch): Wanted| {
             let result = async {
                 let change = Change {
@@ -154,7 +179,7 @@ impl Deploy<'_> {
         let share = |place: &pool::Side<'_>| place.greens_up;
         self.shift_to(share, None, Cutover::Overlap).await?;
         let idle: Vec<(Place, String)> = self.pool.blues_to_stop();
-        let how = &self.how;
+        let how = self.how;
         let stop = self.pool.machines(&idle).into_iter();
         let stop = stop.map(|machine| async move {
             machine.stop().await?;
@@ -257,7 +282,7 @@ impl Deploy<'_> {
     /// Greens of a deploy that did not end are taken for ours if they come up, and made anew if not.
     async fn look_at_found(&mut self) -> Result<()> {
         let found = self.pool.found_greens();
-        let how = &self.how;
+        let how = self.how;
         let look = async |key: (Place, String)| {
             let Some(machine) = self.pool.machines(std::slice::from_ref(&key)).pop() else {
                 return Ok(None);
@@ -298,7 +323,7 @@ impl Deploy<'_> {
     /// Starts the blues that were stopped to make room.
     async fn revive(&mut self) -> Result<()> {
         let stopped = self.pool.stopped_by_us();
-        let how = &self.how;
+        let how = self.how;
         let start = self.pool.machines(&stopped).into_iter();
         let start = start.map(|machine| async move {
             machine.start().await?;
@@ -425,3 +450,6 @@ fn ill(machine: &Machine) -> String {
         Some(_) | None => format!("it is {}", machine.state),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use groundcrew_deploy::one::{both, made};
-use groundcrew_deploy::{Bounds, Change, How, Report, Select, Target, Verify, roll};
+use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Target, Verify, roll};
 use groundcrew_plugin::{
     Error, Host, Kind, Machine, Portion, Result, State, Timespan, join_all, plugin,
 };
@@ -89,11 +89,10 @@ fn default_critical() -> Timespan {
     destroy,
     stop,
     wait,
-    reason = "makes and destroys a canary, then updates the chosen Machines, each under its lease"
+    reason = "makes and destroys a canary, then updates the chosen Machines, each under its lease; makes and removes those of process groups that come and go"
 ))]
 pub async fn deploy_canary(input: Input, host: Host) -> Result<Report> {
-    let target = input.change.clone().target()?;
-    let selection = input.select.list(&host).await?;
+    let scope = Scope::of(&host, &input.select, input.change.clone()).await?;
     let how = How {
         drain: Some(input.drain.duration()),
         wait: input.wait_timeout.duration(),
@@ -108,13 +107,14 @@ pub async fn deploy_canary(input: Input, host: Host) -> Result<Report> {
     let mut patterns: BTreeMap<&str, &Machine> = BTreeMap::new();
     let running = |machine: &&Machine| machine.is(State::Started) && machine.is_reachable();
     // Groups that are there already need no canary any more.
-    let behind = selection.chosen.iter().filter(|m| !target.is_met(m));
+    let (target, chosen) = (&scope.target, &scope.selection.chosen);
+    let behind = chosen.iter().filter(|m| !target.is_met(m));
     for machine in behind.filter(running) {
         patterns.entry(&machine.group).or_insert(machine);
     }
     let tries = patterns
         .values()
-        .map(|pattern| canary(&host, &target, &how, &input, pattern));
+        .map(|pattern| canary(&host, target, &how, &input, pattern));
     let failed: Vec<Error> = join_all(tries)
         .await
         .into_iter()
@@ -130,7 +130,9 @@ pub async fn deploy_canary(input: Input, host: Host) -> Result<Report> {
         max_failures: input.max_failures as usize,
         first_alone: false,
     };
-    roll(&host, &target, &how, bounds, &selection).await
+    let strategy =
+        async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;
+    scope.run(&host, &how, strategy).await
 }
 
 /// Makes one more Machine of a group at the target, watches it, and destroys it.
@@ -189,3 +191,6 @@ async fn watch(host: &Host, input: &Input, canary: &Machine) -> Result<()> {
         format!("canary {}: {how}", canary.id),
     ))
 }
+
+#[cfg(test)]
+mod tests;

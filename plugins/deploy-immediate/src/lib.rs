@@ -1,7 +1,7 @@
 //! Brings the Machines of an app to a new image or configuration at once, in service as they are,
 //! and follows each to its end: for whoever wants it quick and watches.
 
-use groundcrew_deploy::{Bounds, Change, How, Report, Select, Verify, roll};
+use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Verify, roll};
 use groundcrew_plugin::{Host, Portion, Result, Timespan, plugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -39,12 +39,15 @@ fn default_wait() -> Timespan {
     list,
     lease,
     update,
+    cordon,
+    create,
+    destroy,
+    stop,
     wait,
-    reason = "updates the chosen Machines, each under its lease, and watches them come back"
+    reason = "updates the chosen Machines, each under its lease, and watches them come back; makes and removes those of process groups that come and go"
 ))]
 pub async fn deploy_immediate(input: Input, host: Host) -> Result<Report> {
-    let target = input.change.clone().target()?;
-    let selection = input.select.list(&host).await?;
+    let scope = Scope::of(&host, &input.select, input.change).await?;
     let how = How {
         drain: None,
         wait: input.wait_timeout.duration(),
@@ -62,5 +65,10 @@ pub async fn deploy_immediate(input: Input, host: Host) -> Result<Report> {
         max_failures: usize::MAX,
         first_alone: false,
     };
-    roll(&host, &target, &how, bounds, &selection).await
+    let strategy =
+        async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;
+    scope.run(&host, &how, strategy).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Brings the Machines of an app to a new image or configuration, a bounded number at once: out of
 //! service, updated, checked, back in service. How one Machine gets there is in `groundcrew-deploy`.
 
-use groundcrew_deploy::{Bounds, Change, How, Report, Select, Verify, roll};
+use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Verify, roll};
 use groundcrew_plugin::{Host, Portion, Result, Timespan, plugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -86,11 +86,10 @@ fn default_critical() -> Timespan {
     destroy,
     stop,
     wait,
-    reason = "updates the chosen Machines, each under its lease, and watches them come back"
+    reason = "updates the chosen Machines, each under its lease, and watches them come back; makes and removes those of process groups that come and go"
 ))]
 pub async fn deploy_rolling(input: Input, host: Host) -> Result<Report> {
-    let target = input.change.clone().target()?;
-    let selection = input.select.list(&host).await?;
+    let scope = Scope::of(&host, &input.select, input.change).await?;
     let how = How {
         drain: Some(input.drain.duration()),
         wait: input.wait_timeout.duration(),
@@ -108,5 +107,10 @@ pub async fn deploy_rolling(input: Input, host: Host) -> Result<Report> {
         max_failures: input.max_failures as usize,
         first_alone: input.canary,
     };
-    roll(&host, &target, &how, bounds, &selection).await
+    let strategy =
+        async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;
+    scope.run(&host, &how, strategy).await
 }
+
+#[cfg(test)]
+mod tests;

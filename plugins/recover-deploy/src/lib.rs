@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use groundcrew_deploy::one::{both, made};
 use groundcrew_deploy::survey::{Stuck, stuck};
-use groundcrew_deploy::{Bounds, Change, How, Report, Select, Target, Verify, roll};
+use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Target, Verify, roll};
 use groundcrew_plugin::{Error, Host, Machine, Portion, Result, State, Timespan, plugin};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -98,9 +98,12 @@ pub struct Replaced {
     reason = "updates what a failed deploy left behind, replaces what is stuck, restarts one worker"
 ))]
 pub async fn recover_deploy(input: Input, host: Host) -> Result<Recovery> {
-    let target = input.change.clone().target()?;
-    let mut selection = input.select.list(&host).await?;
-    let (case, why) = case(&selection.chosen, &target);
+    let mut scope = Scope::of(&host, &input.select, input.change.clone()).await?;
+    let later = "that is for the deploy itself, once this has brought its Machines there";
+    scope.leave_new(later);
+    scope.leave_gone(later);
+    let (target, chosen) = (&scope.target, &scope.selection.chosen);
+    let (case, why) = case(chosen, target);
     host.note(&format!("{}: {why}", case.words()));
     let mut recovery = Recovery {
         case,
@@ -112,16 +115,17 @@ pub async fn recover_deploy(input: Input, host: Host) -> Result<Recovery> {
     let all_unavailable = match case {
         Case::Done => return Ok(recovery),
         Case::Nothing => {
-            restart_a_worker(&host, &input, &selection.chosen).await?;
+            restart_a_worker(&host, &input, chosen).await?;
             input.max_unavailable
         }
         Case::Minority => input.max_unavailable,
         // One by one: what is left is what did not want to.
         Case::Majority => Portion::Count(1),
     };
-    let (stuck, others) = part(selection.chosen, &target, host.now());
+    let chosen = std::mem::take(&mut scope.selection.chosen);
+    let (stuck, others) = part(chosen, &scope.target, host.now());
     for (machine, found) in stuck {
-        match replace(&host, &target, &how, &machine).await {
+        match replace(&host, &scope.target, &how, &machine).await {
             Ok(by) => recovery.replaced.push(Replaced { stuck: found, by }),
             Err(error) => {
                 let text = format!("{} cannot be replaced: {error}", machine.id);
@@ -129,14 +133,16 @@ pub async fn recover_deploy(input: Input, host: Host) -> Result<Recovery> {
             }
         }
     }
-    selection.chosen = others;
+    scope.selection.chosen = others;
     let bounds = Bounds {
         max_unavailable: all_unavailable,
         parallel: 100,
         max_failures: 0,
         first_alone: true,
     };
-    match roll(&host, &target, &how, bounds, &selection).await {
+    let strategy =
+        async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;
+    match scope.run(&host, &how, strategy).await {
         Ok(report) => {
             recovery.report = Some(report);
             Ok(recovery)
