@@ -12,28 +12,34 @@ mod pool;
 
 use groundcrew_deploy::one::{both, made};
 use groundcrew_deploy::select::Selection;
-use groundcrew_deploy::target::in_order;
+use groundcrew_deploy::target::{ill, in_order};
 use groundcrew_deploy::{How, MachineReport, Outcome, Report, Scope, Target, Verify};
 use groundcrew_plugin::{
-    Change, Error, Host, Kind, Machine, Result, State, join, join_all, plugin,
+    Change, Error, Host, Kind, Lease, Machine, Result, State, join, join_all, plugin,
 };
 
 pub use input::{After, Cutover, Input};
 use pool::{Colour, Place, Pool};
 
 /// Deploy beside what is there, and let the new Machines take over by a share or all at once.
-#[plugin(machines(
-    list,
-    lease,
-    update,
-    cordon,
-    create,
-    destroy,
-    start,
-    stop,
-    wait,
-    reason = "makes new Machines, puts them into service in the place of the old ones, and destroys whichever lost; makes and removes those of process groups that come and go"
-))]
+#[plugin(
+    machines(
+        list,
+        lease,
+        update,
+        cordon,
+        create,
+        destroy,
+        start,
+        stop,
+        wait,
+        reason = "makes new Machines, puts them into service in the place of the old ones, and destroys whichever lost; makes and removes those of process groups that come and go"
+    ),
+    apps(
+        capacity,
+        reason = "sees whether there is room before anything is made"
+    )
+)]
 pub async fn deploy_bluegreen(input: Input, host: Host) -> Result<Report> {
     let mut scope = Scope::of(&host, &input.select, input.change.clone()).await?;
     if input.share < 100 {
@@ -81,10 +87,71 @@ async fn beside(
         pool,
         surge,
     };
-    let went = deploy.go().await;
+    let alone = alone(host, &deploy.pool).await;
+    let room = match &alone {
+        Ok(_) => has_room(host, &deploy.pool, surge).await,
+        Err(_) => Ok(()),
+    };
+    // Nothing has been done yet, and there is nothing to go back to.
+    let went = match alone.as_ref().err().or(room.as_ref().err()) {
+        Some(error) => Err(error.clone()),
+        None => deploy.go().await,
+    };
+    release(host, alone.unwrap_or_default()).await;
     let excluded = selection.excluded.iter();
     let excluded = excluded.map(|machine| MachineReport::of(machine, Outcome::Excluded, None));
     deploy.conclude(went, excluded.collect())
+}
+
+/// Leases one Machine of each process group and release, so that whoever else deploys this app finds
+/// it taken, wherever it runs: two deploys beside the same Machines would double them.
+async fn alone(host: &Host, pool: &Pool) -> Result<Vec<Lease>> {
+    let work = async |machine: &Machine| machine.lease().await;
+    let leases = host.for_each(pool.anchors(), 20, work).await;
+    let taken: Result<Vec<Lease>> = leases.into_iter().collect();
+    taken.map_err(|error| {
+        let text = format!("somebody else is at work here, and nothing was done: {error}");
+        Error::new(error.kind(), text)
+    })
+}
+
+async fn release(host: &Host, leases: Vec<Lease>) {
+    for lease in leases {
+        if let Err(error) = lease.release().await {
+            host.warn(&format!("a lease stays until it expires: {error}"));
+        }
+    }
+}
+
+/// Whether each region has room for the Machines that are missing there, as far as Fly says. No
+/// reservation, so that a create may be refused all the same.
+async fn has_room(host: &Host, pool: &Pool, surge: usize) -> Result<()> {
+    let needs = pool.needs(surge);
+    let ask = async |(region, like, count): (String, Machine, usize)| {
+        let rooms = host.capacity(&like, vec![region.clone()], count).await;
+        (region, count, rooms)
+    };
+    for (region, count, rooms) in host.for_each(needs, 20, ask).await {
+        let rooms = match rooms {
+            Ok(rooms) => rooms,
+            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+            Err(error) => {
+                host.warn(&format!("whether {region} has room is not known: {error}"));
+                continue;
+            }
+        };
+        let room = rooms.iter().find(|room| room.region == region);
+        let room = room.map_or(count, |room| room.machines as usize);
+        if room < count {
+            return Err(Error::new(
+                Kind::Capacity,
+                format!(
+                    "{region} has room for {room} of {count} new Machines, and nothing was done: a smaller `max_surge` needs less"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 struct Deploy<'a> {
@@ -433,21 +500,6 @@ impl Deploy<'_> {
                 Err(Error::new(error.kind(), text).with_output(&report))
             }
         }
-    }
-}
-
-/// What is wrong with a Machine.
-fn ill(machine: &Machine) -> String {
-    use groundcrew_plugin::CheckStatus;
-    let failing = machine
-        .checks
-        .iter()
-        .find(|check| check.status != CheckStatus::Passing);
-    match failing {
-        Some(check) if machine.is(State::Started) => {
-            format!("check `{}` fails: {}", check.name, check.output)
-        }
-        Some(_) | None => format!("it is {}", machine.state),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use groundcrew_deploy::target::release_shown;
 use groundcrew_deploy::{MachineReport, Outcome, Target};
 use groundcrew_plugin::{Error, Machine, Result, State, Summary};
 
@@ -159,6 +160,37 @@ impl Pool {
             places.values_mut().for_each(Members::tell_stopped);
         }
         Ok(Self { places, standbys })
+    }
+
+    /// Of each process group and release the reachable Machine with the least id: whoever looks finds
+    /// the same ones, whatever has been made meanwhile.
+    pub(crate) fn anchors(&self) -> Vec<&Machine> {
+        let mut anchors: BTreeMap<(&str, String), &Machine> = BTreeMap::new();
+        for members in self.members() {
+            let blues = members.blues.iter().map(|blue| &blue.machine);
+            let all = blues.chain(members.greens().map(|green| &green.machine));
+            for machine in all.filter(|machine| machine.is_reachable()) {
+                let key = (machine.group.as_str(), release_shown(machine));
+                let anchor = anchors.entry(key).or_insert(machine);
+                if machine.id < anchor.id {
+                    *anchor = machine;
+                }
+            }
+        }
+        anchors.into_values().collect()
+    }
+
+    /// By region, like which Machine, and how many greens that run have to be made there at once.
+    pub(crate) fn needs(&self, surge: usize) -> Vec<(String, Machine, usize)> {
+        let mut needs: BTreeMap<String, (Machine, usize)> = BTreeMap::new();
+        for ((_, region), pattern, up) in self.missing(usize::MAX) {
+            let need = needs.entry(region).or_insert((pattern, 0));
+            need.1 += usize::from(up);
+        }
+        let needs = needs.into_iter().filter(|(_, (_, count))| *count > 0);
+        needs
+            .map(|(region, (like, count))| (region, like, count.min(surge.max(1))))
+            .collect()
     }
 
     fn members(&self) -> impl Iterator<Item = &Members> {

@@ -1,7 +1,7 @@
 //! A deploy with a fly.toml against a scripted host: process groups come and go around it.
 
 use groundcrew_deploy::Outcome;
-use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine};
+use groundcrew_plugin::testing::{Failure, Submission, TestHost, Tested, machine};
 use groundcrew_plugin::{Kind, Portion, Summary};
 use serde_json::{Value, json};
 
@@ -57,8 +57,9 @@ fn groups_come_and_go_around_the_deploy() {
 #[test]
 fn a_failure_ends_with_what_was_there_before() {
     let ill = Failure::Application("the check stays critical".to_owned());
-    // Eight operations list the app and make the new group; then come two greens.
-    let host = fleet().fail("machines.wait-healthy", "new-10", ill);
+    // Ten operations list the app, make the new group, take a lease and ask for room; then come two
+    // greens.
+    let host = fleet().fail("machines.wait-healthy", "new-12", ill);
     let tested = run(host, input(json!({}), json!({})));
     let error = tested.result.as_ref().unwrap_err();
     assert_eq!(error.kind(), Kind::Application);
@@ -102,4 +103,48 @@ fn what_cannot_be_is_refused_before_a_group_is_made() {
     let tested = run(fleet(), input);
     assert_eq!(tested.result.unwrap_err().kind(), Kind::Invalid);
     assert_eq!(tested.submitted.len(), 1, "only the listing");
+}
+
+#[test]
+fn where_there_is_no_room_nothing_is_made() {
+    let app = |host: TestHost| host.run(|host| deploy_bluegreen(plain(), host));
+    let tested = app(pair().room("fra", 1));
+    let error = tested.result.unwrap_err();
+    assert_eq!(error.kind(), Kind::Capacity);
+    assert!(error.message().contains("room for 1 of 2"), "{error}");
+    assert!(
+        !tested
+            .submitted
+            .iter()
+            .any(|it| it.operation == "machines.create")
+    );
+    assert!(tested.leases_left.is_empty());
+    // Not to know is no reason to stop.
+    let unknown = Failure::Unavailable("no answer".to_owned());
+    let tested = app(pair().keep_track().fail("apps.capacity", "a", unknown));
+    assert!(tested.result.is_ok() && tested.notes.iter().any(|it| it.contains("not known")));
+}
+
+#[test]
+fn whoever_comes_second_does_nothing() {
+    let taken = Summary {
+        lease_owner: Some("somebody".to_owned()),
+        ..machine("web", "a")
+    };
+    let host = TestHost::new().machine(taken).machine(machine("web", "b"));
+    let tested = host.run(|host| deploy_bluegreen(plain(), host));
+    let error = tested.result.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert!(error.message().contains("somebody"), "{error}");
+    let wrote = |it: &Submission| it.operation == "machines.create";
+    assert!(!tested.submitted.iter().any(wrote));
+}
+
+fn pair() -> TestHost {
+    TestHost::new().machines(["a", "b"].map(|id| machine("web", id)))
+}
+
+fn plain() -> Input {
+    let text = json!({ "select": { "app": "web" }, "change": { "image": "web:2" } });
+    serde_json::from_value(text).unwrap()
 }

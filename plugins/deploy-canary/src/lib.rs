@@ -129,6 +129,7 @@ pub async fn deploy_canary(input: Input, host: Host) -> Result<Report> {
         parallel: input.parallel.max(1) as usize,
         max_failures: input.max_failures as usize,
         first_alone: false,
+        hold: std::time::Duration::ZERO,
     };
     let strategy =
         async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;

@@ -21,6 +21,13 @@ pub struct Input {
     /// How long a Machine may take to start, and then again for its checks to pass.
     #[serde(default = "default_wait")]
     pub wait_timeout: Timespan,
+    /// If any Machine fails, or does not stay in order, every Machine that was changed gets its
+    /// configuration back.
+    #[serde(default)]
+    pub rollback: bool,
+    /// How long the Machines are watched once all have come to their end.
+    #[serde(default)]
+    pub hold: Timespan,
     /// Be content with started Machines, whatever their checks say.
     #[serde(default)]
     pub skip_health_checks: bool,
@@ -56,14 +63,15 @@ pub async fn deploy_immediate(input: Input, host: Host) -> Result<Report> {
             checks: !input.skip_health_checks,
             stopped: false,
         },
-        rollback: false,
+        rollback: input.rollback,
         replace: false,
     };
     let bounds = Bounds {
         max_unavailable: Portion::Percent(100),
         parallel: input.parallel.max(1) as usize,
-        max_failures: usize::MAX,
+        max_failures: if input.rollback { 0 } else { usize::MAX },
         first_alone: false,
+        hold: input.hold.duration(),
     };
     let strategy =
         async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;

@@ -34,6 +34,10 @@ pub struct Input {
     /// How long the proxy gets to notice that a Machine has left its service before it is stopped.
     #[serde(default = "default_drain")]
     pub drain: Timespan,
+    /// How long the Machines are watched once all are there; if one does not stay in order it has
+    /// failed.
+    #[serde(default)]
+    pub hold: Timespan,
     /// How long a Machine may take to start, and then again for its checks to pass.
     #[serde(default = "default_wait")]
     pub wait_timeout: Timespan,
@@ -106,6 +110,7 @@ pub async fn deploy_rolling(input: Input, host: Host) -> Result<Report> {
         parallel: input.parallel.max(1) as usize,
         max_failures: input.max_failures as usize,
         first_alone: input.canary,
+        hold: input.hold.duration(),
     };
     let strategy =
         async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;

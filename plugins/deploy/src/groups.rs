@@ -211,7 +211,9 @@ impl Scope {
                 self.report(report, fates).conclude(&kinds)
             }
             Err(error) => {
-                let mut fates = match how.rollback {
+                // An interrupted deploy stays where it is.
+                let back = how.rollback && error.kind() != Kind::Cancelled;
+                let mut fates = match back {
                     true => take_back(host, how, made, "the deploy failed").await,
                     false => Fates {
                         reports: created(&made).collect(),

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use groundcrew_plugin::{
     Error, Flow, Host, Kind, Machine, Portion, Result, State, Updated, join_all,
@@ -11,7 +12,7 @@ use groundcrew_plugin::{
 use crate::one::{Became, How, bring, undo};
 use crate::report::{MachineReport, Outcome, Report};
 use crate::select::Selection;
-use crate::target::Target;
+use crate::target::{Target, ill, in_order};
 
 /// How many at once, and how many may fail.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,8 @@ pub struct Bounds {
     pub max_failures: usize,
     /// The first Machine of a group goes alone.
     pub first_alone: bool,
+    /// How long they are watched once all are there, before it counts as done.
+    pub hold: Duration,
 }
 
 /// A deploy under way.
@@ -34,7 +37,11 @@ struct Rolling<'a> {
     bounds: Bounds,
     failures: Cell<usize>,
     stopped: Cell<bool>,
+    /// The run is being interrupted: what is there stays, as nothing could be watched going back.
+    interrupted: Cell<bool>,
     done: RefCell<Vec<Done<'a>>>,
+    /// What did not stay in order, by id.
+    sick: RefCell<BTreeMap<String, Error>>,
 }
 
 /// One Machine that was worked on.
@@ -79,7 +86,9 @@ pub async fn roll(
         bounds,
         failures: Cell::new(0),
         stopped: Cell::new(false),
+        interrupted: Cell::new(false),
         done: RefCell::default(),
+        sick: RefCell::default(),
     };
     let running = |group: &str| {
         let of = selection.chosen.iter().filter(|m| m.group == group);
@@ -89,6 +98,7 @@ pub async fn roll(
         .iter()
         .map(|(group, machines)| rolling.group(machines, running(group)));
     join_all(each).await;
+    let unseen = rolling.look_again().await.err();
     let undone = rolling.go_back().await;
     let (worked_on, kinds) = rolling.reports(&undone);
     let begun: Vec<&str> = worked_on.iter().map(|report| report.id.as_str()).collect();
@@ -97,7 +107,14 @@ pub async fn roll(
     let why = || Some("its turn did not come".to_owned());
     reports.extend(waiting.map(|m| MachineReport::of(m, Outcome::NotAttempted, why())));
     reports.extend(worked_on);
-    Report::new(&target.release, reports).conclude(&kinds)
+    let report = Report::new(&target.release, reports).conclude(&kinds)?;
+    match unseen {
+        None => Ok(report),
+        Some(error) => {
+            let text = format!("all are there, and were not watched to the end: {error}");
+            Err(Error::new(error.kind(), text).with_output(&report))
+        }
+    }
 }
 
 impl<'a> Rolling<'a> {
@@ -143,18 +160,70 @@ impl<'a> Rolling<'a> {
                 item.failed(error.message());
                 self.failures.set(self.failures.get() + 1);
                 let too_many = self.failures.get() > self.bounds.max_failures;
-                if too_many || error.kind() == Kind::Cancelled {
+                let interrupted = error.kind() == Kind::Cancelled;
+                if too_many || interrupted {
                     self.stopped.set(true);
+                }
+                if interrupted {
+                    self.interrupted.set(true);
                 }
             }
         }
         self.done.borrow_mut().push(Done { machine, became });
     }
 
+    /// Whether what got there stays in order for as long as it is watched. What does not counts as
+    /// failed.
+    async fn look_again(&self) -> Result<()> {
+        let there: Vec<&Machine> = {
+            let done = self.done.borrow();
+            let there = done.iter().filter(|done| {
+                done.machine.is(State::Started) && matches!(done.became, Became::Updated(_))
+            });
+            there.map(|done| done.machine).collect()
+        };
+        if self.stopped.get() || there.is_empty() {
+            return Ok(());
+        }
+        self.watch(&there).await?;
+        let sick = self.sick.borrow().len();
+        if sick > self.bounds.max_failures.saturating_sub(self.failures.get()) {
+            self.stopped.set(true);
+        }
+        Ok(())
+    }
+
+    async fn watch(&self, there: &[&Machine]) -> Result<()> {
+        if !self.bounds.hold.is_zero() {
+            let count = there.len();
+            let hold = self.bounds.hold.as_secs_f64();
+            self.host
+                .note(&format!("{count} Machines are watched for {hold} s"));
+            self.host.sleep(self.bounds.hold).await?;
+        }
+        if !self.how.verify.checks {
+            return Ok(());
+        }
+        let listed = self.host.machines(&there[0].app).list().await?;
+        for machine in there {
+            let now = listed.iter().find(|now| now.id == machine.id);
+            let ill = match now {
+                Some(now) if in_order(now) => continue,
+                Some(now) => ill(now),
+                None => "it is gone".to_owned(),
+            };
+            let text = format!("{} did not stay in order: {ill}", machine.id);
+            self.host.item(&machine.id).failed(&text);
+            let mut sick = self.sick.borrow_mut();
+            sick.insert(machine.id.clone(), Error::application(text));
+        }
+        Ok(())
+    }
+
     /// After a deploy that was stopped: every Machine that got there goes back, if it is to. Gives
     /// how each came out.
     async fn go_back(&self) -> BTreeMap<String, Result<(), Error>> {
-        if !(self.how.rollback && self.stopped.get()) {
+        if !(self.how.rollback && self.stopped.get()) || self.interrupted.get() {
             return BTreeMap::new();
         }
         let there = |done: &Done<'a>| match &done.became {
@@ -211,11 +280,14 @@ impl<'a> Rolling<'a> {
         let mut kinds = Vec::new();
         let mut reports = Vec::new();
         for Done { machine, became } in &*self.done.borrow() {
+            let sick = self.sick.borrow();
+            let sick = sick.get(&machine.id);
             let (outcome, by, error) = match became {
-                Became::Updated(_) => match undone.get(&machine.id) {
-                    None => (Outcome::Updated, None, None),
-                    Some(Ok(())) => (Outcome::RolledBack, None, None),
-                    Some(Err(error)) => (Outcome::Failed, None, Some(error)),
+                Became::Updated(_) => match (undone.get(&machine.id), sick) {
+                    (None, None) => (Outcome::Updated, None, None),
+                    (None, Some(error)) => (Outcome::Failed, None, Some(error)),
+                    (Some(Ok(())), sick) => (Outcome::RolledBack, None, sick),
+                    (Some(Err(error)), _) => (Outcome::Failed, None, Some(error)),
                 },
                 Became::Replaced(new) => (Outcome::Replaced, Some(new.clone()), None),
                 Became::AsItWas(error) => (Outcome::RolledBack, None, Some(error)),

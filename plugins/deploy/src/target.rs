@@ -325,6 +325,22 @@ pub fn in_order(machine: &Machine) -> bool {
         && (rests.iter().any(|state| machine.is(*state)) || (machine.is(State::Started) && healthy))
 }
 
+/// What is wrong with a Machine that is not in order.
+#[must_use]
+pub fn ill(machine: &Machine) -> String {
+    use groundcrew_plugin::CheckStatus;
+    let failing = machine
+        .checks
+        .iter()
+        .find(|check| check.status != CheckStatus::Passing);
+    match failing {
+        Some(check) if machine.is(State::Started) => {
+            format!("check `{}` fails: {}", check.name, check.output)
+        }
+        Some(_) | None => format!("it is {}", machine.state),
+    }
+}
+
 /// Whether a Machine runs this image. Fly shows repository and tag without the registry, and the
 /// digest apart.
 fn runs_image(machine: &Machine, wanted: &str) -> bool {

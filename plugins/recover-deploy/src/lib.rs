@@ -139,6 +139,7 @@ pub async fn recover_deploy(input: Input, host: Host) -> Result<Recovery> {
         parallel: 100,
         max_failures: 0,
         first_alone: true,
+        hold: std::time::Duration::ZERO,
     };
     let strategy =
         async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;

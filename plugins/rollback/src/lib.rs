@@ -95,6 +95,7 @@ pub async fn rollback(input: Input, host: Host) -> Result<Report> {
         parallel: 100,
         max_failures: 0,
         first_alone: true,
+        hold: std::time::Duration::ZERO,
     };
     roll(&host, &Target::earlier(&release), &how, bounds, &selection).await
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::bindings::groundcrew::host::apps::App;
 use crate::bindings::groundcrew::host::http::Checked;
 use crate::bindings::groundcrew::host::machines::{
-    Event, Executed, HostStatus, Machine as Summary,
+    Check, CheckStatus, Event, Executed, HostStatus, Machine as Summary,
 };
 use crate::bindings::groundcrew::host::metrics::Sample;
 pub use crate::bindings::groundcrew::host::operations::Failure;
@@ -27,7 +27,8 @@ use self::script::Script;
 /// How long an operation takes that the script says nothing about.
 pub const LATENCY: Duration = Duration::from_millis(10);
 
-/// A started, reachable Machine of the group `app` in `fra`, to be changed by struct update.
+/// A started, reachable Machine of the group `app` in `fra` whose one check passes, to be changed by
+/// struct update.
 #[must_use]
 pub fn machine(app: &str, id: &str) -> Summary {
     Summary {
@@ -40,7 +41,12 @@ pub fn machine(app: &str, id: &str) -> Summary {
         image: format!("registry.fly.io/{app}:deployment-1"),
         image_digest: None,
         release: None,
-        checks: Vec::new(),
+        checks: vec![Check {
+            name: "alive".to_owned(),
+            status: CheckStatus::Passing,
+            output: String::new(),
+            updated_at: 0,
+        }],
         host_status: HostStatus::Ok,
         cordoned: false,
         standbys: Vec::new(),

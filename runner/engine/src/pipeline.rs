@@ -54,21 +54,13 @@ impl Running {
         finally: Vec<AdmittedStep>,
     ) -> RunReport {
         let result = self.all(steps, finally).await;
+        let status = self.status();
         let mut report = RunReport {
             run: self.shared.id.clone(),
             status: None,
             steps: self.steps,
             in_doubt: self.in_doubt,
             halt: None,
-        };
-        let status = if !report.in_doubt.is_empty() {
-            RunStatus::InDoubt
-        } else if self.shared.interrupt.is_cancelled() {
-            RunStatus::Interrupted
-        } else if self.failed {
-            RunStatus::Failed
-        } else {
-            RunStatus::Succeeded
         };
         let plan = match (&self.planning, &result, status) {
             (Some(planning), Ok(()), RunStatus::Succeeded) => {
@@ -96,12 +88,26 @@ impl Running {
         report
     }
 
+    /// How the steps that have ended went.
+    fn status(&self) -> RunStatus {
+        if !self.in_doubt.is_empty() {
+            RunStatus::InDoubt
+        } else if self.shared.interrupt.is_cancelled() {
+            RunStatus::Interrupted
+        } else if self.failed {
+            RunStatus::Failed
+        } else {
+            RunStatus::Succeeded
+        }
+    }
+
     async fn all(
         &mut self,
         steps: Vec<AdmittedStep>,
         finally: Vec<AdmittedStep>,
     ) -> Result<(), Halt> {
         self.pipeline(steps).await?;
+        self.scope.run["status"] = json!(self.status());
         for step in finally {
             let ran = step::run(
                 self.engine.clone(),

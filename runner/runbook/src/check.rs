@@ -14,7 +14,7 @@ use crate::read::{Place, Reader, Site};
 
 const ROOTS: [&str; 4] = ["inputs", "target", "run", "steps"];
 const TARGET: [&str; 2] = ["name", "organisation"];
-const RUN: [&str; 3] = ["id", "runbook", "started_at"];
+const RUN: [&str; 4] = ["id", "runbook", "started_at", "status"];
 const STEP: [&str; 4] = ["output", "status", "failed", "problem"];
 
 const MAY_READ: &str = "it may read what has ended before it: the steps it needs, \
@@ -298,6 +298,17 @@ fn check_reference(
         }
         ["target", name, ..] => (!TARGET.contains(name))
             .then(|| unknown("target", name, "`target` has no", &TARGET, site)),
+        ["run", "status", ..] => {
+            let last = runbook.finally.iter().any(|step| step.id == site.step);
+            let may = last && !matches!(site.place, Place::Admission(_));
+            if may {
+                return None;
+            }
+            let message = "`run.status` can only be read in `finally`, when the steps have ended";
+            error(Code::ForbiddenName, message.to_owned()).map(|diagnostic| {
+                diagnostic.hint("to ask whether a step failed, read `steps.ID.failed`")
+            })
+        }
         ["run", name, ..] => {
             (!RUN.contains(name)).then(|| unknown("run", name, "`run` has no", &RUN, site))
         }

@@ -47,7 +47,8 @@ pub struct Scope {
     pub inputs: Value,
     /// `name` and `organisation` of the target.
     pub target: Value,
-    /// `id`, `runbook` and `started_at` of the run.
+    /// `id`, `runbook` and `started_at` of the run; in `finally` also `status`: how its steps ended,
+    /// `succeeded`, `failed`, `interrupted` or `in-doubt`.
     pub run: Value,
     /// What became of steps, by id.
     pub steps: BTreeMap<String, Value>,
