@@ -250,8 +250,14 @@ impl Admission<'_> {
             }
         };
         let plugin = plugin?;
-        let grants = self.grants(step, &plugin, &grants);
-        self.input(step, &plugin);
+        // A step that will be skipped needs no powers, and its input need not make sense.
+        let grants = match self.surely_skipped(step) {
+            true => BTreeMap::new(),
+            false => {
+                self.input(step, &plugin);
+                self.grants(step, &plugin, &grants)
+            }
+        };
         Some(AdmittedStep {
             step: step.clone(),
             plugin,
@@ -431,6 +437,12 @@ impl Admission<'_> {
         locks.sort();
         locks.dedup();
         locks
+    }
+
+    /// Whether a step's `when` is decided by now, and does not hold.
+    fn surely_skipped(&self, step: &Step) -> bool {
+        let decided = step.when.as_ref().filter(|when| when.steps().is_empty());
+        decided.is_some_and(|when| matches!(when.holds(&self.scope), Ok(false)))
     }
 
     /// An input that needs no other step's output is validated now, the others before their step.

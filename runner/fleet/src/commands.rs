@@ -406,7 +406,7 @@ impl Fleet {
 
 /// The N of a command that ends in `exit N`, also inside quotes; 0 otherwise. Of a larger N only the
 /// lowest byte is left, as everywhere on Unix.
-fn exit_code(line: &str) -> i32 {
+pub(crate) fn exit_code(line: &str) -> i32 {
     let mut words = line.split_whitespace().rev();
     let quotes = ['\'', '"'];
     let code = words.next().map(|word| word.trim_end_matches(quotes));

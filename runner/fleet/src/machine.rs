@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::api::{self, ConfigView, HostStatus, ImageRef};
+use crate::api::{self, ConfigView, HostStatus, ImageRef, RestartPolicy};
 use crate::behaviour::{Course, Fate};
 use crate::checks::Check;
+use crate::commands::exit_code;
 use crate::{State, Time, image};
 
 /// Events kept of a Machine: the most that the API ever gives.
@@ -113,7 +114,15 @@ impl Machine {
     }
 
     pub(crate) fn course(&self) -> Course {
-        Course::of(self.fate, self.view().image())
+        let view = self.view();
+        let course = Course::of(self.fate, view.image());
+        // A command that is given, in a Machine that does not start again, is one that ends.
+        let command = view.command();
+        let ends = view.restart_policy() == RestartPolicy::No && !command.is_empty();
+        match course {
+            Course::Sound if ends => Course::Exits(exit_code(&command.join(" "))),
+            course => course,
+        }
     }
 
     pub(crate) fn unreachable(&self) -> bool {

@@ -206,6 +206,13 @@ impl<'a> ConfigView<'a> {
         }
     }
 
+    /// The arguments that replace the image's, `init.cmd`.
+    pub fn command(self) -> Vec<&'a str> {
+        let command = self.0.pointer("/init/cmd").and_then(Value::as_array);
+        let words = command.into_iter().flatten();
+        words.filter_map(Value::as_str).collect()
+    }
+
     /// What happens when it ends by itself; `on-failure` with 10 retries if it does not say.
     pub fn restart_policy(self) -> RestartPolicy {
         let restart = self.0.get("restart");
