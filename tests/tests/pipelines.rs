@@ -384,3 +384,78 @@ async fn every_runbook_is_rehearsed_with_a_token_that_reads() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fly_toml_says_which_process_groups_there_are() -> Result<()> {
+    let world = watched(12, 10, 60.0).await?;
+    let file = |text: &str| -> Result<String> {
+        let path = world.project().join("fly.toml");
+        std::fs::write(&path, text)?;
+        Ok(format!("config=@{}", path.display()))
+    };
+    let groups = |world: &World| -> Result<Vec<(String, usize)>> {
+        let mut counts = std::collections::BTreeMap::new();
+        for is in machines(world)?.into_values() {
+            *counts.entry(is.group).or_default() += 1;
+        }
+        Ok(counts.into_iter().collect())
+    };
+    let before = groups(&world)?;
+    ensure!(
+        before[0].0 == "web" && before[1].0 == "worker",
+        "{before:?}"
+    );
+    let wrong = file("app = \"web\"\nprimary_regoin = \"fra\"\n")?;
+    let said = run(&world, "run", "deploy-rolling", &[&image(NEW), &wrong]).await?;
+    ensure!(
+        said.code == 1 && said.err.contains("primary_regoin") && said.err.contains("line 2"),
+        "{said:?}"
+    );
+    let config = file(
+        "app = \"web\"\n[processes]\nweb = \"serve\"\nmailer = \"mail\"\n[env]\nLOG = \"debug\"\n[[services]]\ninternal_port = 3000\nprotocol = \"tcp\"\nprocesses = [\"web\"]\n[[services.ports]]\nport = 80\nhandlers = [\"http\"]\n[[services.http_checks]]\ninterval = \"2s\"\ntimeout = \"1s\"\ngrace_period = \"1s\"\nmethod = \"get\"\npath = \"/up\"\n",
+    )?;
+    let planned = run(&world, "plan", "deploy-rolling", &[&image(NEW), &config]).await?;
+    ensure!(
+        planned.code == 0 && world.writes() == 0 && planned.out.contains("machines.create"),
+        "{planned:?}"
+    );
+    let said = run(&world, "run", "deploy-rolling", &[&image(NEW), &config]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    let after = groups(&world)?;
+    // One that works and one that stands by for it; the workers are gone.
+    ensure!(
+        after == [("mailer".to_owned(), 2), before[0].clone()],
+        "{after:?}"
+    );
+    let patched = world
+        .simulator
+        .act(|fleet| fleet.list("web", &api::ListQuery::default()));
+    let patched = patched.map_err(|e| anyhow::anyhow!("{}", e.body.wording()))?;
+    let web = patched
+        .iter()
+        .find(|machine| machine.process_group() == "web");
+    let config_of = &web.context("nobody serves")?.config;
+    ensure!(
+        config_of["env"]["LOG"] == "debug"
+            && config_of["init"]["cmd"] == serde_json::json!(["serve"])
+            && config_of["services"][0]["checks"][0]["path"] == "/up",
+        "{config_of:#}"
+    );
+    let again = run(&world, "run", "deploy-rolling", &[&image(NEW), &config]).await?;
+    ensure!(
+        again.code == 0 && again.out.contains("unchanged"),
+        "{again:?}"
+    );
+    let missing = run(
+        &world,
+        "run",
+        "deploy-rolling",
+        &[&image(NEW), "config=@nowhere.toml"],
+    )
+    .await?;
+    ensure!(
+        missing.code == 2 && missing.err.contains("nowhere.toml"),
+        "{missing:?}"
+    );
+    world.verify()
+}
