@@ -139,6 +139,42 @@ async fn no_room_at_the_third_create() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_room_for_all_of_them_is_known_before_the_first() -> Result<()> {
+    let world = world(3).await?;
+    let before = machines(&world)?;
+    let regions = world
+        .simulator
+        .act(|fleet| fleet.settings().regions.clone());
+    for region in &regions {
+        let room = |fleet: &mut groundcrew_fleet::Fleet| fleet.set_capacity(region, Some(0));
+        world.simulator.act(room);
+    }
+    let said = run(&world, "run", "deploy-bluegreen", &[&image(NEW)]).await?;
+    ensure!(
+        said.code == 1 && said.err.contains("room for 0 of"),
+        "{said:?}"
+    );
+    ensure!(world.applied("machines.create").is_empty());
+    is_as_before(&before, &machines(&world)?)?;
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_counts_for_the_blast_radius_and_can_be_taken_back() -> Result<()> {
+    let world = world(3).await?;
+    let before = machines(&world)?;
+    let inputs = [&image(NEW), "max_machines=3"];
+    let said = run(&world, "run", "deploy-bluegreen", &inputs).await?;
+    ensure!(
+        said.code == 1 && said.err.contains("at most 3 Machines"),
+        "{said:?}"
+    );
+    ensure!(world.applied("machines.create").len() <= 3);
+    is_as_before(&before, &machines(&world)?)?;
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_takes_no_changes_gets_a_replacement() -> Result<()> {
     for refusal in ["no-memory", "host-disabled"] {
         let world = world(5).await?;

@@ -189,6 +189,12 @@ impl Deploy<'_> {
         } else {
             self.revive().await?;
         }
+        if (1..100).contains(&self.input.share) {
+            self.host.note(&format!(
+                "{} % of the Machines in service become new ones; that is no share of the traffic",
+                self.input.share
+            ));
+        }
         self.shift(self.input.share, self.input.cutover).await?;
         if !self.input.hold.duration().is_zero() {
             self.host.sleep(self.input.hold.duration()).await?;

@@ -64,7 +64,7 @@ pub async fn deploy_immediate(input: Input, host: Host) -> Result<Report> {
             stopped: false,
         },
         rollback: input.rollback,
-        replace: false,
+        replace: true,
     };
     let bounds = Bounds {
         max_unavailable: Portion::Percent(100),

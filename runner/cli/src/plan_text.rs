@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use groundcrew::plan::{Change, Contingency, Plan, PlannedWrite, SignedPlan};
+use groundcrew::plan::{Change, Contingency, InService, Plan, PlannedWrite, SignedPlan};
 use groundcrew::runbook::format_duration;
 use serde_json::Value;
 
@@ -116,7 +116,7 @@ fn will(text: &mut String, plan: &Plan) {
         touched.entry(app).or_default().insert(subject);
     }
     for (app, subjects) in &touched {
-        let population = plan.apps.get(*app).copied().unwrap_or_default();
+        let population = plan.apps.get(*app).cloned().unwrap_or_default();
         let _ = write!(
             text,
             "\n  blast radius: {} of {} Machines of `{app}`; at most {} at once, {} afterwards",
@@ -125,6 +125,9 @@ fn will(text: &mut String, plan: &Plan) {
             population.peak,
             population.after
         );
+        for (group, service) in &population.service {
+            in_service(text, group, *service);
+        }
     }
     let _ = write!(
         text,
@@ -140,7 +143,29 @@ fn will(text: &mut String, plan: &Plan) {
         }
         group.show(text);
     }
+    for said in &plan.notes {
+        let _ = write!(text, "\n  `{}` says: {}", said.step, said.text);
+    }
     changes(text, &plan.changes);
+}
+
+/// How few serve on the way, if that is fewer than now.
+fn in_service(text: &mut String, group: &str, service: InService) {
+    if service.least >= service.before {
+        return;
+    }
+    let _ = write!(
+        text,
+        "\n  in service: at least {} of {} Machines of `{group}`",
+        service.least, service.before
+    );
+    if service.least == 0 {
+        let gap = format_duration(Duration::from_millis(service.gap_ms));
+        let _ = write!(
+            text,
+            "; a gap of {gap}, and what requests and the proxy take, in which NONE serves"
+        );
+    }
 }
 
 /// Writes that an operator sees as one thing.

@@ -253,3 +253,16 @@ pub(crate) fn unperformed(capability: &str, operation: &str) -> Outcome {
     let text = format!("nothing performs `{capability}.{operation}`");
     Failure::other("no-executor", text).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_row() {
+        for name in ["list", "get", "capacity", "delete"] {
+            assert_eq!(row(name).name, format!("apps.{name}"));
+        }
+        assert_eq!(ROWS.len(), 4);
+    }
+}

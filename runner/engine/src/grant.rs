@@ -456,6 +456,40 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_must_be_covered_by_everyone_however_it_is_spelt() {
+        static CHECK: Row = Row {
+            name: "http.check",
+            verb: "check",
+            ..Row::READ
+        };
+        let step = CapabilityGrant {
+            verbs: Some(strings(&["check"])),
+            origins: Some(strings(&["https://Web.example.com/", "http://a:8080"])),
+            ..CapabilityGrant::default()
+        };
+        let allows = |policy: &str, origin: &str| {
+            let policy: Policy = toml::from_str(policy).unwrap();
+            let check = strings(&["check"]);
+            let met = Effective::meet("http", &step, &check, &policy, "production").unwrap();
+            met.allows(&Request::new(&CHECK).at_origin(origin.to_owned()))
+        };
+        assert!(allows("", "https://web.example.com").is_ok());
+        assert!(allows("", "http://a:8080").is_ok());
+        for other in [
+            "http://web.example.com",
+            "https://web.example.com:444",
+            "",
+            "null",
+        ] {
+            assert!(allows("", other).is_err(), "{other}");
+        }
+        let policy = "[grant.http]\norigins = [\"http://a:8080\"]";
+        assert!(allows(policy, "http://a:8080").is_ok());
+        let refused = allows(policy, "https://web.example.com").unwrap_err();
+        assert!(refused.contains("policy"), "{refused}");
+    }
+
+    #[test]
     fn the_smaller_blast_radius_counts() {
         let policy: Policy = toml::from_str("[grant.machines]\nmax_machines = 2").unwrap();
         let met = meet(&grant(&["restart"], &["*"]), &["restart"], &policy);

@@ -390,3 +390,16 @@ impl Executor for Executing {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_row() {
+        for name in ["list", "current", "create", "set-status"] {
+            assert_eq!(row(name).name, format!("releases.{name}"));
+        }
+        assert_eq!(ROWS.len(), 4);
+    }
+}

@@ -18,7 +18,7 @@ use groundcrew_fleet::api::{
     ListQuery, Machine, MachineVersion, RestartQuery, SignalRequest, StopRequest, UpdateRequest,
     WaitQuery, WaitResponse,
 };
-use groundcrew_fleet::{Behaviour, Caller, Fleet, Settings, Time};
+use groundcrew_fleet::{Behaviour, Caller, Fleet, GroupExtremes, Settings, Time};
 use serde_json::Value;
 
 use super::api::{Answer, Api, At, Command, Each, Everything};
@@ -28,7 +28,7 @@ use crate::bindings::machines::{ExecOptions, Machine as Summary};
 use crate::capability::Forked;
 use crate::clock::{Clock, millis};
 use crate::effect::EffectId;
-use crate::plan::{Change, Population};
+use crate::plan::{Change, InService, Population};
 use crate::trouble::{Trouble, answered};
 
 /// Leases in the model last this long: nobody refreshes them.
@@ -52,7 +52,24 @@ pub(crate) struct Fork {
 #[derive(Default)]
 struct Original {
     machines: BTreeMap<String, Summary>,
+    /// How many of a process group serve.
+    serving: BTreeMap<String, u64>,
     peak: usize,
+}
+
+impl Original {
+    fn in_service(&self, model: &Fleet, app: &str) -> BTreeMap<String, InService> {
+        let seen = model.service_extremes(app).unwrap_or_default().groups;
+        let of = |(group, at): (String, GroupExtremes)| {
+            let in_service = InService {
+                before: self.serving.get(&group).copied().unwrap_or(0),
+                least: at.least_serving,
+                gap_ms: at.longest_gap_ms,
+            };
+            (group, in_service)
+        };
+        seen.into_iter().map(of).collect()
+    }
 }
 
 impl Fork {
@@ -96,12 +113,22 @@ impl Fork {
             let summaries = machines
                 .iter()
                 .map(|m| (m.id.clone(), summary::machine(app, m)));
-            let original = Original {
+            let mut original = Original {
                 machines: summaries.collect(),
                 peak: machines.len(),
+                ..Original::default()
             };
+            {
+                let mut model = self.model();
+                model.adopt(app, machines);
+                model.watch_service(app);
+                let seen = model.service_extremes(app).unwrap_or_default().groups;
+                let serving = seen
+                    .into_iter()
+                    .map(|(group, at)| (group, at.least_serving));
+                original.serving = serving.collect();
+            }
             self.originals().insert(app.to_owned(), original);
-            self.model().adopt(app, machines);
             copied.insert(app.to_owned());
         }
         Ok(())
@@ -151,6 +178,7 @@ impl Fork {
                 before: original.machines.len(),
                 peak: original.peak.max(now.len()),
                 after: now.len(),
+                service: original.in_service(&model, app),
             };
             forked.apps.insert(app.clone(), population);
             let ids: BTreeSet<&String> = original.machines.keys().chain(now.keys()).collect();

@@ -12,17 +12,18 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Assumption, Contingency, FORMAT, Observation, Plan, PlanError, PlannedWrite, Powers,
+    Assumption, Contingency, FORMAT, Observation, Plan, PlanError, PlannedWrite, Powers, Said,
     SignedPlan, digest, made, renamed, texts, written,
 };
 use crate::admit::{self, AdmittedStep, Identity, Refusal, RunRequest};
+use crate::bindings::Level;
 use crate::capability::{Effect, Executor, Forked};
 use crate::clock::after;
 use crate::effect::{EffectId, Row};
 use crate::engine::{Engine, StartError};
 use crate::fault::OperationRule;
 use crate::grant::Effective;
-use crate::journal::{Decision, Entry, Intended, IntendedRequest, Mode, Record};
+use crate::journal::{Decision, Entry, Intended, IntendedRequest, Mode, Note, NoteBody, Record};
 use crate::key::Key;
 use crate::observe::Observer;
 use crate::run::RunReport;
@@ -221,6 +222,9 @@ fn no_more(now: &Value, planned: &Value) -> bool {
         && at_most("max_share")
 }
 
+/// How many notes a plan keeps.
+const NOTES: usize = 100;
+
 /// What a rehearsal's journal tells.
 #[derive(Default)]
 struct Told {
@@ -228,6 +232,7 @@ struct Told {
     regarded: Vec<Intended>,
     writes: Vec<PlannedWrite>,
     assumptions: BTreeMap<(String, &'static str), u64>,
+    notes: Vec<Said>,
     /// The first and the last moment by the rehearsal's clock.
     time: Option<(u64, u64)>,
 }
@@ -297,6 +302,16 @@ impl Told {
                     {
                         names.insert((app, id), name);
                     }
+                }
+                Entry::Note(Note {
+                    step: Some(step),
+                    note: NoteBody::Text { level, message },
+                }) if level != Level::Debug && told.notes.len() < NOTES => {
+                    let step = step.split('~').next().unwrap_or_default().to_owned();
+                    told.notes.push(Said {
+                        step,
+                        text: message,
+                    });
                 }
                 Entry::RunOpened(_)
                 | Entry::StepEnded(_)
@@ -379,6 +394,7 @@ impl Planning {
                 })
                 .collect(),
             expected_ms: told.time.map_or(0, |(first, last)| last - first),
+            notes: told.notes,
             apps: forked.apps,
             changes: forked.changes,
             contingencies: self.contingencies.clone(),

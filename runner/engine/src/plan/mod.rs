@@ -84,6 +84,9 @@ pub struct Plan {
     pub assumptions: Vec<Assumption>,
     /// How long the rehearsal took by its own clock, in milliseconds.
     pub expected_ms: u64,
+    /// What the steps said to people in the rehearsal, the first hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Said>,
     /// How many things there are, by app.
     pub apps: BTreeMap<String, Population>,
     /// What will be different afterwards.
@@ -152,8 +155,17 @@ pub struct Assumption {
     pub answers: u64,
 }
 
+/// A sentence of a step's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The step's id.
+    pub step: String,
+    /// The sentence.
+    pub text: String,
+}
+
 /// How many Machines an app has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Population {
     /// On the target.
     pub before: usize,
@@ -161,6 +173,20 @@ pub struct Population {
     pub peak: usize,
     /// In the end.
     pub after: usize,
+    /// Who serves, by process group.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub service: BTreeMap<String, InService>,
+}
+
+/// How many Machines of a process group serve: started, in service, their checks passing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InService {
+    /// On the target.
+    pub before: u64,
+    /// At least, on the way.
+    pub least: u64,
+    /// The longest time during which none does, in milliseconds, by the times that are assumed.
+    pub gap_ms: u64,
 }
 
 /// A field that will be different.
