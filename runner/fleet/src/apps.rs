@@ -35,7 +35,7 @@ impl Fleet {
         let there = machines.filter(|machine| !machine.state.gone()).count();
         if there > 0 && !force {
             let words = format!("failed_precondition: app '{app}' still has {there} machines");
-            return Err(ApiError::new(422, words).with_code("failed_precondition"));
+            return Err(ApiError::new(422, words));
         }
         self.log_applied(caller, "apps.delete", app, "");
         let Some(gone) = self.apps.remove(app) else {

@@ -422,7 +422,7 @@ fn wrong_state(state: State, verb: &str) -> ApiError {
         "failed_precondition: unable to {verb} machine from current state: '{}'",
         state.as_str()
     );
-    ApiError::new(412, words).with_code("failed_precondition")
+    ApiError::new(412, words)
 }
 
 #[cfg(test)]

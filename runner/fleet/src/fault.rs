@@ -70,9 +70,7 @@ impl Fault {
     /// around them they are assumed.
     pub fn refusal(self) -> Option<ApiError> {
         match self {
-            Fault::Unavailable => {
-                Some(ApiError::new(503, "unavailable: injected fault").with_code("unavailable"))
-            }
+            Fault::Unavailable => Some(ApiError::new(503, "unavailable: injected fault")),
             Fault::Internal => Some(ApiError::new(500, "internal: injected fault")),
             Fault::BadGateway => Some(ApiError::new(502, "bad gateway: injected fault")),
             Fault::Timeout => Some(ApiError::new(408, "deadline_exceeded: injected fault")),
@@ -93,19 +91,14 @@ impl Fault {
                 400,
                 "invalid_argument: no capacity available in this region",
             )),
-            Fault::HostDisabled => Some(
-                ApiError::new(
-                    503,
-                    "unavailable: deploys to this host are temporarily disabled",
-                )
-                .with_code("unavailable"),
-            ),
+            Fault::HostDisabled => Some(ApiError::new(
+                503,
+                "unavailable: deploys to this host are temporarily disabled",
+            )),
             Fault::Invalid => Some(ApiError::new(422, "invalid_argument: injected fault")),
-            Fault::RateLimited { seconds } => Some(
-                ApiError::new(429, "rate limit exceeded")
-                    .with_code("resource_exhausted")
-                    .with_retry_after(seconds),
-            ),
+            Fault::RateLimited { seconds } => {
+                Some(ApiError::rate_limited().with_retry_after(seconds))
+            }
             Fault::Late { .. } => Some(ApiError::new(503, "unavailable: injected fault")),
             Fault::TimeoutDone
             | Fault::Drop

@@ -137,7 +137,7 @@ impl Fleet {
             self.now.as_millis(),
         );
         Err(if random::below(drawn, 2) == 0 {
-            ApiError::new(503, "unavailable: host is unreachable").with_code("unavailable")
+            ApiError::new(503, "unavailable: host is unreachable")
         } else {
             ApiError::new(
                 408,

@@ -151,7 +151,7 @@ fn admit(
     let region = region_of(world, route, &asked.body);
     let limits = world.limits.as_ref();
     if limits.is_some_and(|limits| !lock(limits).admit(route, &region, entry.at)) {
-        return Err(ApiError::new(429, "rate limit exceeded").with_code("resource_exhausted"));
+        return Err(ApiError::rate_limited());
     }
     Ok(token.clone())
 }

@@ -11,7 +11,8 @@ pub struct ErrorResponse {
     /// What went wrong, in words.
     #[serde(deserialize_with = "lax")]
     pub error: String,
-    /// A code such as `insufficient_capacity`, where Fly gives one.
+    /// `unknown` or `insufficient_capacity`, where Fly gives one: its document knows no others, and
+    /// other codes stand at the beginning of the wording.
     #[serde(deserialize_with = "lax", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// A better wording, where Fly gives one.
@@ -53,6 +54,11 @@ impl ApiError {
             body,
             retry_after: None,
         }
+    }
+
+    /// Too many requests. That the code stands before the wording, as it does elsewhere, is assumed.
+    pub fn rate_limited() -> ApiError {
+        ApiError::new(429, "resource_exhausted: rate limit exceeded")
     }
 
     /// There is no room for one more Machine. The wording is that of a production client's table
