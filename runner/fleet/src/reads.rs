@@ -181,6 +181,8 @@ impl Fleet {
             .unwrap_or_default();
         let reached = |wanted: &String| match wanted.as_str() {
             "settled" => machine.state.settled(),
+            // flyctl waits so for a release command's Machine that it created without starting it.
+            "stopped" => matches!(machine.state, State::Stopped | State::Created),
             word => word == machine.state.as_str(),
         };
         let default = query.states.is_empty() && machine.state == State::Started;

@@ -1,6 +1,8 @@
 //! What the model promises, by example.
 
-use groundcrew_fleet::api::{CheckResult, LeaseRequest, RestartQuery, UpdateRequest, WaitQuery};
+use groundcrew_fleet::api::{
+    CheckResult, CreateRequest, LeaseRequest, RestartQuery, UpdateRequest, WaitQuery,
+};
 use groundcrew_fleet::{Caller, Fate, Fleet, Generated, Settings, State, generate};
 
 fn small(seed: u64) -> (Fleet, String) {
@@ -360,4 +362,28 @@ fn a_command_in_a_machine_is_echoed_and_ends_as_it_says() {
         Ok((3, "sh -c bin/check || exit 3\n".to_owned()))
     );
     assert_eq!(exec(Default::default()).unwrap_err().status, 400);
+}
+
+#[test]
+fn one_that_was_only_made_counts_as_stopped_for_who_waits() {
+    let (mut fleet, id) = small(11);
+    let request = CreateRequest {
+        config: fleet.get("web", &id).unwrap().config,
+        skip_launch: true,
+        ..CreateRequest::default()
+    };
+    let made = fleet.create(&Caller::default(), "web", &request).unwrap();
+    drain(&mut fleet);
+    // It may be unseen for a while.
+    fleet.advance_to(fleet.now().after(60_000));
+    let wait = |state: &str| WaitQuery {
+        states: vec![state.into()],
+        ..WaitQuery::default()
+    };
+    let answer = fleet.wait_poll("web", &made.id, &wait("stopped")).unwrap();
+    assert_eq!(answer.unwrap().state, "created");
+    assert_eq!(
+        fleet.wait_poll("web", &made.id, &wait("started")).unwrap(),
+        None
+    );
 }

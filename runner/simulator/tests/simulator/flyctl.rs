@@ -1,6 +1,6 @@
-//! What flyctl sends for each command, replayed; and flyctl itself where there is one.
-
-use serde_json::json;
+//! What flyctl sends for the commands that act on one Machine and change nothing of its
+//! configuration, replayed; and flyctl itself where there is one. What it sends to update, destroy
+//! and deploy is in `sequences`.
 
 use crate::client::{Client, first, path, simulator};
 
@@ -106,36 +106,6 @@ async fn the_requests_of_flyctl_are_answered() {
     for (command, steps) in COMMANDS {
         replay(&client, &id, command, steps).await;
     }
-}
-
-#[tokio::test]
-async fn an_update_of_flyctl_is_answered() {
-    let (running, client) = simulator(3, |_| {}).await;
-    let id = first(&running);
-    let machine = client.get(&path(&id, "")).await.json();
-    let lease = client.post(&path(&id, "/lease?ttl=120"), "").await.json();
-    assert_eq!(lease["data"]["version"], machine["instance_id"]);
-    let holder = client.with(
-        "fly-machine-lease-nonce",
-        lease["data"]["nonce"].as_str().expect("a nonce"),
-    );
-    let body = json!({ "config": machine["config"], "current_version": machine["instance_id"] });
-    let updated = holder.post(&path(&id, ""), &body.to_string()).await;
-    assert_eq!(updated.code(), 200, "{}", updated.body);
-    let version = updated.json()["instance_id"].clone();
-    assert_ne!(version, machine["instance_id"]);
-    let waited = client
-        .get(&path(&id, "/wait?state=settled&timeout=60"))
-        .await
-        .json();
-    assert_eq!(
-        (waited["state"].as_str(), &waited["version"]),
-        (Some("started"), &version)
-    );
-    assert_eq!(
-        holder.send("DELETE", &path(&id, "/lease"), "").await.code(),
-        200
-    );
 }
 
 async fn flyctl(

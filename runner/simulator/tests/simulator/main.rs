@@ -2,8 +2,12 @@
 
 mod apps;
 mod client;
+mod deploys;
+mod document;
 mod faults;
 mod flyctl;
 mod limits;
 mod openapi;
 mod releases;
+mod replay;
+mod sequences;
