@@ -7,6 +7,7 @@ mod document;
 mod faults;
 mod flyctl;
 mod limits;
+mod metrics;
 mod openapi;
 mod releases;
 mod replay;
