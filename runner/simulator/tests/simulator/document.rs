@@ -139,6 +139,22 @@ impl Document {
         self.validate(schema, body).map(|()| true)
     }
 
+    /// The parameters of a query that the document does not name.
+    pub(crate) fn unnamed_parameters(&self, operation: &Operation, target: &str) -> Vec<String> {
+        let named = self.entry(operation)["parameters"].as_array();
+        let named: Vec<_> = named
+            .into_iter()
+            .flatten()
+            .filter_map(|parameter| parameter["name"].as_str())
+            .collect();
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        let names = query
+            .split('&')
+            .filter_map(|pair| pair.split('=').next())
+            .filter(|name| !name.is_empty() && !named.contains(name));
+        names.map(str::to_owned).collect()
+    }
+
     fn entry(&self, operation: &Operation) -> &Value {
         &self.0["paths"][&operation.template][operation.method.to_lowercase()]
     }
