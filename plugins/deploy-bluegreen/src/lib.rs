@@ -289,7 +289,8 @@ impl Deploy<'_> {
         let atomic = cutover == Cutover::Atomic && !moves.out.is_empty() && !moves.into.is_empty();
         if atomic {
             self.flags(&moves.out, true).await?;
-            return self.flags(&moves.into, false).await;
+            self.flags(&moves.into, false).await?;
+            return self.pause(self.input.drain.duration()).await;
         }
         self.flags(&moves.into, false).await?;
         if !(moves.into.is_empty() || moves.out.is_empty()) {

@@ -109,18 +109,32 @@ fn will(text: &mut String, plan: &Plan) {
     } else {
         let _ = write!(text, "\n\nit WILL do this:");
     }
-    let mut touched: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    // Of each app which Machines that are there, and how many new ones.
+    let mut touched: BTreeMap<&str, (BTreeSet<&str>, usize)> = BTreeMap::new();
     for write in &plan.writes {
-        let app = write.request.app.as_deref().unwrap_or_default();
-        let subject = write.request.subject.as_deref().unwrap_or_default();
-        touched.entry(app).or_default().insert(subject);
+        let (operation, app) = (&write.request.operation, &write.request.app);
+        let Some(app) = app
+            .as_deref()
+            .filter(|_| operation.starts_with("machines."))
+        else {
+            continue;
+        };
+        let (there, new) = touched.entry(app).or_default();
+        *new += usize::from(write.makes.is_some());
+        let subject = write.request.subject.as_deref();
+        // What is made has a name with `#` in the plan.
+        there.extend(subject.filter(|subject| !subject.contains('#')));
     }
-    for (app, subjects) in &touched {
+    for (app, (there, new)) in &touched {
         let population = plan.apps.get(*app).cloned().unwrap_or_default();
+        let new = match new {
+            0 => String::new(),
+            new => format!(" and {new} new ones"),
+        };
         let _ = write!(
             text,
-            "\n  blast radius: {} of {} Machines of `{app}`; at most {} at once, {} afterwards",
-            subjects.len(),
+            "\n  blast radius: {} of {} Machines of `{app}`{new}; at most {} at once, {} afterwards",
+            there.len(),
             population.before,
             population.peak,
             population.after
@@ -220,7 +234,8 @@ fn groups<'p>(writes: impl IntoIterator<Item = &'p PlannedWrite>) -> Vec<Group<'
         at.writes += 1;
         at.assumed += usize::from(write.assumed);
         let subject = request.subject.as_deref().unwrap_or_default();
-        let region = about("region").unwrap_or_default();
+        let asked = request.arguments.get("region").and_then(Value::as_str);
+        let region = asked.or_else(|| about("region")).unwrap_or_default();
         at.regions.entry(region).or_default().push(subject);
     }
     // Steps in the order in which they begin, all of one together.
@@ -229,18 +244,54 @@ fn groups<'p>(writes: impl IntoIterator<Item = &'p PlannedWrite>) -> Vec<Group<'
     groups
 }
 
-/// Arguments that say something.
+/// Arguments that say something. What only tells one Machine from another is left out.
 fn given(arguments: &Value) -> String {
-    let fields = match arguments {
-        Value::Object(fields) => fields,
-        Value::Null => return String::new(),
-        other => return other.to_string(),
+    match arguments {
+        Value::Bool(true) => "force".to_owned(),
+        arguments => words("", arguments).join(", "),
+    }
+}
+
+/// A value in words; `name` is the field that it is in.
+fn words(name: &str, value: &Value) -> Vec<String> {
+    let named = |text: &str| match name {
+        "" => text.to_owned(),
+        name => format!("{} {text}", name.replace('_', " ")),
     };
-    let said = fields
-        .iter()
-        .filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)))
-        .map(|(name, value)| format!("{name} {value}"));
-    said.collect::<Vec<_>>().join(", ")
+    match value {
+        Value::Null | Value::Bool(false) => Vec::new(),
+        Value::Bool(true) => vec![name.replace('_', " ")],
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .filter(|(name, _)| !matches!(name.as_str(), "expected" | "like" | "region"));
+            fields
+                .flat_map(|(name, value)| words(name, value))
+                .collect()
+        }
+        Value::Array(items) => {
+            let items = items.iter().map(|item| match item.as_array() {
+                // A key and its value; without one the key is taken away.
+                Some(pair) => match (pair.first(), pair.get(1)) {
+                    (Some(Value::String(key)), Some(Value::String(value))) => {
+                        format!("{key}={value}")
+                    }
+                    (Some(Value::String(key)), _) => format!("no {key}"),
+                    _ => item.to_string(),
+                },
+                None => item
+                    .as_str()
+                    .map_or_else(|| item.to_string(), str::to_owned),
+            });
+            let items: Vec<String> = items.collect();
+            match items.is_empty() {
+                true => Vec::new(),
+                false => vec![named(&items.join(" "))],
+            }
+        }
+        Value::String(text) => vec![named(text)],
+        Value::Number(number) => vec![named(&number.to_string())],
+    }
 }
 
 impl Group<'_> {
@@ -263,15 +314,25 @@ impl Group<'_> {
         let undo = undo.map_or_else(String::new, |(_, undo)| {
             format!("  (and may `{undo}` them to take that back)")
         });
-        let many = if self.writes == 1 { "" } else { "s" };
+        let things = match (operation.map(|(capability, _)| capability), self.writes) {
+            (Some("apps"), 1) => "the app".to_owned(),
+            (Some("releases"), 1) => "1 release of".to_owned(),
+            (Some("releases"), many) => format!("{many} releases of"),
+            (_, 1) => "1 Machine of".to_owned(),
+            (_, many) => format!("{many} Machines of"),
+        };
         let _ = write!(
             text,
-            "\n    {} {verb} {} Machine{many} of `{}`{of}{with}{assumed}{undo}",
+            "\n    {} {verb} {things} `{}`{of}{with}{assumed}{undo}",
             sign(verb),
-            self.writes,
             self.app
         );
         for (region, subjects) in &self.regions {
+            // What is new has no name yet.
+            if subjects.iter().all(|subject| subject.is_empty()) {
+                let _ = write!(text, "\n        {region:<4} {} new", subjects.len());
+                continue;
+            }
             for (at, line) in subjects.chunks(LINE).enumerate() {
                 let region = if at == 0 { region } else { "" };
                 let _ = write!(text, "\n        {region:<4} {}", line.join(" "));
@@ -287,7 +348,7 @@ const LINE: usize = 6;
 fn sign(verb: &str) -> char {
     match verb {
         "create" => '+',
-        "destroy" => '-',
+        "destroy" | "delete" => '-',
         "cordon" | "uncordon" => '!',
         _ => '~',
     }

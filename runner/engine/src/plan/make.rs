@@ -222,6 +222,12 @@ fn no_more(now: &Value, planned: &Value) -> bool {
         && at_most("max_share")
 }
 
+/// What a new thing is made like, by app and id.
+fn pattern(request: &IntendedRequest) -> Option<String> {
+    let like = request.arguments.get("like")?.as_str()?;
+    Some(format!("{}/{like}", request.app.as_deref()?))
+}
+
 /// How many notes a plan keeps.
 const NOTES: usize = 100;
 
@@ -358,7 +364,8 @@ impl Planning {
         let (observed, about) = self.observe(shared, &told.regarded).await?;
         for write in &mut told.writes {
             let known = about.get(&write.request.on());
-            write.about = known.cloned().unwrap_or_default();
+            let like = || about.get(&pattern(&write.request)?);
+            write.about = known.or_else(like).cloned().unwrap_or_default();
         }
         let mut forked = Forked::default();
         for executor in shared.executors.values() {
