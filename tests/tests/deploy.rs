@@ -1,11 +1,9 @@
 //! Deploys by the bundled runbooks: whatever goes wrong, each ends in a state that somebody would want
 //! to find at three in the morning, and says which.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, ensure};
 use groundcrew_tests::deploys::{
-    Is, NEW, extremes, image, is_as_before, is_deployed, is_green, machines, run, watched,
+    NEW, extremes, image, is_as_before, is_deployed, is_green, machines, run, watched,
 };
 use groundcrew_tests::{READ_CANARY, World};
 
@@ -265,14 +263,15 @@ async fn rollback_of_a_bluegreen_deploy_that_kept_the_old_machines_is_flags() ->
     let said = run(&world, "run", "rollback", &[]).await?;
     ensure!(said.code == 0, "{said:?}");
     ensure!(world.applied("machines.update").is_empty());
-    let serving: BTreeMap<String, Is> = machines(&world)?
-        .into_iter()
-        .filter(|(_, is)| !is.cordoned && is.state == "started")
-        .collect();
-    let served = before.iter().filter(|(_, is)| is.state == "started");
+    // Everything that was there is as it was; what is new is out of service.
+    let after = machines(&world)?;
+    for (id, was) in &before {
+        ensure!(after.get(id) == Some(was), "{id}: {:?}", after.get(id));
+    }
+    let new = after.iter().filter(|(id, _)| !before.contains_key(*id));
     ensure!(
-        serving == served.map(|(k, v)| (k.clone(), v.clone())).collect(),
-        "{serving:#?}"
+        new.clone().count() > 0 && new.clone().all(|(_, is)| is.cordoned),
+        "{after:#?}"
     );
     for (group, seen) in extremes(&world)?.groups {
         let up = before
@@ -281,6 +280,61 @@ async fn rollback_of_a_bluegreen_deploy_that_kept_the_old_machines_is_flags() ->
         ensure!(seen.least_serving >= up.count() as u64, "{group}: {seen:?}");
     }
     world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_machines_that_were_stopped_meanwhile_are_started_for_the_way_back() -> Result<()> {
+    let world = watched(24, 5, 40.0).await?;
+    let before = machines(&world)?;
+    let inputs = [&image(NEW), "after=keep"];
+    let said = run(&world, "run", "deploy-bluegreen", &inputs).await?;
+    ensure!(said.code == 0, "{said:?}");
+    let kept = before.iter().find(|(_, is)| is.state == "started");
+    let (kept, _) = kept.context("nobody")?;
+    world.simulator.act(|fleet| {
+        let caller = groundcrew_fleet::Caller {
+            nonce: None,
+            effect: None,
+            owner: "the proxy",
+        };
+        let request = groundcrew_fleet::api::StopRequest::default();
+        fleet.stop(&caller, "web", kept, &request).map(drop).ok()
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    ensure!(machines(&world)?[kept].state == "stopped");
+    let said = run(&world, "run", "rollback", &[]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    let after = machines(&world)?;
+    for (id, was) in &before {
+        ensure!(after.get(id) == Some(was), "{id}: {:?}", after.get(id));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_of_several_images_are_deployed_and_taken_back_each_to_its_own() -> Result<()> {
+    for strategy in ["deploy-rolling", "deploy-bluegreen"] {
+        let world = watched(24, 7, 40.0).await?;
+        let some: Vec<String> = machines(&world)?.into_keys().step_by(3).collect();
+        let other = image("registry.fly.io/web:deployment-9");
+        let include = format!("include={}", some.join(","));
+        let said = run(&world, "run", "deploy-immediate", &[&other, &include]).await?;
+        ensure!(said.code == 0, "{said:?}");
+        let before = machines(&world)?;
+        let bad = image("registry.fly.io/web:sim-crash-loop");
+        let said = run(&world, "run", strategy, &[&bad]).await?;
+        ensure!(said.code == 1, "{strategy}: {said:?}");
+        is_as_before(&before, &machines(&world)?).context(strategy)?;
+        let said = run(&world, "run", strategy, &[&image(NEW)]).await?;
+        ensure!(said.code == 0, "{strategy}: {said:?}");
+        let after = machines(&world)?;
+        ensure!(
+            after.len() == before.len() && after.values().all(|is| is.image == NEW && !is.cordoned),
+            "{strategy}: {after:#?}"
+        );
+        world.verify()?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

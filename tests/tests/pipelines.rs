@@ -190,6 +190,53 @@ async fn a_deploy_by_shares_with_a_look_at_metrics_between() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_whole_deploy_is_applied_as_it_was_planned() -> Result<()> {
+    for strategy in ["rolling", "canary", "immediate", "bluegreen"] {
+        let mut world = watched(12, 11, 40.0).await?;
+        let before = machines(&world)?;
+        world.use_token(READ_CANARY);
+        let file = world.project().join("deploy.plan");
+        let file = file.display().to_string();
+        let (new, strategy) = (image(NEW), format!("strategy={strategy}"));
+        let arguments = [
+            "plan",
+            "deploy",
+            "-i",
+            "app=web",
+            "-i",
+            &new,
+            "-i",
+            &strategy,
+            "-i",
+            "release_command=bin/migrate",
+            "-i",
+            "release_group=web",
+            "-i",
+            "hold=2s",
+            "-o",
+            &file,
+        ];
+        let said = world.run(&arguments).await?;
+        ensure!(said.code == 0 && world.writes() == 0, "{said:?}");
+        ensure!(
+            said.out.contains("releases.create") || said.out.contains("create 1 release"),
+            "{said:?}"
+        );
+        world.use_token(groundcrew_tests::CANARY);
+        let said = world.run(&["apply", &file]).await?;
+        ensure!(said.code == 0, "{strategy}: {said:?}");
+        let after = machines(&world)?;
+        match strategy.as_str() {
+            "strategy=bluegreen" => is_green(&before, &after)?,
+            _ => is_deployed(&before, &after)?,
+        }
+        ensure!(releases(&world)?[0].status == "complete");
+        world.verify()?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn releases_are_recorded_once_whatever_is_answered() -> Result<()> {
     for rules in [
         &[

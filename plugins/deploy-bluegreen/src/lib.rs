@@ -92,15 +92,19 @@ async fn beside(
         Ok(_) => has_room(host, &deploy.pool, surge).await,
         Err(_) => Ok(()),
     };
-    // Nothing has been done yet, and there is nothing to go back to.
-    let went = match alone.as_ref().err().or(room.as_ref().err()) {
-        Some(error) => Err(error.clone()),
-        None => deploy.go().await,
-    };
-    release(host, alone.unwrap_or_default()).await;
     let excluded = selection.excluded.iter();
     let excluded = excluded.map(|machine| MachineReport::of(machine, Outcome::Excluded, None));
-    deploy.conclude(went, excluded.collect())
+    let excluded = excluded.collect();
+    // Before anything has been done there is nothing to go back to.
+    let concluded = match alone.as_ref().err().or(room.as_ref().err()) {
+        Some(error) => Err(not_begun(target, &deploy.pool, error, excluded)),
+        None => {
+            let went = deploy.go().await;
+            deploy.conclude(went, excluded)
+        }
+    };
+    release(host, alone.unwrap_or_default()).await;
+    concluded
 }
 
 /// Leases one Machine of each process group and release, so that whoever else deploys this app finds
@@ -113,6 +117,20 @@ async fn alone(host: &Host, pool: &Pool) -> Result<Vec<Lease>> {
         let text = format!("somebody else is at work here, and nothing was done: {error}");
         Error::new(error.kind(), text)
     })
+}
+
+/// A failure after which everything is as it was found.
+fn not_begun(
+    target: &Target,
+    pool: &Pool,
+    error: &Error,
+    mut reports: Vec<MachineReport>,
+) -> Error {
+    let why = || Some(error.to_string());
+    let there = pool.all().into_iter();
+    reports.extend(there.map(|m| MachineReport::of(m, Outcome::NotAttempted, why())));
+    let report = Report::new(&target.release, reports);
+    Error::new(error.kind(), error.message()).with_output(&report)
 }
 
 async fn release(host: &Host, leases: Vec<Lease>) {

@@ -162,6 +162,14 @@ impl Pool {
         Ok(Self { places, standbys })
     }
 
+    /// All Machines, standbys aside.
+    pub(crate) fn all(&self) -> Vec<&Machine> {
+        let blues = self.members().flat_map(|members| &members.blues);
+        let greens = self.members().flat_map(|members| &members.greens);
+        let blues = blues.map(|blue| &blue.machine);
+        blues.chain(greens.map(|green| &green.machine)).collect()
+    }
+
     /// Of each process group and release the reachable Machine with the least id: whoever looks finds
     /// the same ones, whatever has been made meanwhile.
     pub(crate) fn anchors(&self) -> Vec<&Machine> {

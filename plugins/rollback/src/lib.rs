@@ -3,19 +3,20 @@
 //! If a blue/green deploy has kept the old Machines they come back by flags alone: they are put into
 //! service, and the new ones leave it. Otherwise each Machine gets back the configuration that it had
 //! with the release that is named, or with the one before, as carefully as in a rolling deploy.
+//! `kept.rs` is the first of the two.
+
+mod kept;
 
 use std::collections::BTreeMap;
 
 use groundcrew_deploy::select::Selection;
-use groundcrew_deploy::target::{in_order, release_of, release_shown};
-use groundcrew_deploy::{
-    Bounds, How, MachineReport, Outcome, Report, Select, Target, Verify, roll,
-};
-use groundcrew_plugin::{
-    Error, Host, Kind, Machine, Portion, Result, State, Timespan, join_all, plugin,
-};
+use groundcrew_deploy::target::{release_of, release_shown};
+use groundcrew_deploy::{Bounds, How, Report, Select, Target, Verify, roll};
+use groundcrew_plugin::{Error, Host, Kind, Machine, Portion, Result, Timespan, plugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use kept::Kept;
 
 /// What goes back, where to, and how carefully.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -64,6 +65,7 @@ fn default_wait() -> Timespan {
     cordon,
     create,
     destroy,
+    start,
     stop,
     wait,
     reason = "puts the Machines of an earlier release into service, or gives Machines their earlier configuration back"
@@ -98,73 +100,6 @@ pub async fn rollback(input: Input, host: Host) -> Result<Report> {
         hold: std::time::Duration::ZERO,
     };
     roll(&host, &Target::earlier(&release), &how, bounds, &selection).await
-}
-
-/// The Machines of an earlier release that a blue/green deploy has kept.
-struct Kept<'a> {
-    release: String,
-    old: Vec<&'a Machine>,
-    new: Vec<&'a Machine>,
-}
-
-impl<'a> Kept<'a> {
-    /// None if there are too few to take over everywhere.
-    fn of(machines: &'a [Machine], wanted: Option<&str>) -> Option<Self> {
-        let up = machines
-            .iter()
-            .filter(|m| m.is(State::Started) && in_order(m));
-        let (aside, new): (Vec<&Machine>, Vec<&Machine>) = up.partition(|m| m.cordoned);
-        let serving: Vec<String> = new.iter().map(|m| release_shown(m)).collect();
-        let mut releases: BTreeMap<String, Vec<&Machine>> = BTreeMap::new();
-        for machine in aside {
-            let release = release_shown(machine);
-            if !serving.contains(&release) && wanted.is_none_or(|wanted| wanted == release) {
-                releases.entry(release).or_default().push(machine);
-            }
-        }
-        let place = |machine: &Machine| (machine.group.clone(), machine.region.clone());
-        let count = |all: &[&Machine]| {
-            let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-            all.iter()
-                .for_each(|machine| *counts.entry(place(machine)).or_default() += 1);
-            counts
-        };
-        let wanted = count(&new);
-        let enough = |old: &[&Machine]| {
-            let there = count(old);
-            wanted
-                .iter()
-                .all(|(place, count)| there.get(place).is_some_and(|there| there >= count))
-        };
-        let found = releases.into_iter().find(|(_, old)| enough(old));
-        let (release, old) = found?;
-        Some(Self { release, old, new })
-    }
-
-    /// The old ones come into service, then the new ones leave it.
-    async fn swap(self, host: &Host, input: &Input) -> Result<Report> {
-        host.note(&format!(
-            "{} Machines of `{}` were kept: back by flags",
-            self.old.len(),
-            self.release
-        ));
-        host.expect(self.old.len() + self.new.len(), "machines");
-        all(self.old.iter().map(|machine| machine.uncordon())).await?;
-        if !input.discovery.duration().is_zero() {
-            host.sleep(input.discovery.duration()).await?;
-        }
-        all(self.new.iter().map(|machine| machine.cordon())).await?;
-        let back = self.old.iter().map(|m| (m, Outcome::Updated));
-        let out = self.new.iter().map(|m| (m, Outcome::Kept));
-        let reports = back.chain(out);
-        let reports = reports.map(|(machine, outcome)| MachineReport::of(machine, outcome, None));
-        Ok(Report::new(&self.release, reports.collect()))
-    }
-}
-
-async fn all(work: impl Iterator<Item = impl Future<Output = Result<()>>>) -> Result<()> {
-    let results = join_all(work).await;
-    results.into_iter().collect::<Result<Vec<()>>>().map(drop)
 }
 
 /// The release that most Machines had before the one that most have now.

@@ -239,7 +239,9 @@ impl Fork {
         for (app, original) in &*self.originals() {
             let before = original.machines.values().filter(|m| m.region == region);
             let now = model.list(app, &ListQuery::default()).unwrap_or_default();
-            let now = now.iter().filter(|m| m.region == region);
+            // What is on its way out takes no room of anybody's.
+            let gone = |state: &str| matches!(state, "destroying" | "destroyed");
+            let now = now.iter().filter(|m| m.region == region && !gone(&m.state));
             more += now.count() as i64 - before.count() as i64;
         }
         more
