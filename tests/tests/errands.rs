@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use groundcrew_fleet::Fate;
+use groundcrew_fleet::{Fate, FaultRule};
 use groundcrew_tests::World;
 use groundcrew_tests::deploys::{Is, is_as_before, machines, run, watched};
 use serde_json::Value;
@@ -165,4 +165,24 @@ async fn killed_while_it_grows_or_shrinks_it_is_resumed() -> Result<()> {
         world.verify()?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_making_was_answered_late_has_started_meanwhile() -> Result<()> {
+    let world = watched(12, 8, 40.0).await?;
+    let more = count(&world, "web")? + 1;
+    // It is made, and found again only after it has come up.
+    let rules = [
+        "machines.create@1:reply-lost",
+        "machines.create@2:rate-limited(5s)",
+        "machines.create@3:rate-limited(5s)",
+    ];
+    let rules: Result<Vec<FaultRule>, _> = rules.iter().map(|rule| rule.parse()).collect();
+    let rules = rules.map_err(|e| anyhow::anyhow!("{e}"))?;
+    world.simulator.set_faults(rules);
+    let count_ = format!("count={more}");
+    let said = run(&world, "run", "scale-group", &["group=web", &count_]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    ensure!(count(&world, "web")? == more && world.applied("machines.create").len() == 1);
+    world.verify()
 }

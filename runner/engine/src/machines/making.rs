@@ -102,13 +102,16 @@ fn updated(effect: &Effect, machine: &Machine) -> Outcome {
 }
 
 fn created(machine: &Machine) -> Outcome {
+    // The oldest: one that is found again after its answer was lost may have started already, and
+    // all that it has done since it was made counts.
+    let first = machine.events.iter().map(|event| event.id.as_str()).min();
     Outcome::ok(&Created {
         id: machine.id.clone(),
         name: machine.name.clone(),
         region: machine.region.clone(),
         instance_id: machine.instance_id.clone(),
         private_address: (!machine.private_ip.is_empty()).then(|| machine.private_ip.clone()),
-        baseline_event: machine.newest_event().unwrap_or_default().to_owned(),
+        baseline_event: first.unwrap_or_default().to_owned(),
     })
 }
 
