@@ -152,6 +152,63 @@ pub(crate) fn run(binary: &Path) -> Result<()> {
         &["apply", &plan, "--key", &key],
         false,
     )?;
+    let deploy = |runbook, image: &'static str, more: &[&'static str]| {
+        let mut all = vec![
+            "run",
+            runbook,
+            "--yes",
+            "-i",
+            "app=web-2",
+            "-i",
+            "groups=worker",
+        ];
+        all.extend(["-i", image]);
+        more.iter().for_each(|input| all.extend(["-i", input]));
+        all
+    };
+    step(
+        "A deploy of an image that crashes: the first Machine shows it, and gets its old one back",
+        &deploy(
+            "deploy-rolling",
+            "image=registry.fly.io/web:sim-crash-loop",
+            &[],
+        ),
+        true,
+    )?;
+    step(
+        "A deploy beside what is there; the old Machines are kept",
+        &deploy(
+            "deploy-bluegreen",
+            "image=registry.fly.io/web:deployment-2",
+            &["after=keep"],
+        ),
+        false,
+    )?;
+    step(
+        "Back again, by flags alone",
+        &[
+            "run",
+            "rollback",
+            "--yes",
+            "-i",
+            "app=web-2",
+            "-i",
+            "groups=worker",
+        ],
+        false,
+    )?;
+    step(
+        "Where the deploy stands",
+        &[
+            "run",
+            "survey-deploy",
+            "-i",
+            "app=web-2",
+            "-i",
+            "groups=worker",
+        ],
+        true,
+    )?;
     step(
         "The audit log of all of it, verified",
         &["audit", "verify"],

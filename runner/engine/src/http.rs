@@ -342,6 +342,69 @@ mod tests {
         }
     }
 
+    /// Serves `answer` of a request's path to everybody.
+    async fn server(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 1024];
+                let read = stream.read(&mut request).await.unwrap_or(0);
+                let text = String::from_utf8_lossy(&request[..read]).into_owned();
+                let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
+                let _ = stream.write_all(answer(&path).as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    fn body(bytes: usize) -> String {
+        let body = "x".repeat(bytes);
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\nconnection: close\r\n\r\n{body}")
+    }
+
+    async fn look(url: String, max_bytes: u32) -> Result<Checked, Failure> {
+        let asked = CheckRequest {
+            url,
+            method: Method::Get,
+            timeout_ms: 5000,
+            max_bytes,
+        };
+        Looking::default().check(&asked, true).await
+    }
+
+    #[tokio::test]
+    async fn no_more_of_a_body_is_read_than_wanted_and_allowed() {
+        let address = server(|path| body(path[1..].parse().unwrap())).await;
+        for (there, wanted, read) in [
+            (10, 10, 10),
+            (11, 10, 10),
+            (BODY_BYTES, u32::MAX, BODY_BYTES),
+            (BODY_BYTES + 1, u32::MAX, BODY_BYTES),
+            (3, 0, 0),
+        ] {
+            let checked = look(format!("{address}/{there}"), wanted).await.unwrap();
+            assert_eq!(checked.body.len(), read, "{there}");
+            assert_eq!(checked.truncated, there > read, "{there}");
+        }
+    }
+
+    #[tokio::test]
+    async fn five_redirects_are_followed_and_no_sixth() {
+        let address = server(|path| match path[1..].parse::<u32>() {
+            Ok(0) | Err(_) => body(1),
+            Ok(more) => format!(
+                "HTTP/1.1 307 Temporary Redirect\r\nlocation: /{}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                more - 1
+            ),
+        })
+        .await;
+        assert_eq!(look(format!("{address}/5"), 10).await.unwrap().status, 200);
+        let refused = look(format!("{address}/6"), 10).await.unwrap_err();
+        assert!(matches!(refused, Failure::Application(_)), "{refused}");
+    }
+
     #[test]
     fn what_is_no_web_address_is_refused() {
         for bad in [

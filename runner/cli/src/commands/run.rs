@@ -9,7 +9,7 @@ use groundcrew::journal::{Mode, RunStatus};
 use groundcrew::runbook::{self, Runbook};
 use groundcrew::store::StoreError;
 use groundcrew::{
-    Admitted, Engine, Observer, OperationRule, RunHandle, RunReport, RunRequest, StartError,
+    Admitted, Engine, Kind, Observer, OperationRule, RunHandle, RunReport, RunRequest, StartError,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -175,7 +175,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         eprintln!("warning: {warning}");
     }
     if mode == Mode::Perform && !args.yes {
-        confirm(&admitted, shared)?;
+        confirm(&engine, &admitted, shared)?;
     }
     let progress = Arc::new(Progress::new(shared.json, mode));
     let observer = progress.clone() as Arc<dyn Observer>;
@@ -324,15 +324,16 @@ fn read(name: &str, value: &str) -> Result<String, Exit> {
 }
 
 /// Asks a person at a terminal; anyone else has to have said `--yes`.
-fn confirm(admitted: &Admitted, shared: &Shared) -> Result<(), Exit> {
+fn confirm(engine: &Engine, admitted: &Admitted, shared: &Shared) -> Result<(), Exit> {
+    let writes = |capability: &str, verb: &str| {
+        let mut rows = engine
+            .operations()
+            .filter(|row| row.capability() == capability);
+        rows.any(|row| row.verb == verb && row.kind == Kind::Write && !row.housekeeping)
+    };
     let writes: Vec<_> = admitted
         .grants()
-        .filter(|(_, _, grant)| {
-            grant
-                .verbs()
-                .iter()
-                .any(|v| !matches!(v.as_str(), "list" | "wait" | "lease"))
-        })
+        .filter(|(_, capability, grant)| grant.verbs().iter().any(|v| writes(capability, v)))
         .collect();
     if writes.is_empty() {
         return Ok(());
