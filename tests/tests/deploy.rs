@@ -283,6 +283,47 @@ async fn rollback_of_a_bluegreen_deploy_that_kept_the_old_machines_is_flags() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_the_old_machines_are_kept_an_interrupt_and_a_rollback_go_back() -> Result<()> {
+    let world = watched(24, 8, 40.0).await?;
+    let before = machines(&world)?;
+    let new = image(NEW);
+    let arguments = [
+        "run",
+        "deploy-bluegreen",
+        "--yes",
+        "-i",
+        "app=web",
+        "-i",
+        &new,
+        "-i",
+        "keep=10h",
+    ];
+    let child = world.command(&arguments)?.spawn()?;
+    let serving = before.values().filter(|is| is.state == "started").count();
+    world.until_applied("machines.cordon", serving).await?;
+    // The drain is over, and an interrupt no longer takes back what is done.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    // Nobody else gets in its way meanwhile.
+    let said = run(&world, "run", "rollback", &[]).await?;
+    ensure!(said.code == 4 && said.err.contains("app/web"), "{said:?}");
+    let id = child.id().context("it is gone")?.to_string();
+    let kill = tokio::process::Command::new("kill")
+        .args(["-INT", &id])
+        .status();
+    kill.await?;
+    let said = world.finish(child).await?;
+    ensure!(said.code == 130, "{said:?}");
+    ensure!(world.applied("machines.destroy").is_empty());
+    let said = run(&world, "run", "rollback", &[]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    let after = machines(&world)?;
+    for (id, was) in &before {
+        ensure!(after.get(id) == Some(was), "{id}: {:?}", after.get(id));
+    }
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn old_machines_that_were_stopped_meanwhile_are_started_for_the_way_back() -> Result<()> {
     let world = watched(24, 5, 40.0).await?;
     let before = machines(&world)?;

@@ -442,7 +442,8 @@ async fn killed_in_every_phase_and_resumed() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_deploy_meanwhile() -> Result<()> {
     for strategy in STRATEGIES {
-        let world = world(11).await?;
+        // Slow enough that all of this happens meanwhile.
+        let world = watched(12, 11, 10.0).await?;
         let before = machines(&world)?;
         let new = image(NEW);
         let arguments = ["run", strategy, "-i", "app=web", "-i", &new, "--yes"];
@@ -455,6 +456,15 @@ async fn a_second_deploy_meanwhile() -> Result<()> {
             said.code == 4 && said.err.contains("app/web"),
             "{strategy}: {said:?}"
         );
+        // And so does any other runbook that works there, on one process group or on all.
+        for (other, inputs) in [
+            ("deploy-rolling", &[new.as_str(), "groups=worker"][..]),
+            ("scale-group", &["group=web", "count=9"]),
+            ("rollback", &[]),
+        ] {
+            let said = run(&world, "run", other, inputs).await?;
+            ensure!(said.code == 4, "{strategy}, then {other}: {said:?}");
+        }
         // Another machine has no such lock, and the leases are in its way.
         let other = image("registry.fly.io/web:deployment-3");
         let elsewhere = world.project().join("elsewhere");

@@ -63,8 +63,6 @@ fn default_wait() -> Timespan {
     lease,
     update,
     cordon,
-    create,
-    destroy,
     start,
     stop,
     wait,
