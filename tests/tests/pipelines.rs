@@ -506,3 +506,23 @@ async fn a_fly_toml_says_which_process_groups_there_are() -> Result<()> {
     );
     world.verify()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rehearsals_are_as_patient_with_the_target_as_real_runs() -> Result<()> {
+    // At the wall's own pace, so that eight listings at once are too many.
+    let world = watched(6, 12, 1.0).await?;
+    let arguments = ["run", "survey-deploy", "--dry-run", "-i", "app=web"];
+    let children: Result<Vec<_>> = (0..8)
+        .map(|_| Ok(world.command(&arguments)?.spawn()?))
+        .collect();
+    for child in children? {
+        let said = world.finish(child).await?;
+        ensure!(said.code == 0, "{said:?}");
+    }
+    let refused = world.simulator.act(|fleet| {
+        let all = fleet.requests().entries();
+        all.filter(|request| request.status == 429).count()
+    });
+    ensure!(refused > 0, "nobody was too fast");
+    Ok(())
+}

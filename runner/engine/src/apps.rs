@@ -90,7 +90,7 @@ impl Capability for Apps {
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
         Ok(Arc::new(Executing {
             fly: Fly::of(setting)?,
-            retries: Retries::new(setting),
+            retries: Retries::live(setting),
             organisation: setting.target.organisation.clone(),
         }))
     }

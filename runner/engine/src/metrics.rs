@@ -71,7 +71,7 @@ impl Capability for Metrics {
         Ok(Arc::new(Executing {
             target: setting.target.clone(),
             deadline: setting.deadline.clone(),
-            retries: Retries::new(setting),
+            retries: Retries::live(setting),
             service: OnceLock::new(),
         }))
     }

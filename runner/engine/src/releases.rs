@@ -107,7 +107,7 @@ impl Capability for Releases {
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
         Ok(Arc::new(Executing {
             fly: Fly::of(setting)?,
-            retries: Retries::new(setting),
+            retries: Retries::live(setting),
             target: setting.target.clone(),
             deadline: setting.deadline.clone(),
             service: OnceLock::new(),

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use jiff::Timestamp;
 
 use crate::bindings::Failure;
 use crate::capability::{Effect, Found, Setting};
-use crate::clock::Clock;
-use crate::effect::Outcome;
+use crate::clock::{Clock, RealClock};
+use crate::effect::{EffectId, Outcome};
+use crate::journal::Mode;
 use crate::trouble::Trouble;
 
 /// Tries of one request before its failure is final, beyond the first.
@@ -29,6 +31,7 @@ pub(crate) struct Retries {
 }
 
 impl Retries {
+    /// By the run's clock.
     pub(crate) fn new(setting: &Setting) -> Self {
         Self {
             clock: setting.clock.clone(),
@@ -36,13 +39,33 @@ impl Retries {
         }
     }
 
+    /// By the target's own time, for what is asked of the target itself: in a rehearsal no virtual
+    /// time makes a service more patient.
+    pub(crate) fn live(setting: &Setting) -> Self {
+        let clock = match setting.mode {
+            Mode::Perform => setting.clock.clone(),
+            Mode::Rehearsal => Arc::new(RealClock::new(
+                Timestamp::UNIX_EPOCH,
+                setting.target.time_scale,
+            )),
+        };
+        Self {
+            clock,
+            seed: setting.seed,
+        }
+    }
+
     pub(crate) fn backoff(&self, effect: &Effect) -> impl Iterator<Item = Duration> + use<> {
+        self.delays(&effect.id)
+    }
+
+    fn delays(&self, effect: &EffectId) -> impl Iterator<Item = Duration> + use<> {
         ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(250))
             .with_max_delay(Duration::from_secs(8))
             .with_max_times(RETRIES)
             .with_jitter()
-            .with_jitter_seed(self.seed ^ effect.id.number)
+            .with_jitter_seed(self.seed ^ effect.number)
             .build()
     }
 
@@ -64,6 +87,35 @@ impl Retries {
                         self.pause(effect, delay, trouble.retry_after).await?
                     }
                     Some(_) | None => return Err(trouble.failure),
+                },
+            }
+        }
+    }
+
+    /// The same for the sake of an effect, and not ended early.
+    pub(crate) async fn read_to_end<T, F>(
+        &self,
+        effect: &EffectId,
+        mut send: impl FnMut() -> F,
+    ) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let mut delays = self.delays(effect);
+        loop {
+            match send().await {
+                Ok(value) => return Ok(value),
+                Err(trouble) => match delays.next() {
+                    Some(delay) if trouble.transient => {
+                        self.clock.sleep(patience(delay, trouble.retry_after)).await;
+                    }
+                    // Whoever asked us need not try again.
+                    Some(_) | None => {
+                        return Err(Trouble {
+                            transient: false,
+                            ..trouble
+                        });
+                    }
                 },
             }
         }
@@ -121,13 +173,17 @@ impl Retries {
         delay: Duration,
         asked: Option<Duration>,
     ) -> Result<(), Failure> {
-        let delay = asked.map_or(delay, |asked| asked.max(delay).min(PATIENCE));
+        let delay = patience(delay, asked);
         tokio::select! {
             biased;
             () = effect.cancel.cancelled() => Err(Failure::Cancelled("ended while waiting to try again".to_owned())),
             () = self.clock.sleep(delay) => Ok(()),
         }
     }
+}
+
+fn patience(delay: Duration, asked: Option<Duration>) -> Duration {
+    asked.map_or(delay, |asked| asked.max(delay).min(PATIENCE))
 }
 
 /// A failure's text with a few words behind it.

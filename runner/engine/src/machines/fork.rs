@@ -29,6 +29,7 @@ use crate::capability::Forked;
 use crate::clock::{Clock, millis};
 use crate::effect::EffectId;
 use crate::plan::{Change, InService, Population};
+use crate::retry::Retries;
 use crate::trouble::{Trouble, answered};
 
 /// Leases in the model last this long: nobody refreshes them.
@@ -39,6 +40,8 @@ const LOOK: Duration = Duration::from_secs(5);
 
 pub(crate) struct Fork {
     live: Arc<dyn Api>,
+    /// For what is asked of it.
+    retries: Retries,
     clock: Arc<dyn Clock>,
     model: Mutex<Fleet>,
     /// The apps that have been copied, held while one is.
@@ -73,7 +76,12 @@ impl Original {
 }
 
 impl Fork {
-    pub(super) fn new(live: Arc<dyn Api>, clock: Arc<dyn Clock>, seed: u64) -> Self {
+    pub(super) fn new(
+        live: Arc<dyn Api>,
+        retries: Retries,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+    ) -> Self {
         let settings = Settings {
             seed,
             start: Time::from_millis(millis(clock.now())),
@@ -82,6 +90,7 @@ impl Fork {
         };
         Self {
             live,
+            retries,
             clock,
             model: Mutex::new(Fleet::new(settings)),
             copied: tokio::sync::Mutex::default(),
@@ -106,7 +115,15 @@ impl Fork {
                 let mut machines = machines.lock().unwrap_or_else(PoisonError::into_inner);
                 machines.push(machine);
             };
-            self.live.list(effect, app, &each).await?;
+            let list = || {
+                // What an earlier try left.
+                machines
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clear();
+                self.live.list(effect, app, &each)
+            };
+            self.retries.read_to_end(effect, list).await?;
             let machines = machines
                 .into_inner()
                 .unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +175,8 @@ impl Fork {
         if let Some(everything) = &*kept {
             return Ok(everything.clone());
         }
-        let everything = self.live.list_organisation(effect).await?;
+        let list = || self.live.list_organisation(effect);
+        let everything = self.retries.read_to_end(effect, list).await?;
         *kept = Some(everything.clone());
         Ok(everything)
     }

@@ -33,6 +33,7 @@ use crate::bindings::machines::{
 use crate::capability::{Capability, Executor, Linking, Setting, arguments};
 use crate::effect::{EffectId, Kind, Request, Row};
 use crate::journal::Mode;
+use crate::retry::Retries;
 use crate::service::Service;
 use crate::trouble::Trouble;
 
@@ -264,7 +265,8 @@ impl Fly {
     pub(crate) fn of(setting: &Setting) -> Result<Arc<Self>, String> {
         setting.commons.share(|| {
             let http = Arc::new(http::Http::new(&setting.target, setting.deadline.clone())?);
-            let fork = || Fork::new(http.clone(), setting.clock.clone(), setting.seed);
+            let retries = Retries::live(setting);
+            let fork = || Fork::new(http.clone(), retries, setting.clock.clone(), setting.seed);
             let fork = (setting.mode == Mode::Rehearsal).then(|| Arc::new(fork()));
             Ok(Self { http, fork })
         })
