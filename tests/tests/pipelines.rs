@@ -459,7 +459,7 @@ async fn a_fly_toml_says_which_process_groups_there_are() -> Result<()> {
         "{said:?}"
     );
     let config = file(
-        "app = \"web\"\n[processes]\nweb = \"serve\"\nmailer = \"mail\"\n[env]\nLOG = \"debug\"\n[[services]]\ninternal_port = 3000\nprotocol = \"tcp\"\nprocesses = [\"web\"]\n[[services.ports]]\nport = 80\nhandlers = [\"http\"]\n[[services.http_checks]]\ninterval = \"2s\"\ntimeout = \"1s\"\ngrace_period = \"1s\"\nmethod = \"get\"\npath = \"/up\"\n",
+        "app = \"web\"\n[processes]\nweb = \"serve\"\nmailer = \"mail\"\n[env]\nLOG = \"debug\"\n[[services]]\ninternal_port = 3000\nprotocol = \"tcp\"\nprocesses = [\"web\"]\n[[services.ports]]\nport = 80\nhandlers = [\"http\"]\n[[services.http_checks]]\ninterval = \"2s\"\ntimeout = \"1s\"\ngrace_period = \"1s\"\nmethod = \"get\"\npath = \"/up\"\n[deploy]\nstrategy = \"canary\"\n",
     )?;
     let planned = run(&world, "plan", "deploy-rolling", &[&image(NEW), &config]).await?;
     ensure!(
@@ -467,7 +467,10 @@ async fn a_fly_toml_says_which_process_groups_there_are() -> Result<()> {
         "{planned:?}"
     );
     let said = run(&world, "run", "deploy-rolling", &[&image(NEW), &config]).await?;
-    ensure!(said.code == 0, "{said:?}");
+    ensure!(
+        said.code == 0 && said.err.contains("`[deploy]` of fly.toml is not used"),
+        "{said:?}"
+    );
     let after = groups(&world)?;
     // One that works and one that stands by for it; the workers are gone.
     ensure!(

@@ -95,6 +95,10 @@ impl Scope {
                     "the app has no Machine, and new ones are made like those that there are";
                 notes.push(none.to_owned());
             }
+            if config.says_how() {
+                let how = "`[deploy]` of fly.toml is not used: strategy, release command and limits are the runbook's";
+                notes.push(how.to_owned());
+            }
             new = missing(config, &all);
             (selection.chosen, gone) = all.into_iter().partition(|m| config.names(&m.group));
             for machine in &selection.chosen {

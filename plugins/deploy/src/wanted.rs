@@ -21,7 +21,7 @@
 //!   `processes`; `[[statics]]`: `guest_path`, `url_prefix`, `tigris_bucket`, `index_document`;
 //! - `[build]`: `image`, if the deploy names none. Images are not built here: what says how to
 //!   (`dockerfile`, `builder`, …) is ignored if there is an image, and refused if not;
-//! - accepted and ignored, because the runbook says these: `[deploy]` (`strategy`, `max_unavailable`,
+//! - accepted and not used, because the runbook says these, and the report notes it: `[deploy]` (`strategy`, `max_unavailable`,
 //!   `wait_timeout`, `release_command*`, `seed_command`); and `console_command`.
 //!
 //! Which groups a section without `processes` is for, is as with flyctl (`appconfig.Flatten`):
@@ -141,6 +141,12 @@ impl Config {
     #[must_use]
     pub fn app(&self) -> Option<&str> {
         self.file.app.as_deref()
+    }
+
+    /// Whether it says how to deploy, which is for the runbook to say.
+    #[must_use]
+    pub fn says_how(&self) -> bool {
+        self.file.deploy.is_some()
     }
 
     /// The image that it names.

@@ -19,8 +19,7 @@ pub(super) struct File {
     #[serde(rename = "console_command")]
     _console_command: Option<IgnoredAny>,
     pub(super) build: Build,
-    #[serde(rename = "deploy")]
-    _deploy: Deploy,
+    pub(super) deploy: Option<Deploy>,
     pub(super) env: BTreeMap<String, Text>,
     pub(super) processes: BTreeMap<String, String>,
     pub(super) http_service: Option<HttpService>,
@@ -69,7 +68,7 @@ impl Build {
 /// Accepted and not looked at: the runbook says these.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Deploy {
+pub(super) struct Deploy {
     #[serde(rename = "strategy")]
     _strategy: Option<IgnoredAny>,
     #[serde(rename = "max_unavailable")]
