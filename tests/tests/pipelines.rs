@@ -511,6 +511,52 @@ async fn a_fly_toml_says_which_process_groups_there_are() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_definition_of_a_release_says_what_machines_become() -> Result<()> {
+    let world = watched(12, 13, 60.0).await?;
+    let definition = serde_json::json!({
+        "app": "web",
+        "processes": { "web": "serve", "worker": "work" },
+        "env": { "LOG": "warn" },
+        "services": [{ "internal_port": 3000, "protocol": "tcp", "processes": ["web"] }],
+    });
+    world.simulator.act(|fleet| {
+        let by = groundcrew_fleet::Caller {
+            nonce: None,
+            effect: None,
+            owner: "ann@example.com",
+        };
+        for (image, definition) in [(NEW, definition), ("web:later", serde_json::json!({}))] {
+            let new = api::NewRelease {
+                app_name: "web".to_owned(),
+                strategy: "ROLLING".to_owned(),
+                image: image.to_owned(),
+                definition,
+                ..api::NewRelease::default()
+            };
+            fleet.release_create(&by, &new).map(drop).ok();
+        }
+    });
+    for (named, reason) in [("current", "no definition"), ("7", "not among the newest")] {
+        let named = format!("config_of={named}");
+        let said = run(&world, "run", "deploy-rolling", &[&named]).await?;
+        ensure!(said.code == 1 && said.err.contains(reason), "{said:?}");
+    }
+    let said = run(&world, "run", "deploy-rolling", &["config_of=1"]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    let after = world
+        .simulator
+        .act(|fleet| fleet.list("web", &api::ListQuery::default()));
+    for machine in after.map_err(|e| anyhow::anyhow!("{}", e.body.wording()))? {
+        ensure!(
+            machine.config["image"] == NEW && machine.config["env"]["LOG"] == "warn",
+            "{:#}",
+            machine.config
+        );
+    }
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rehearsals_are_as_patient_with_the_target_as_real_runs() -> Result<()> {
     // At the wall's own pace, so that eight listings at once are too many.
     let world = watched(6, 12, 1.0).await?;

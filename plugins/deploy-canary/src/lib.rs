@@ -80,17 +80,20 @@ fn default_critical() -> Timespan {
 }
 
 /// Deploy to one extra Machine of each process group first, then to all, a bounded number at once.
-#[plugin(machines(
-    list,
-    lease,
-    update,
-    cordon,
-    create,
-    destroy,
-    stop,
-    wait,
-    reason = "makes and destroys a canary, then updates the chosen Machines, each under its lease; makes and removes those of process groups that come and go"
-))]
+#[plugin(
+    machines(
+        list,
+        lease,
+        update,
+        cordon,
+        create,
+        destroy,
+        stop,
+        wait,
+        reason = "makes and destroys a canary, then updates the chosen Machines, each under its lease; makes and removes those of process groups that come and go"
+    ),
+    releases(list, reason = "reads the definition of the release that is named")
+)]
 pub async fn deploy_canary(input: Input, host: Host) -> Result<Report> {
     let scope = Scope::of(&host, &input.select, input.change.clone()).await?;
     let how = How {

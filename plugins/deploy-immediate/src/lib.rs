@@ -42,17 +42,20 @@ fn default_wait() -> Timespan {
 }
 
 /// Deploy to the Machines of an app all at once, and follow each to its end.
-#[plugin(machines(
-    list,
-    lease,
-    update,
-    cordon,
-    create,
-    destroy,
-    stop,
-    wait,
-    reason = "updates the chosen Machines, each under its lease, and watches them come back; makes and removes those of process groups that come and go"
-))]
+#[plugin(
+    machines(
+        list,
+        lease,
+        update,
+        cordon,
+        create,
+        destroy,
+        stop,
+        wait,
+        reason = "updates the chosen Machines, each under its lease, and watches them come back; makes and removes those of process groups that come and go"
+    ),
+    releases(list, reason = "reads the definition of the release that is named")
+)]
 pub async fn deploy_immediate(input: Input, host: Host) -> Result<Report> {
     let scope = Scope::of(&host, &input.select, input.change).await?;
     let how = How {

@@ -81,17 +81,20 @@ fn default_critical() -> Timespan {
 }
 
 /// Deploy to the Machines of an app, a bounded number at once, and take it back if it fails.
-#[plugin(machines(
-    list,
-    lease,
-    update,
-    cordon,
-    create,
-    destroy,
-    stop,
-    wait,
-    reason = "updates the chosen Machines, each under its lease, and watches them come back; makes and removes those of process groups that come and go"
-))]
+#[plugin(
+    machines(
+        list,
+        lease,
+        update,
+        cordon,
+        create,
+        destroy,
+        stop,
+        wait,
+        reason = "updates the chosen Machines, each under its lease, and watches them come back; makes and removes those of process groups that come and go"
+    ),
+    releases(list, reason = "reads the definition of the release that is named")
+)]
 pub async fn deploy_rolling(input: Input, host: Host) -> Result<Report> {
     let scope = Scope::of(&host, &input.select, input.change).await?;
     let how = How {

@@ -59,6 +59,34 @@ struct Fates {
     kinds: Vec<Kind>,
 }
 
+/// How many releases are looked through. (The contract gives no more.)
+const RELEASES: u32 = 100;
+
+/// Puts the definition and the image of the release that a change names into the change.
+async fn defined(host: &Host, app: &str, mut change: Change) -> Result<Change> {
+    let Some(named) = change.config_of.take() else {
+        return Ok(change);
+    };
+    if change.config.is_some() {
+        return Err(Error::invalid("give either `config` or `config_of`"));
+    }
+    let releases = host.releases(app).list(RELEASES).await?;
+    let mut all = releases.into_iter();
+    let found = match named.as_str() {
+        "current" => all.next(),
+        named => all.find(|it| it.id == named || it.version.to_string() == named),
+    };
+    let missing = |what: &str| {
+        let text = format!("release `{named}` of `{app}` {what}");
+        Error::new(Kind::NotFound, text)
+    };
+    let release = found.ok_or_else(|| missing("is not among the newest 100"))?;
+    let definition = release.definition;
+    change.config = Some(definition.ok_or_else(|| missing("has no definition that Fly shows"))?);
+    change.image.get_or_insert(release.image);
+    Ok(change)
+}
+
 impl Scope {
     /// Lists the Machines and tells the groups apart. Nothing is changed.
     ///
@@ -67,6 +95,7 @@ impl Scope {
     /// If the change or the selection makes no sense, or the file is another app's, wants volumes
     /// that are not there, or a new group that cannot be made.
     pub async fn of(host: &Host, select: &Select, change: Change) -> Result<Self> {
+        let change = defined(host, &select.app, change).await?;
         let update_only = change.update_only;
         let target = change.target()?;
         let selection = select.list(host).await?;

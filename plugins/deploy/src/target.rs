@@ -34,6 +34,10 @@ pub struct Change {
     /// rest (`wanted.rs` lists it) is what Machines get; the other changes go on top of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
+    /// The release whose definition and image are wanted, by its id or version, or `current`: in the
+    /// place of `config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_of: Option<String>,
     /// Process groups that are new in `config` are not made, and those that are gone not removed.
     // It says nothing of what a Machine becomes, so the deploy's name does not depend on it.
     #[serde(default, skip_serializing)]

@@ -74,13 +74,17 @@ impl Services {
 }
 
 impl Config {
-    /// Reads the text of a fly.toml.
+    /// Reads the text of a fly.toml, or the same as JSON, as releases have it.
     ///
     /// # Errors
     ///
-    /// If it is no TOML, has a key that is not supported, or contradicts itself.
+    /// If it is neither, has a key that is not supported, or contradicts itself.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut file: File = reader::read(text).map_err(|error| refused(&error))?;
+        let read = match text.trim_start().starts_with('{') {
+            true => serde_json::from_str(text).map_err(|error| error.to_string()),
+            false => reader::read(text),
+        };
+        let mut file: File = read.map_err(|error| refused(&error))?;
         let mut groups = BTreeMap::new();
         for (group, command) in &file.processes {
             let words = shlex::split(command).ok_or_else(|| {

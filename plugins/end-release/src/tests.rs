@@ -17,6 +17,7 @@ fn release(version: u32, status: &str) -> Release {
         user: "ann@example".to_owned(),
         created_at: "2026-11-20T10:00:00Z".to_owned(),
         in_progress: matches!(status, "pending" | "running"),
+        definition: None,
     }
 }
 

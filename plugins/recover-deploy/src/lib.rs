@@ -85,18 +85,21 @@ pub struct Replaced {
 }
 
 /// Find out how far a failed deploy got, and bring it to its end.
-#[plugin(machines(
-    list,
-    lease,
-    restart,
-    update,
-    cordon,
-    create,
-    destroy,
-    stop,
-    wait,
-    reason = "updates what a failed deploy left behind, replaces what is stuck, restarts one worker"
-))]
+#[plugin(
+    machines(
+        list,
+        lease,
+        restart,
+        update,
+        cordon,
+        create,
+        destroy,
+        stop,
+        wait,
+        reason = "updates what a failed deploy left behind, replaces what is stuck, restarts one worker"
+    ),
+    releases(list, reason = "reads the definition of the release that is named")
+)]
 pub async fn recover_deploy(input: Input, host: Host) -> Result<Recovery> {
     let mut scope = Scope::of(&host, &input.select, input.change.clone()).await?;
     let later = "that is for the deploy itself, once this has brought its Machines there";

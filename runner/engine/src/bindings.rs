@@ -575,6 +575,7 @@ pub(crate) mod releases {
         pub(crate) created_at: String,
         #[component(name = "in-progress")]
         pub(crate) in_progress: bool,
+        pub(crate) definition: Option<String>,
     }
 
     /// `releases.new-release`.

@@ -306,6 +306,10 @@ fn word(status: Status) -> &'static str {
 }
 
 fn release(shown: Shown) -> Release {
+    let defined = shown
+        .definition
+        .as_object()
+        .is_some_and(|it| !it.is_empty());
     Release {
         id: shown.id,
         version: u32::try_from(shown.version).unwrap_or(u32::MAX),
@@ -315,6 +319,7 @@ fn release(shown: Shown) -> Release {
         user: shown.user,
         created_at: shown.created_at,
         in_progress: shown.in_progress,
+        definition: defined.then(|| shown.definition.to_string()),
     }
 }
 

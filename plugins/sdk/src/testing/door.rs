@@ -320,6 +320,7 @@ pub(crate) mod releases {
             user: "somebody".to_owned(),
             created_at: String::new(),
             in_progress: true,
+            definition: None,
         })
     }
 
