@@ -442,8 +442,12 @@ async fn killed_in_every_phase_and_resumed() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_deploy_meanwhile() -> Result<()> {
     for strategy in STRATEGIES {
-        // Slow enough that all of this happens meanwhile.
-        let world = watched(12, 11, 10.0).await?;
+        // Slow enough that all of this happens meanwhile, also on a machine that has much to do.
+        let scale = match strategy {
+            "deploy-immediate" | "deploy-bluegreen" => 3.0,
+            _ => 10.0,
+        };
+        let world = watched(12, 11, scale).await?;
         let before = machines(&world)?;
         let new = image(NEW);
         let arguments = ["run", strategy, "-i", "app=web", "-i", &new, "--yes"];
