@@ -50,11 +50,8 @@ static ROWS: [Row; 4] = [
     },
 ];
 
-fn row(operation: &'static str) -> &'static Row {
-    // Each name below stands in the table above.
-    ROWS.iter()
-        .find(|row| row.operation() == operation)
-        .unwrap_or(&ROWS[0])
+fn row(operation: &str) -> &'static Row {
+    Row::named(&ROWS, operation)
 }
 
 /// See the module.
@@ -116,12 +113,14 @@ impl Executing {
         let listed: AppList = service.read(request, ANSWER_BYTES).await?;
         let mut apps = Vec::with_capacity(listed.apps.len());
         for shown in listed.apps {
-            match &self.fly.fork {
-                Some(fork) => match fork.of_app(&shown.name).await {
-                    Some(None) => {}
-                    Some(Some(copied)) => apps.push(app(shown, Some(copied.machine_count))),
-                    None => apps.push(app(shown, None)),
-                },
+            let copied = match &self.fly.fork {
+                Some(fork) => fork.of_app(&shown.name).await,
+                None => None,
+            };
+            match copied {
+                // Deleted on the fork.
+                Some(None) => {}
+                Some(Some(copied)) => apps.push(app(shown, Some(copied.machine_count))),
                 None => apps.push(app(shown, None)),
             }
         }
@@ -242,16 +241,10 @@ impl Executor for Executing {
                     }
                     Err(failure) => failure.into(),
                 },
-                other => unperformed("apps", other),
+                _ => request.row.unperformed().into(),
             }
         })
     }
-}
-
-/// What nothing performs: a row without an arm, our mistake.
-pub(crate) fn unperformed(capability: &str, operation: &str) -> Outcome {
-    let text = format!("nothing performs `{capability}.{operation}`");
-    Failure::other("no-executor", text).into()
 }
 
 #[cfg(test)]

@@ -73,6 +73,18 @@ impl Row {
         ..Self::READ
     };
 
+    /// The row of an operation in its capability's table. Each name that is linked stands there, which
+    /// a test of every capability walks.
+    pub(crate) fn named(rows: &'static [Self], operation: &str) -> &'static Self {
+        let found = rows.iter().find(|row| row.operation() == operation);
+        found.unwrap_or(&rows[0])
+    }
+
+    /// What nothing performs: a row without an arm, our mistake.
+    pub(crate) fn unperformed(&self) -> Failure {
+        Failure::other("no-executor", format!("nothing performs `{}`", self.name))
+    }
+
     /// The operation's part of the name.
     pub fn operation(&self) -> &'static str {
         self.name

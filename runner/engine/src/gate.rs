@@ -512,10 +512,7 @@ impl Gate {
         let outcome = match (fault, self.run.executors.get(row.capability())) {
             (Some(fault), _) => Outcome::failed(fault.failure()),
             (None, Some(executor)) => executor.perform(effect).await,
-            (None, None) => Outcome::failed(Failure::other(
-                "no-executor",
-                format!("nothing performs `{}`", row.name),
-            )),
+            (None, None) => row.unperformed().into(),
         };
         self.write_down(
             vec![Draft::settled(&self.step, number, &outcome)],

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, Url, header};
 
-use crate::apps::unperformed;
 use crate::bindings::Failure;
 use crate::bindings::http::{CheckRequest, Checked, Method};
 use crate::capability::{Capability, Effect, Executor, Linking, Setting, arguments};
@@ -278,7 +277,7 @@ impl Executor for Looking {
             let private = match effect.request.row.operation() {
                 "check" => false,
                 "check-private" => true,
-                other => return unperformed("http", other),
+                _ => return effect.request.row.unperformed().into(),
             };
             let asked: CheckRequest = match effect.request.arguments() {
                 Ok(asked) => asked,

@@ -3,22 +3,19 @@
 //! A rehearsal reads the target's metrics as they are: what was done to the fork does not show in
 //! them. Facts: the HTTP API of Prometheus, `/api/v1/query`, and Fly's documentation of its own.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use reqwest::{Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::apps::unperformed;
 use crate::bindings::Failure;
 use crate::bindings::metrics::Sample;
 use crate::capability::{Capability, Effect, Executor, Linking, Setting, arguments};
 use crate::clock::BoxFuture;
-use crate::deadline::Deadline;
 use crate::effect::{EffectId, Outcome, Request, Row};
 use crate::retry::Retries;
-use crate::service::{Service, body, unreadable};
-use crate::target::Target;
+use crate::service::{LazyService, body, unreadable};
 use crate::trouble::{Trouble, refusal};
 
 /// No answer may be larger: what Fly's endpoint allows.
@@ -69,37 +66,20 @@ impl Capability for Metrics {
 
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
         Ok(Arc::new(Executing {
-            target: setting.target.clone(),
-            deadline: setting.deadline.clone(),
             retries: Retries::live(setting),
-            service: OnceLock::new(),
+            service: LazyService::new(setting, &setting.target.metrics_api),
         }))
     }
 }
 
 struct Executing {
-    target: Target,
-    deadline: Deadline,
     retries: Retries,
-    /// Made when it is needed: few runs do.
-    service: OnceLock<Result<Service, String>>,
+    service: LazyService,
 }
 
 impl Executing {
-    fn service(&self) -> Result<&Service, Trouble> {
-        let make = || {
-            Service::new(
-                &self.target,
-                &self.target.metrics_api,
-                self.deadline.clone(),
-            )
-        };
-        let service = self.service.get_or_init(make).as_ref();
-        service.map_err(|why| Trouble::refused(Failure::other("client", why.clone())))
-    }
-
     async fn query(&self, effect: &EffectId, query: &Query) -> Result<Vec<Sample>, Trouble> {
-        let service = self.service()?;
+        let service = self.service.get()?;
         // By POST: a query may be longer than a URL.
         let request = service.request(Method::POST, &["api", "v1", "query"], effect)?;
         let mut form = vec![("query", query.promql.clone())];
@@ -228,7 +208,7 @@ impl Executor for Executing {
     fn perform(&self, effect: Effect) -> BoxFuture<'_, Outcome> {
         Box::pin(async move {
             if effect.request.row.operation() != "query" {
-                return unperformed("metrics", effect.request.row.operation());
+                return effect.request.row.unperformed().into();
             }
             let query: Query = match effect.request.arguments() {
                 Ok(query) => query,

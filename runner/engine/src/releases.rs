@@ -4,7 +4,7 @@
 //! copies an app's releases at the first touch and keeps its own from then on.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use groundcrew_fleet::api::{
     NewRelease as Asked, Release as Shown, ReleaseEnvelope, ReleaseList, ReleasePatch,
@@ -14,17 +14,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::apps::unperformed;
 use crate::bindings::Failure;
 use crate::bindings::releases::{NewRelease, Release, Status};
 use crate::capability::{Capability, Effect, Executor, Found, Linking, Setting, arguments};
 use crate::clock::BoxFuture;
-use crate::deadline::Deadline;
 use crate::effect::{EffectId, Outcome, Request, Row};
 use crate::machines::Fly;
 use crate::retry::Retries;
-use crate::service::Service;
-use crate::target::Target;
+use crate::service::LazyService;
 use crate::trouble::Trouble;
 
 /// No answer may be larger. A release carries its app's configuration.
@@ -62,11 +59,8 @@ static ROWS: [Row; 4] = [
     },
 ];
 
-fn row(operation: &'static str) -> &'static Row {
-    // Each name below stands in the table above.
-    ROWS.iter()
-        .find(|row| row.operation() == operation)
-        .unwrap_or(&ROWS[0])
+fn row(operation: &str) -> &'static Row {
+    Row::named(&ROWS, operation)
 }
 
 /// See the module.
@@ -108,9 +102,7 @@ impl Capability for Releases {
         Ok(Arc::new(Executing {
             fly: Fly::of(setting)?,
             retries: Retries::live(setting),
-            target: setting.target.clone(),
-            deadline: setting.deadline.clone(),
-            service: OnceLock::new(),
+            service: LazyService::new(setting, &setting.target.releases_api),
             copied: Mutex::default(),
         }))
     }
@@ -119,27 +111,12 @@ impl Capability for Releases {
 struct Executing {
     fly: Arc<Fly>,
     retries: Retries,
-    target: Target,
-    deadline: Deadline,
-    /// Made when it is needed: few runs do.
-    service: OnceLock<Result<Service, String>>,
+    service: LazyService,
     /// The apps whose releases a fork has.
     copied: Mutex<BTreeSet<String>>,
 }
 
 impl Executing {
-    fn service(&self) -> Result<&Service, Trouble> {
-        let make = || {
-            Service::new(
-                &self.target,
-                &self.target.releases_api,
-                self.deadline.clone(),
-            )
-        };
-        let service = self.service.get_or_init(make).as_ref();
-        service.map_err(|why| Trouble::refused(Failure::other("client", why.clone())))
-    }
-
     /// The newest releases on the target itself, newest first.
     async fn on_target(
         &self,
@@ -148,7 +125,7 @@ impl Executing {
         limit: u32,
     ) -> Result<Vec<Shown>, Trouble> {
         let path = ["api", "v1", "apps", app, "releases"];
-        let service = self.service()?;
+        let service = self.service.get()?;
         let request = service.request(Method::GET, &path, effect)?;
         let request = request.query(&[("limit", limit)]);
         let listed: ReleaseList = service.read(request, ANSWER_BYTES).await?;
@@ -197,7 +174,7 @@ impl Executing {
             return Ok(release(answer?));
         }
         let path = ["api", "v1", "apps", app, "releases", "current"];
-        let service = self.service()?;
+        let service = self.service.get()?;
         let request = service.request(Method::GET, &path, &effect.id)?;
         Ok(release(service.read(request, ANSWER_BYTES).await?))
     }
@@ -219,7 +196,7 @@ impl Executing {
         if let Some(answer) = self.on_fork(&effect.id, app, make).await {
             return Ok(Outcome::ok(&release(answer?)));
         }
-        let service = self.service()?;
+        let service = self.service.get()?;
         let path = ["api", "v1", "releases"];
         let request = service.request(Method::POST, &path, &effect.id)?;
         let made: ReleaseEnvelope = service.read(request.json(&asked), ANSWER_BYTES).await?;
@@ -243,7 +220,7 @@ impl Executing {
             answer?;
             return Ok(Outcome::ok(&()));
         }
-        let service = self.service()?;
+        let service = self.service.get()?;
         let path = ["api", "v1", "releases", id];
         let request = service.request(Method::PATCH, &path, &effect.id)?;
         service.send(request.json(&patch)).await?;
@@ -390,7 +367,7 @@ impl Executor for Executing {
                     }
                     Err(failure) => failure.into(),
                 },
-                other => unperformed("releases", other),
+                _ => request.row.unperformed().into(),
             }
         })
     }

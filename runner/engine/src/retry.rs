@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::bindings::Failure;
 use crate::capability::{Effect, Found, Setting};
@@ -73,29 +74,33 @@ impl Retries {
     pub(crate) async fn read<T, F>(
         &self,
         effect: &Effect,
-        mut send: impl FnMut() -> F,
+        send: impl FnMut() -> F,
     ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Trouble>>,
     {
-        let mut backoff = self.backoff(effect);
-        loop {
-            match send().await {
-                Ok(value) => return Ok(value),
-                Err(trouble) => match backoff.next() {
-                    Some(delay) if trouble.transient => {
-                        self.pause(effect, delay, trouble.retry_after).await?
-                    }
-                    Some(_) | None => return Err(trouble.failure),
-                },
-            }
-        }
+        let answer = self.until_final(&effect.id, &effect.cancel, send).await;
+        answer.map_err(|trouble| trouble.failure)
     }
 
     /// The same for the sake of an effect, and not ended early.
     pub(crate) async fn read_to_end<T, F>(
         &self,
         effect: &EffectId,
+        send: impl FnMut() -> F,
+    ) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        self.until_final(effect, &CancellationToken::new(), send)
+            .await
+    }
+
+    /// The trouble that is left is final: whoever asked need not try again.
+    async fn until_final<T, F>(
+        &self,
+        effect: &EffectId,
+        cancel: &CancellationToken,
         mut send: impl FnMut() -> F,
     ) -> Result<T, Trouble>
     where
@@ -107,9 +112,9 @@ impl Retries {
                 Ok(value) => return Ok(value),
                 Err(trouble) => match delays.next() {
                     Some(delay) if trouble.transient => {
-                        self.clock.sleep(patience(delay, trouble.retry_after)).await;
+                        let rested = self.rest(cancel, delay, trouble.retry_after).await;
+                        rested.map_err(Trouble::refused)?;
                     }
-                    // Whoever asked us need not try again.
                     Some(_) | None => {
                         return Err(Trouble {
                             transient: false,
@@ -173,17 +178,22 @@ impl Retries {
         delay: Duration,
         asked: Option<Duration>,
     ) -> Result<(), Failure> {
-        let delay = patience(delay, asked);
+        self.rest(&effect.cancel, delay, asked).await
+    }
+
+    async fn rest(
+        &self,
+        cancel: &CancellationToken,
+        delay: Duration,
+        asked: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let delay = asked.map_or(delay, |asked| asked.max(delay).min(PATIENCE));
         tokio::select! {
             biased;
-            () = effect.cancel.cancelled() => Err(Failure::Cancelled("ended while waiting to try again".to_owned())),
+            () = cancel.cancelled() => Err(Failure::Cancelled("ended while waiting to try again".to_owned())),
             () = self.clock.sleep(delay) => Ok(()),
         }
     }
-}
-
-fn patience(delay: Duration, asked: Option<Duration>) -> Duration {
-    asked.map_or(delay, |asked| asked.max(delay).min(PATIENCE))
 }
 
 /// A failure's text with a few words behind it.

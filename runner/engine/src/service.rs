@@ -3,12 +3,14 @@
 //!
 //! Every request carries the id of the effect it serves in the header [`EFFECT_HEADER`].
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Url, header};
 use serde::de::DeserializeOwned;
 
 use crate::bindings::Failure;
+use crate::capability::Setting;
 use crate::client;
 use crate::deadline::{Deadline, WRITE};
 use crate::effect::EffectId;
@@ -112,6 +114,33 @@ impl Service {
     ) -> Result<T, Trouble> {
         let body = body(self.send(request).await?, most).await?;
         serde_json::from_slice(&body).map_err(|e| unreadable(&e))
+    }
+}
+
+/// A service that is made when it is needed: few runs speak to it.
+pub(crate) struct LazyService {
+    target: Target,
+    base: Url,
+    deadline: Deadline,
+    made: OnceLock<Result<Service, String>>,
+}
+
+impl LazyService {
+    /// As [`Service::new`], later.
+    pub(crate) fn new(setting: &Setting, base: &Url) -> Self {
+        Self {
+            target: setting.target.clone(),
+            base: base.clone(),
+            deadline: setting.deadline.clone(),
+            made: OnceLock::new(),
+        }
+    }
+
+    /// The service.
+    pub(crate) fn get(&self) -> Result<&Service, Trouble> {
+        let make = || Service::new(&self.target, &self.base, self.deadline.clone());
+        let made = self.made.get_or_init(make).as_ref();
+        made.map_err(|why| Trouble::refused(Failure::other("client", why.clone())))
     }
 }
 

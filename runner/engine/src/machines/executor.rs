@@ -329,12 +329,7 @@ pub(super) fn command(request: &Request) -> Result<Command, Failure> {
                 machine_version: None,
             })
         }
-        other => {
-            return Err(Failure::other(
-                "no-executor",
-                format!("nothing performs `machines.{other}`"),
-            ));
-        }
+        _ => return Err(request.row.unperformed()),
     })
 }
 
@@ -457,11 +452,7 @@ impl Executor for Executing {
                     Ok(options) => watch::health(self, &effect, at, &options).await.into(),
                     Err(failure) => failure.into(),
                 },
-                other => Failure::other(
-                    "no-executor",
-                    format!("nothing performs `machines.{other}`"),
-                )
-                .into(),
+                _ => row.unperformed().into(),
             }
         })
     }
