@@ -44,6 +44,15 @@ impl Exit {
         Self::with(5, message.as_ref(), None)
     }
 
+    /// 5: the run is somebody else's now.
+    pub(crate) fn taken_over(why: &groundcrew::Halt, run: &str) -> Self {
+        Self::with(
+            5,
+            &format!("{why}; this one has stopped"),
+            Some(&format!("`groundcrew runs show {run}` shows how far it is")),
+        )
+    }
+
     /// 7: the target is not as it was when the plan was made.
     pub(crate) fn drift(hint: &str) -> Self {
         Self::with(

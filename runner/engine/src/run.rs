@@ -17,7 +17,8 @@ use crate::deadline::{CLAIM, Deadline, HEARTBEAT};
 use crate::engine::{Engine, StartError};
 use crate::gate::writes::Writes;
 use crate::journal::{
-    Draft, FORMAT, Mode, NoteBody, PlanApplied, RunOpened, RunState, RunStatus, StepEnded, Writer,
+    Draft, FORMAT, JournalError, Mode, NoteBody, PlanApplied, RunOpened, RunState, RunStatus,
+    StepEnded, Writer,
 };
 use crate::observe::Observer;
 use crate::pipeline::Running;
@@ -256,19 +257,19 @@ pub(crate) fn launch(launch: Launch) -> RunHandle {
         };
         let report = tokio::select! {
             biased;
-            () = stop.cancelled() => None,
-            () = heartbeat(&engine, &claim, &deadline) => None,
-            () = note_interrupt(&shared, past.interrupted) => None,
-            report = running.run(admitted.steps, admitted.finally) => Some(report),
+            () = stop.cancelled() => Err(None),
+            fenced = heartbeat(&engine, &claim, &deadline) => Err(Some(fenced)),
+            () = note_interrupt(&shared, past.interrupted) => Err(None),
+            report = running.run(admitted.steps, admitted.finally) => Ok(report),
         };
         // From here on nothing is sent, whatever is still under way.
         deadline.pass();
-        let report = report.unwrap_or_else(|| RunReport {
+        let report = report.unwrap_or_else(|fenced| RunReport {
             run: shared.id.clone(),
             status: None,
             steps: Vec::new(),
             in_doubt: Vec::new(),
-            halt: shared.journal.failure().map(Halt::Journal),
+            halt: shared.journal.failure().or(fenced).map(Halt::Journal),
         });
         if report.status.is_some()
             && let Err(e) = engine.store.release(&claim)
@@ -293,8 +294,9 @@ async fn note_interrupt(shared: &RunShared, known: bool) {
     std::future::pending().await
 }
 
-/// Shows that the run is alive; returns when it has been taken over.
-async fn heartbeat(engine: &Arc<Engine>, claim: &Claim, deadline: &Deadline) {
+/// Shows that the run is alive; returns when it has been taken over: nothing can be written down
+/// any more, whether the run had something to write or not.
+async fn heartbeat(engine: &Arc<Engine>, claim: &Claim, deadline: &Deadline) -> JournalError {
     loop {
         engine.wall.sleep(HEARTBEAT).await;
         let began = deadline.beginning();
@@ -304,7 +306,7 @@ async fn heartbeat(engine: &Arc<Engine>, claim: &Claim, deadline: &Deadline) {
         })
         .await;
         match beat {
-            Ok(Err(StoreError::Fenced(_))) => return,
+            Ok(Err(e @ StoreError::Fenced(_))) => return JournalError(Arc::new(e)),
             Ok(Err(e)) => tracing::warn!("the run could not show that it is alive: {e}"),
             Ok(Ok(())) => deadline.extend(began),
             Err(_) => {}

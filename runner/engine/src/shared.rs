@@ -15,6 +15,7 @@ use crate::fault::OperationFault;
 use crate::gate::writes::Writes;
 use crate::journal::{JournalError, StepEnded, StepState, Writer};
 use crate::replay::Diverged;
+use crate::store::StoreError;
 
 /// Why a run cannot go on: its journal cannot be written, or does not tell what its plugins do.
 #[derive(Debug, Clone, Error)]
@@ -25,6 +26,13 @@ pub enum Halt {
     /// A plugin does not repeat what it did before.
     #[error(transparent)]
     Diverged(#[from] Diverged),
+}
+
+impl Halt {
+    /// Whether another process has taken the run over, and goes on with it or has ended it.
+    pub fn taken_over(&self) -> bool {
+        matches!(self, Self::Journal(e) if matches!(*e.0, StoreError::Fenced(_)))
+    }
 }
 
 /// What all steps of a run share.

@@ -329,6 +329,23 @@ async fn after_a_takeover_the_old_process_can_do_nothing() {
     assert_eq!(state.closed.unwrap().status, RunStatus::Cancelled);
 }
 
+/// It need not have anything to write: its next heartbeat finds out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_waits_learns_of_a_takeover_from_its_heartbeat() {
+    let stage = waiting();
+    let handle = stage.start(ONE, 1).await.unwrap();
+    let run = handle.run().to_owned();
+    stage.performed(2).await;
+    let store = stage.engine.store();
+    let now = stage.wall.now();
+    store.claim(&run, now, now, true).unwrap();
+    stage.wall.wake();
+    let halt = finished(handle).await.halt.unwrap();
+    assert!(halt.taken_over(), "{halt}");
+    let text = halt.to_string();
+    assert!(text.contains("another process has taken it over"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_claim_cannot_append() {
     let stage = waiting();

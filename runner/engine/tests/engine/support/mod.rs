@@ -19,6 +19,7 @@ use groundcrew::{
     Unobserved,
 };
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 pub(crate) use guest::{GuestSource, component, guest, times};
 pub(crate) use ledger::{Event, Ledger};
@@ -27,13 +28,29 @@ pub(crate) use store::Watched;
 /// A text that must never be seen anywhere.
 pub(crate) const CANARY: &str = "canary-7f3a9c-secret";
 
-/// A wall clock that moves only when told to. Its sleepers never wake: no heartbeat.
+/// A wall clock that moves only when told to. Its sleepers wake only when told to: no heartbeat
+/// without [`Wall::wake`].
 #[derive(Clone)]
-pub(crate) struct Wall(Arc<Mutex<Timestamp>>);
+pub(crate) struct Wall {
+    now: Arc<Mutex<Timestamp>>,
+    woken: Arc<Notify>,
+}
 
 impl Wall {
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self {
+            now: Arc::new(Mutex::new(now)),
+            woken: Arc::default(),
+        }
+    }
+
+    /// One sleeper wakes: the one there is, or the next.
+    pub(crate) fn wake(&self) {
+        self.woken.notify_one();
+    }
+
     pub(crate) fn advance(&self, seconds: i64) {
-        let mut now = self.0.lock().unwrap();
+        let mut now = self.now.lock().unwrap();
         *now = now
             .checked_add(jiff::SignedDuration::from_secs(seconds))
             .unwrap();
@@ -42,11 +59,12 @@ impl Wall {
 
 impl Clock for Wall {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
+        *self.now.lock().unwrap()
     }
 
     fn sleep(&self, _duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
+        let woken = self.woken.clone();
+        Box::pin(async move { woken.notified().await })
     }
 }
 
@@ -104,9 +122,7 @@ impl Stage {
     pub(crate) fn with_plugins(limits: Limits, plugins: &[(&str, Vec<u8>)]) -> Self {
         let ledger = Ledger::default();
         let store = Arc::new(Watched::new(ledger.log.clone()));
-        let wall = Wall(Arc::new(Mutex::new(
-            Timestamp::from_second(1_800_000_000).unwrap(),
-        )));
+        let wall = Wall::at(Timestamp::from_second(1_800_000_000).unwrap());
         let plugins = plugins
             .iter()
             .map(|(name, bytes)| ((*name).to_owned(), bytes.clone()))
