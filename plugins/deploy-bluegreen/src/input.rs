@@ -25,10 +25,10 @@ pub struct Input {
     #[serde(default)]
     pub cutover: Cutover,
     /// How long the proxy gets to notice a Machine that came into service, before others leave it.
-    #[serde(default = "default_discovery")]
+    #[serde(default = "groundcrew_deploy::defaults::discovery")]
     pub discovery: Timespan,
     /// How long the proxy gets to notice that a Machine has left its service, before it is stopped.
-    #[serde(default = "default_drain")]
+    #[serde(default = "groundcrew_deploy::defaults::drain")]
     pub drain: Timespan,
     /// How long the new Machines are watched once they serve; if they do not stay in order
     /// everything goes back.
@@ -41,11 +41,11 @@ pub struct Input {
     #[serde(default)]
     pub keep: Timespan,
     /// How long a Machine may take to start, and then again for its checks to pass.
-    #[serde(default = "default_wait")]
+    #[serde(default = "groundcrew_deploy::defaults::wait")]
     pub wait_timeout: Timespan,
     /// A check that is critical for so long after the start, its own grace period aside, is a
     /// failure at once.
-    #[serde(default = "default_critical")]
+    #[serde(default = "groundcrew_deploy::defaults::critical")]
     pub critical_after: Timespan,
 }
 
@@ -108,20 +108,4 @@ fn hundred() -> u32 {
 
 fn all() -> Portion {
     Portion::Percent(100)
-}
-
-fn default_discovery() -> Timespan {
-    Timespan::seconds(2)
-}
-
-fn default_drain() -> Timespan {
-    Timespan::seconds(5)
-}
-
-fn default_wait() -> Timespan {
-    Timespan::minutes(5)
-}
-
-fn default_critical() -> Timespan {
-    Timespan::seconds(30)
 }

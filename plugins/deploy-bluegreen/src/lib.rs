@@ -104,7 +104,9 @@ async fn beside(
             deploy.conclude(went, excluded)
         }
     };
-    release(host, alone.unwrap_or_default()).await;
+    for lease in alone.unwrap_or_default() {
+        lease.give_back(host).await;
+    }
     concluded
 }
 
@@ -132,14 +134,6 @@ fn not_begun(
     reports.extend(there.map(|m| MachineReport::of(m, Outcome::NotAttempted, why())));
     let report = Report::new(&target.release, reports);
     Error::new(error.kind(), error.message()).with_output(&report)
-}
-
-async fn release(host: &Host, leases: Vec<Lease>) {
-    for lease in leases {
-        if let Err(error) = lease.release().await {
-            host.warn(&format!("a lease stays until it expires: {error}"));
-        }
-    }
 }
 
 /// Whether each region has room for the Machines that are missing there, as far as Fly says. No

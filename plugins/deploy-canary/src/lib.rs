@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 
 use groundcrew_deploy::one::{both, made};
+use groundcrew_deploy::target::{ill, in_order};
 use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Target, Verify, roll};
-use groundcrew_plugin::{
-    Error, Host, Kind, Machine, Portion, Result, State, Timespan, join_all, plugin,
-};
+use groundcrew_plugin::{Error, Host, Machine, Portion, Result, State, Timespan, join_all, plugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -27,55 +26,31 @@ pub struct Input {
     pub hold: Timespan,
     /// How many Machines of a process group may be away at once in the rolling deploy: a number, or
     /// a share of those that run (rounded down, but at least one).
-    #[serde(default = "default_unavailable")]
+    #[serde(default = "groundcrew_deploy::defaults::unavailable")]
     pub max_unavailable: Portion,
     /// How many Machines of a process group are worked on at once, stopped ones included.
-    #[serde(default = "default_parallel")]
+    #[serde(default = "groundcrew_deploy::defaults::parallel")]
     #[schemars(range(min = 1, max = 5000))]
     pub parallel: u32,
     /// How many Machines may fail before no further one is begun.
     #[serde(default)]
     pub max_failures: u32,
     /// Once more have failed, every Machine that was changed gets its configuration back.
-    #[serde(default = "yes")]
+    #[serde(default = "groundcrew_deploy::defaults::yes")]
     pub rollback: bool,
     /// How long the proxy gets to notice that a Machine has left its service before it is stopped.
-    #[serde(default = "default_drain")]
+    #[serde(default = "groundcrew_deploy::defaults::drain")]
     pub drain: Timespan,
     /// How long a Machine may take to start, and then again for its checks to pass.
-    #[serde(default = "default_wait")]
+    #[serde(default = "groundcrew_deploy::defaults::wait")]
     pub wait_timeout: Timespan,
     /// A check that is critical for so long after the start, its own grace period aside, is a
     /// failure at once.
-    #[serde(default = "default_critical")]
+    #[serde(default = "groundcrew_deploy::defaults::critical")]
     pub critical_after: Timespan,
 }
 
 fn default_hold() -> Timespan {
-    Timespan::seconds(30)
-}
-
-fn default_unavailable() -> Portion {
-    Portion::Percent(33)
-}
-
-fn default_parallel() -> u32 {
-    100
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn default_drain() -> Timespan {
-    Timespan::seconds(5)
-}
-
-fn default_wait() -> Timespan {
-    Timespan::minutes(5)
-}
-
-fn default_critical() -> Timespan {
     Timespan::seconds(30)
 }
 
@@ -179,21 +154,11 @@ async fn watch(host: &Host, input: &Input, canary: &Machine) -> Result<()> {
     canary.uncordon().await?;
     host.sleep(input.hold.duration()).await?;
     let now = canary.refresh().await?;
-    if groundcrew_deploy::target::in_order(&now) {
+    if in_order(&now) {
         return Ok(());
     }
-    let failing = now
-        .checks
-        .iter()
-        .find(|check| check.status != groundcrew_plugin::CheckStatus::Passing);
-    let how = failing.map_or_else(
-        || format!("it is {}", now.state),
-        |check| format!("check `{}` fails: {}", check.name, check.output),
-    );
-    Err(Error::new(
-        Kind::Application,
-        format!("canary {}: {how}", canary.id),
-    ))
+    let text = format!("canary {}: {}", canary.id, ill(&now));
+    Err(Error::application(text))
 }
 
 #[cfg(test)]

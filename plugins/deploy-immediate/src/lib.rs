@@ -19,7 +19,7 @@ pub struct Input {
     #[schemars(range(min = 1, max = 5000))]
     pub parallel: u32,
     /// How long a Machine may take to start, and then again for its checks to pass.
-    #[serde(default = "default_wait")]
+    #[serde(default = "groundcrew_deploy::defaults::wait")]
     pub wait_timeout: Timespan,
     /// If any Machine fails, or does not stay in order, every Machine that was changed gets its
     /// configuration back.
@@ -35,10 +35,6 @@ pub struct Input {
 
 fn default_parallel() -> u32 {
     500
-}
-
-fn default_wait() -> Timespan {
-    Timespan::minutes(5)
 }
 
 /// Deploy to the Machines of an app all at once, and follow each to its end.

@@ -16,34 +16,34 @@ pub struct Input {
     pub change: Change,
     /// How many Machines of a process group may be away at once: a number, or a share of those that
     /// run (rounded down, but at least one).
-    #[serde(default = "default_unavailable")]
+    #[serde(default = "groundcrew_deploy::defaults::unavailable")]
     pub max_unavailable: Portion,
     /// How many Machines of a process group are worked on at once, stopped ones included.
-    #[serde(default = "default_parallel")]
+    #[serde(default = "groundcrew_deploy::defaults::parallel")]
     #[schemars(range(min = 1, max = 5000))]
     pub parallel: u32,
     /// The first Machine of each process group goes alone.
-    #[serde(default = "yes")]
+    #[serde(default = "groundcrew_deploy::defaults::yes")]
     pub canary: bool,
     /// How many Machines may fail before no further one is begun.
     #[serde(default)]
     pub max_failures: u32,
     /// Once more have failed, every Machine that was changed gets its configuration back.
-    #[serde(default = "yes")]
+    #[serde(default = "groundcrew_deploy::defaults::yes")]
     pub rollback: bool,
     /// How long the proxy gets to notice that a Machine has left its service before it is stopped.
-    #[serde(default = "default_drain")]
+    #[serde(default = "groundcrew_deploy::defaults::drain")]
     pub drain: Timespan,
     /// How long the Machines are watched once all are there; if one does not stay in order it has
     /// failed.
     #[serde(default)]
     pub hold: Timespan,
     /// How long a Machine may take to start, and then again for its checks to pass.
-    #[serde(default = "default_wait")]
+    #[serde(default = "groundcrew_deploy::defaults::wait")]
     pub wait_timeout: Timespan,
     /// A check that is critical for so long after the start, its own grace period aside, is a
     /// failure at once.
-    #[serde(default = "default_critical")]
+    #[serde(default = "groundcrew_deploy::defaults::critical")]
     pub critical_after: Timespan,
     /// Be content with started Machines, whatever their checks say.
     #[serde(default)]
@@ -52,32 +52,8 @@ pub struct Input {
     #[serde(default)]
     pub verify_stopped: bool,
     /// Replace a Machine whose host has no room or takes no changes, unless it has a volume.
-    #[serde(default = "yes")]
+    #[serde(default = "groundcrew_deploy::defaults::yes")]
     pub replace: bool,
-}
-
-fn default_unavailable() -> Portion {
-    Portion::Percent(33)
-}
-
-fn default_parallel() -> u32 {
-    100
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn default_drain() -> Timespan {
-    Timespan::seconds(5)
-}
-
-fn default_wait() -> Timespan {
-    Timespan::minutes(5)
-}
-
-fn default_critical() -> Timespan {
-    Timespan::seconds(30)
 }
 
 /// Deploy to the Machines of an app, a bounded number at once, and take it back if it fails.

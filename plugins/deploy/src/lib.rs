@@ -1,11 +1,13 @@
 //! What the deploy plugins share. `select.rs` is which Machines, `target.rs` what they become and
 //! how one sees that they are, `one.rs` how a single Machine gets there and back, `rolling.rs` how
 //! many do, `survey.rs` where they stand, `report.rs` what is said about it. `wanted.rs` is what a
-//! fly.toml says they become, `groups.rs` the process groups that come and go with one.
+//! fly.toml says they become, `groups.rs` the process groups that come and go with one, `defaults.rs`
+//! what they do unless they are told otherwise.
 //!
 //! A Machine is at the target when it calls itself by the deploy's release and runs its image.
 //! So a deploy that is begun anew goes on where the one before it stopped.
 
+pub mod defaults;
 pub mod groups;
 pub mod one;
 pub mod report;

@@ -58,12 +58,7 @@ pub async fn bring(host: &Host, target: &Target, how: &How, machine: &Machine) -
         Err(error) => return Became::AsItWas(error),
     };
     let became = leased(host, target, how, machine).await;
-    if let Err(error) = lease.release().await {
-        host.warn(&format!(
-            "{}: the lease stays until it expires: {error}",
-            machine.id
-        ));
-    }
+    lease.give_back(host).await;
     became
 }
 

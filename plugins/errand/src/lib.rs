@@ -86,11 +86,10 @@ async fn pattern(host: &Host, work: &Work) -> Result<Machine> {
 /// Waits until the Machine has stopped by itself, and reads how.
 async fn follow(host: &Host, work: &Work, created: &Created) -> Result<Event> {
     let machine = &created.machine;
-    let baseline = Some(created.baseline.as_str()).filter(|event| !event.is_empty());
     machine
         .wait(State::Stopped)
         .version(&machine.instance_id)
-        .since(baseline)
+        .since(created.since())
         .within(work.timeout)
         .await?;
     for look in 0..LOOKS {

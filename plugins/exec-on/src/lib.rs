@@ -94,12 +94,7 @@ async fn run_leased(host: &Host, input: &Input, machine: &Machine) -> Result<Exe
         .exec(&input.command)
         .within(input.timeout.duration())
         .await;
-    if let Err(error) = lease.release().await {
-        host.warn(&format!(
-            "{}: the lease stays until it expires: {error}",
-            machine.id
-        ));
-    }
+    lease.give_back(host).await;
     result
 }
 

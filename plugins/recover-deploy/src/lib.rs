@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use groundcrew_deploy::one::{both, made};
 use groundcrew_deploy::survey::{Stuck, stuck};
-use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Target, Verify, roll};
+use groundcrew_deploy::{
+    Bounds, Change, How, Report, Scope, Select, Target, Verify, defaults, roll,
+};
 use groundcrew_plugin::{Error, Host, Machine, Portion, Result, State, Timespan, plugin};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,26 +28,14 @@ pub struct Input {
     #[serde(default)]
     pub workers: Option<String>,
     /// How many Machines of a process group may be away at once when the deploy is done again.
-    #[serde(default = "default_unavailable")]
+    #[serde(default = "groundcrew_deploy::defaults::unavailable")]
     pub max_unavailable: Portion,
     /// How long the proxy gets to notice that a Machine has left its service before it is stopped.
-    #[serde(default = "default_drain")]
+    #[serde(default = "groundcrew_deploy::defaults::drain")]
     pub drain: Timespan,
     /// How long a Machine may take to start, and then again for its checks to pass.
-    #[serde(default = "default_wait")]
+    #[serde(default = "groundcrew_deploy::defaults::wait")]
     pub wait_timeout: Timespan,
-}
-
-fn default_unavailable() -> Portion {
-    Portion::Percent(33)
-}
-
-fn default_drain() -> Timespan {
-    Timespan::seconds(5)
-}
-
-fn default_wait() -> Timespan {
-    Timespan::minutes(5)
 }
 
 /// What was found, and what came of it.
@@ -159,7 +149,7 @@ fn how(input: &Input) -> How {
     How {
         drain: Some(input.drain.duration()),
         wait: input.wait_timeout.duration(),
-        critical_after: Some(Duration::from_secs(30)),
+        critical_after: Some(defaults::critical().duration()),
         verify: Verify {
             checks: true,
             stopped: false,

@@ -41,12 +41,7 @@ pub(crate) async fn replace(host: &Host, input: &Input, order: &Order) -> Became
         Err(error) => return Became::as_it_was(error),
     };
     let became = in_order(host, input, order).await;
-    if let Err(error) = lease.release().await {
-        host.warn(&format!(
-            "{}: the lease stays until it expires: {error}",
-            old.id
-        ));
-    }
+    lease.give_back(host).await;
     became
 }
 
@@ -125,7 +120,8 @@ async fn make(host: &Host, input: &Input, order: &Order) -> Result<Created> {
     let new = &created.machine.id;
     host.item(&old.id)
         .working(format!("waiting for the checks of {new}"));
-    match into_service(input, &created, guarded && !old.cordoned).await {
+    let within = input.wait_timeout.duration();
+    match created.into_service(within, guarded && !old.cordoned).await {
         Ok(()) => Ok(created),
         Err(error) => Err(take_back(&created.machine, error).await),
     }
@@ -137,20 +133,6 @@ fn change(order: &Order) -> Change {
         standbys: order.old.is_standby().then(|| order.old.standbys.clone()),
         ..Change::default()
     }
-}
-
-async fn into_service(input: &Input, created: &Created, serves: bool) -> Result<()> {
-    let baseline = Some(created.baseline.as_str()).filter(|event| !event.is_empty());
-    created
-        .machine
-        .wait_healthy()
-        .since(baseline)
-        .within(input.wait_timeout.duration())
-        .await?;
-    if serves {
-        created.machine.uncordon().await?;
-    }
-    Ok(())
 }
 
 /// Destroys a replacement that is not to stay, and says so. If it stays nevertheless, that is no

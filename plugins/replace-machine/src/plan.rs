@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use groundcrew_plugin::{Error, Machine, Result, State};
+use groundcrew_plugin::{Machine, Result, State, refuse_unknown};
 
 use crate::Input;
 
@@ -32,7 +32,7 @@ impl Plan {
     ///
     /// If one of them was not listed: most likely a slip, and then better nothing is replaced.
     pub(crate) fn of(listed: &[Machine], input: &Input) -> Result<Self> {
-        refuse_unknown(listed, input)?;
+        refuse_unknown(listed, &input.ids, &input.app, None)?;
         let named: BTreeSet<&String> = input.ids.iter().collect();
         let mut plan = Self::default();
         for old in listed.iter().filter(|it| named.contains(&it.id)) {
@@ -120,22 +120,4 @@ fn bereft(listed: &[Machine], orders: &[Order]) -> Vec<String> {
         .filter(|it| !going.contains(&it.id) && it.standbys.iter().any(|id| going.contains(id)))
         .map(|it| it.id.clone())
         .collect()
-}
-
-fn refuse_unknown(listed: &[Machine], input: &Input) -> Result<()> {
-    let known: BTreeSet<&String> = listed.iter().map(|machine| &machine.id).collect();
-    let unknown: Vec<&str> = input
-        .ids
-        .iter()
-        .filter(|id| !known.contains(id))
-        .map(String::as_str)
-        .collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    Err(Error::invalid(format!(
-        "not among the Machines of app `{}`: {}",
-        input.app,
-        unknown.join(", ")
-    )))
 }

@@ -116,12 +116,7 @@ async fn destroy(host: &Host, machine: &Machine) -> Result<()> {
     }
     let lease = machine.lease().await?;
     let result = machine.destroy().await;
-    if let Err(error) = lease.release().await {
-        host.warn(&format!(
-            "{}: the lease stays until it expires: {error}",
-            machine.id
-        ));
-    }
+    lease.give_back(host).await;
     result
 }
 

@@ -97,12 +97,7 @@ async fn attempt<'a>(host: &Host, input: &Input, machine: &'a Machine) -> Attemp
 async fn restart_leased(host: &Host, input: &Input, machine: &Machine) -> Result<()> {
     let lease = machine.lease().await?;
     let result = restart(host, input, machine).await;
-    if let Err(error) = lease.release().await {
-        host.warn(&format!(
-            "{}: the lease stays until it expires: {error}",
-            machine.id
-        ));
-    }
+    lease.give_back(host).await;
     result
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use groundcrew_plugin::{Error, Machine, Result, State};
+use groundcrew_plugin::{Machine, Result, State, refuse_unknown};
 
 use crate::Input;
 
@@ -28,7 +28,7 @@ impl Selection {
     /// If `include` names a Machine that was not listed: most likely a slip, and then better
     /// nothing is restarted.
     pub(crate) fn of(listed: Vec<Machine>, input: &Input) -> Result<Self> {
-        refuse_unknown(&listed, input)?;
+        refuse_unknown(&listed, &input.include, &input.app, input.group.as_deref())?;
         let running = listed
             .iter()
             .filter(|machine| left_alone(machine).is_none())
@@ -65,28 +65,6 @@ impl Selection {
         }
         Ok(selection)
     }
-}
-
-fn refuse_unknown(listed: &[Machine], input: &Input) -> Result<()> {
-    let known: BTreeSet<&String> = listed.iter().map(|machine| &machine.id).collect();
-    let unknown: Vec<&str> = input
-        .include
-        .iter()
-        .filter(|id| !known.contains(id))
-        .map(String::as_str)
-        .collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let scope = input
-        .group
-        .as_ref()
-        .map_or_else(String::new, |group| format!(", group `{group}`"));
-    Err(Error::invalid(format!(
-        "not among the Machines of app `{}`{scope}: {}",
-        input.app,
-        unknown.join(", ")
-    )))
 }
 
 /// Why a Machine is none that this step restarts.

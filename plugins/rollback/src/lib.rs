@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use groundcrew_deploy::select::Selection;
 use groundcrew_deploy::target::{release_of, release_shown};
-use groundcrew_deploy::{Bounds, How, Report, Select, Target, Verify, roll};
+use groundcrew_deploy::{Bounds, How, Report, Select, Target, Verify, defaults, roll};
 use groundcrew_plugin::{Error, Host, Kind, Machine, Portion, Result, Timespan, plugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -28,33 +28,17 @@ pub struct Input {
     #[serde(default)]
     pub release: Option<String>,
     /// How many Machines of a process group may be away at once.
-    #[serde(default = "default_unavailable")]
+    #[serde(default = "groundcrew_deploy::defaults::unavailable")]
     pub max_unavailable: Portion,
     /// How long the proxy gets to notice a Machine that came into service, before others leave it.
-    #[serde(default = "default_discovery")]
+    #[serde(default = "groundcrew_deploy::defaults::discovery")]
     pub discovery: Timespan,
     /// How long the proxy gets to notice that a Machine has left its service before it is stopped.
-    #[serde(default = "default_drain")]
+    #[serde(default = "groundcrew_deploy::defaults::drain")]
     pub drain: Timespan,
     /// How long a Machine may take to start, and then again for its checks to pass.
-    #[serde(default = "default_wait")]
+    #[serde(default = "groundcrew_deploy::defaults::wait")]
     pub wait_timeout: Timespan,
-}
-
-fn default_unavailable() -> Portion {
-    Portion::Percent(33)
-}
-
-fn default_discovery() -> Timespan {
-    Timespan::seconds(2)
-}
-
-fn default_drain() -> Timespan {
-    Timespan::seconds(5)
-}
-
-fn default_wait() -> Timespan {
-    Timespan::minutes(5)
 }
 
 /// Go back to the release before, or to one that is named.
@@ -81,7 +65,7 @@ pub async fn rollback(input: Input, host: Host) -> Result<Report> {
     let how = How {
         drain: Some(input.drain.duration()),
         wait: input.wait_timeout.duration(),
-        critical_after: Some(std::time::Duration::from_secs(30)),
+        critical_after: Some(defaults::critical().duration()),
         verify: Verify {
             checks: true,
             stopped: false,

@@ -4,7 +4,7 @@
 //! does not get there is destroyed again. An old one leaves the service before it is stopped, and
 //! comes back into it if it is not stopped after all.
 
-use groundcrew_plugin::{Change, Created, Error, Host, Machine, Result, State};
+use groundcrew_plugin::{Change, Error, Host, Machine, Result, State};
 
 use crate::Input;
 use crate::plan::New;
@@ -34,7 +34,10 @@ pub(crate) async fn make(host: &Host, input: &Input, new: &New) -> Became {
     let id = &created.machine.id;
     host.item(&new.name)
         .working(format!("waiting for the checks of {id}"));
-    let result = match into_service(input, &created, serves).await {
+    let result = match created
+        .into_service(input.wait_timeout.duration(), serves)
+        .await
+    {
         Ok(()) => Ok(()),
         Err(error) => Err(take_back(&created.machine, error).await),
     };
@@ -42,20 +45,6 @@ pub(crate) async fn make(host: &Host, input: &Input, new: &New) -> Became {
         id: Some(id.clone()),
         result,
     }
-}
-
-async fn into_service(input: &Input, created: &Created, serves: bool) -> Result<()> {
-    let baseline = Some(created.baseline.as_str()).filter(|event| !event.is_empty());
-    created
-        .machine
-        .wait_healthy()
-        .since(baseline)
-        .within(input.wait_timeout.duration())
-        .await?;
-    if serves {
-        created.machine.uncordon().await?;
-    }
-    Ok(())
 }
 
 /// Destroys a new one that is not to stay, and says so.
@@ -83,12 +72,7 @@ async fn lease_and_destroy(host: &Host, input: &Input, machine: &Machine) -> Res
     }
     let lease = machine.lease().await?;
     let result = leave_and_destroy(host, input, machine).await;
-    if let Err(error) = lease.release().await {
-        host.warn(&format!(
-            "{}: the lease stays until it expires: {error}",
-            machine.id
-        ));
-    }
+    lease.give_back(host).await;
     result
 }
 

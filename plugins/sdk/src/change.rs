@@ -161,8 +161,31 @@ pub struct Create {
 pub struct Created {
     /// The Machine, of which nothing has been reported yet.
     pub machine: Machine,
-    /// The newest event of its making; what happens to it later is newer.
+    /// The event of its making; what happens to it later is newer.
     pub baseline: String,
+}
+
+impl Created {
+    /// The event of its making, for waits: none if Fly has shown none, and then everything counts.
+    #[must_use]
+    pub fn since(&self) -> Option<&str> {
+        Some(self.baseline.as_str()).filter(|event| !event.is_empty())
+    }
+
+    /// Waits until it has started and its checks pass, and puts it into service if it was made
+    /// `cordoned`.
+    ///
+    /// # Errors
+    ///
+    /// If it does not get there in this time. It is still there then.
+    pub async fn into_service(&self, within: Duration, cordoned: bool) -> Result<()> {
+        let healthy = self.machine.wait_healthy().since(self.since());
+        healthy.within(within).await?;
+        if cordoned {
+            self.machine.uncordon().await?;
+        }
+        Ok(())
+    }
 }
 
 impl Host {

@@ -1,8 +1,8 @@
 //! A Machine's lease.
 
-use crate::Result;
 use crate::door::machines as door;
 use crate::queue::Operation;
+use crate::{Host, Result};
 
 /// The lease of one Machine, held by this step. The host refreshes it and sends it with writes.
 ///
@@ -28,6 +28,15 @@ impl Lease {
     /// Gives it back.
     pub async fn release(mut self) -> Result<()> {
         self.submit().await
+    }
+
+    /// Gives it back, and says so if that fails: the work under it is done all the same, and what is
+    /// left of the lease ends by itself.
+    pub async fn give_back(self, host: &Host) {
+        let id = self.id.clone();
+        if let Err(error) = self.release().await {
+            host.warn(&format!("{id}: the lease stays until it expires: {error}"));
+        }
     }
 
     fn submit(&mut self) -> Operation<()> {

@@ -66,7 +66,7 @@ pub use groundcrew_plugin_macros::plugin;
 pub use host::{Host, Item, Run};
 pub use http::{Checked, Look, Method, PrivateLook};
 pub use lease::Lease;
-pub use listing::{Listing, Machines};
+pub use listing::{Listing, Machines, refuse_unknown};
 pub use machine::{Check, CheckStatus, Event, HostStatus, Machine, Mount, Summary, Waited};
 pub use metrics::Sample;
 pub use portion::Portion;

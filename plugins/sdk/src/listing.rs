@@ -1,5 +1,7 @@
 //! Listings of Machines.
 
+use std::collections::BTreeSet;
+
 use crate::bindings::groundcrew::host::machines::{Filter, Scope};
 use crate::door::machines as door;
 use crate::queue::Operation;
@@ -96,4 +98,29 @@ fn take_pages(op: u64) -> Result<Listing> {
             });
         }
     }
+}
+
+/// Refuses ids that no listed Machine of an app, or of one of its process groups, has: most likely
+/// slips, and then better nothing is done.
+///
+/// # Errors
+///
+/// `invalid`, with all of them.
+pub fn refuse_unknown(
+    listed: &[Machine],
+    ids: &[String],
+    app: &str,
+    group: Option<&str>,
+) -> Result<()> {
+    let known: BTreeSet<&str> = listed.iter().map(|machine| machine.id.as_str()).collect();
+    let unknown = ids.iter().map(String::as_str);
+    let unknown: Vec<&str> = unknown.filter(|id| !known.contains(id)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let scope = group.map_or_else(String::new, |group| format!(", group `{group}`"));
+    Err(Error::invalid(format!(
+        "not among the Machines of app `{app}`{scope}: {}",
+        unknown.join(", ")
+    )))
 }
