@@ -6,7 +6,7 @@ use groundcrew_fleet::{FaultRule, Sample, api};
 use groundcrew_tests::deploys::{
     NEW, image, is_as_before, is_deployed, is_green, machines, run, watched,
 };
-use groundcrew_tests::{READ_CANARY, World};
+use groundcrew_tests::{READ_CANARY, Said, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -506,6 +506,27 @@ async fn a_fly_toml_says_which_process_groups_there_are() -> Result<()> {
     ensure!(
         missing.code == 2 && missing.err.contains("nowhere.toml"),
         "{missing:?}"
+    );
+    world.verify()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_as_input_is_bounded() -> Result<()> {
+    let world = watched(2, 10, 60.0).await?;
+    let path = world.project().join("fly.toml");
+    let config = format!("config=@{}", path.display());
+    let planned = async |bytes: usize| -> Result<Said> {
+        let mut text = "app = \"web\"\n[processes]\nweb = \"serve\"\n#".to_owned();
+        text.extend(std::iter::repeat_n('x', bytes - text.len()));
+        std::fs::write(&path, text)?;
+        run(&world, "plan", "deploy-rolling", &[&image(NEW), &config]).await
+    };
+    let largest = planned(512 << 10).await?;
+    ensure!(largest.code == 0, "{largest:?}");
+    let larger = planned((512 << 10) + 1).await?;
+    ensure!(
+        larger.code == 2 && larger.err.contains("larger than 524288 bytes"),
+        "{larger:?}"
     );
     world.verify()
 }

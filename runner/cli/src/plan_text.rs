@@ -160,6 +160,9 @@ fn will(text: &mut String, plan: &Plan) {
     for said in &plan.notes {
         let _ = write!(text, "\n  `{}` says: {}", said.step, said.text);
     }
+    if plan.more_notes > 0 {
+        let _ = write!(text, "\n  and {} more notes", plan.more_notes);
+    }
     changes(text, &plan.changes);
 }
 

@@ -45,6 +45,16 @@ struct Query {
     at: Option<u64>,
 }
 
+impl Query {
+    fn bounded(&self) -> Result<(), Failure> {
+        if self.promql.len() > QUERY_BYTES {
+            let text = format!("the query is longer than {QUERY_BYTES} bytes");
+            return Err(Failure::Invalid(text));
+        }
+        Ok(())
+    }
+}
+
 impl Capability for Metrics {
     fn name(&self) -> &'static str {
         "metrics"
@@ -214,9 +224,8 @@ impl Executor for Executing {
                 Ok(query) => query,
                 Err(failure) => return failure.into(),
             };
-            if query.promql.len() > QUERY_BYTES {
-                let text = format!("the query is longer than {QUERY_BYTES} bytes");
-                return Failure::Invalid(text).into();
+            if let Err(failure) = query.bounded() {
+                return failure.into();
             }
             let ask = || self.query(&effect.id, &query);
             self.retries.read(&effect, ask).await.into()
@@ -263,11 +272,24 @@ mod tests {
         ] {
             assert!(read(success(kind, result)).is_err(), "{kind}");
         }
-        let many: Vec<Value> = (0..=SAMPLES)
-            .map(|n| json!({"metric": {"n": n.to_string()}, "value": [1, "1"]}))
-            .collect();
-        let refused = read(success("vector", many.into())).unwrap_err();
+    }
+
+    #[test]
+    fn a_query_and_its_samples_are_bounded() {
+        let many = |count: usize| -> Result<Vec<Sample>, Failure> {
+            let series =
+                (0..count).map(|n| json!({"metric": {"n": n.to_string()}, "value": [1, "1"]}));
+            read(success("vector", series.collect()))
+        };
+        assert_eq!(many(SAMPLES).unwrap().len(), SAMPLES);
+        let refused = many(SAMPLES + 1).unwrap_err();
         assert!(refused.parts().1.contains("aggregate"), "{refused}");
+        let of = |bytes: usize| Query {
+            promql: "x".repeat(bytes),
+            at: None,
+        };
+        assert!(of(QUERY_BYTES).bounded().is_ok());
+        assert!(of(QUERY_BYTES + 1).bounded().is_err());
     }
 
     #[test]

@@ -15,7 +15,9 @@ use crate::engine::Engine;
 use crate::gate::Gate;
 use crate::gate::writes::Part;
 use crate::guest::Guest;
-use crate::journal::{Draft, NoteBody, StepBegan, StepEnded, StepProblem, StepState, StepStatus};
+use crate::journal::{
+    Draft, NoteBody, StepBegan, StepEnded, StepProblem, StepState, StepStatus, step_key,
+};
 use crate::pipeline::{Ran, outcome};
 use crate::plugin::{Stopped, problem};
 use crate::replay::{Diverged, Past};
@@ -76,7 +78,7 @@ pub(crate) fn run(
             let pause = delay;
             delay = (delay * 2).min(retry.max_backoff);
             attempt += 1;
-            if shared.has_past(&key(&id, attempt)) {
+            if shared.has_past(&step_key(&id, attempt)) {
                 continue;
             }
             let message = format!("step `{id}` is tried again in {} s", pause.as_secs_f64());
@@ -149,14 +151,6 @@ fn skip(shared: &RunShared, step: &AdmittedStep, scope: &Scope) -> Option<StepEn
     Some(ended)
 }
 
-/// The step's key in the journal: its id, with `~2` behind it for a second attempt.
-fn key(id: &str, attempt: u32) -> String {
-    match attempt {
-        1 => id.to_owned(),
-        later => format!("{id}~{later}"),
-    }
-}
-
 fn skipped(step: &AdmittedStep, scope: &Scope) -> Option<StepEnded> {
     let condition = step.step.when.as_ref()?;
     let (status, problem) = match condition.holds(scope) {
@@ -190,7 +184,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(&self) -> Result<(StepEnded, Vec<String>), Halt> {
-        let key: Arc<str> = key(self.step.id(), self.number).into();
+        let key: Arc<str> = step_key(self.step.id(), self.number).into();
         let past = self.shared.past(&key);
         if let Some(mut past) = past.clone()
             && let Some(ended) = past.ended.take()

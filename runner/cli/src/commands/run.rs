@@ -257,7 +257,6 @@ pub(crate) fn locked(engine: &Engine, lock: &str, run: &str) -> Exit {
     )
 }
 
-/// The inputs that were given on the command line.
 /// The inputs of a run: those given, and over the runbook's own defaults those of the
 /// configuration, which are shown.
 pub(crate) fn inputs(
@@ -300,8 +299,9 @@ pub(crate) fn inputs(
     })
 }
 
-/// The longest file that an input may name.
-const INPUT_BYTES: u64 = 1 << 20;
+/// The longest file that an input may name: half of what an expression may result in, so that a
+/// runbook can hand it on with something beside it.
+const INPUT_BYTES: u64 = 512 << 10;
 
 /// A value as it was given; `@FILE` is what is in a file, and `@@` begins a value with one `@`.
 fn read(name: &str, value: &str) -> Result<String, Exit> {

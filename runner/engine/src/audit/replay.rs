@@ -14,7 +14,7 @@ use crate::engine::{Engine, StartError};
 use crate::gate::Gate;
 use crate::gate::writes::Part;
 use crate::guest::Guest;
-use crate::journal::{PluginUsed, RunOpened, StepState, StepStatus, Writer};
+use crate::journal::{PluginUsed, RunOpened, StepState, StepStatus, Writer, step_id};
 use crate::observe::Unobserved;
 use crate::plugin::{Plugin, Stopped};
 use crate::replay::{Diverged, Past};
@@ -98,7 +98,7 @@ impl Engine {
             let info = RunInfo {
                 id: header.known_as().to_owned(),
                 runbook: header.runbook.clone(),
-                step: key.split('~').next().unwrap_or(&key).to_owned(),
+                step: step_id(&key).to_owned(),
                 attempt: began.attempt,
                 target: header.target["name"]
                     .as_str()

@@ -26,6 +26,19 @@ pub use writer::{JournalError, Writer};
 /// The version of the format of the entries below. Older ones stay readable for ever.
 pub const FORMAT: u32 = 1;
 
+/// A step's key in the journal: its id, with `~2` behind it for a second attempt.
+pub(crate) fn step_key(id: &str, attempt: u32) -> String {
+    match attempt {
+        1 => id.to_owned(),
+        later => format!("{id}~{later}"),
+    }
+}
+
+/// The id of the step that has this key.
+pub(crate) fn step_id(key: &str) -> &str {
+    key.split_once('~').map_or(key, |(id, _)| id)
+}
+
 /// What an entry is. The spelling is the format's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

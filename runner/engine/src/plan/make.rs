@@ -11,19 +11,18 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::told::Told;
 use super::{
-    Assumption, Contingency, FORMAT, Observation, Plan, PlanError, PlannedWrite, Powers, Said,
-    SignedPlan, digest, made, renamed, texts, written,
+    Assumption, Contingency, FORMAT, Observation, Plan, PlanError, Powers, SignedPlan, digest,
+    texts, written,
 };
 use crate::admit::{self, AdmittedStep, Identity, Refusal, RunRequest};
-use crate::bindings::Level;
 use crate::capability::{Effect, Executor, Forked};
 use crate::clock::after;
 use crate::effect::{EffectId, Row};
 use crate::engine::{Engine, StartError};
 use crate::fault::OperationRule;
-use crate::grant::Effective;
-use crate::journal::{Decision, Entry, Intended, IntendedRequest, Mode, Note, NoteBody, Record};
+use crate::journal::{Intended, IntendedRequest, Mode};
 use crate::key::Key;
 use crate::observe::Observer;
 use crate::run::RunReport;
@@ -228,116 +227,6 @@ fn pattern(request: &IntendedRequest) -> Option<String> {
     Some(format!("{}/{like}", request.app.as_deref()?))
 }
 
-/// How many notes a plan keeps.
-const NOTES: usize = 100;
-
-/// What a rehearsal's journal tells.
-#[derive(Default)]
-struct Told {
-    /// What counts for drift: what was read and written to, in order.
-    regarded: Vec<Intended>,
-    writes: Vec<PlannedWrite>,
-    assumptions: BTreeMap<(String, &'static str), u64>,
-    notes: Vec<Said>,
-    /// The first and the last moment by the rehearsal's clock.
-    time: Option<(u64, u64)>,
-}
-
-impl Told {
-    fn of(
-        records: &[Record],
-        rows: &HashMap<&'static str, &'static Row>,
-    ) -> Result<Self, MakeError> {
-        let mut told = Self::default();
-        // By step: its effects whose answers are assumed, and whether it has been given one.
-        let mut assuming: BTreeMap<String, (BTreeSet<u64>, bool)> = BTreeMap::new();
-        // What makes something, by step and number, and the names of what was made, by app and id.
-        let mut making: BTreeMap<(String, u64), (&'static Row, String, String)> = BTreeMap::new();
-        let mut names: HashMap<(String, String), String> = HashMap::new();
-        for record in records {
-            match record.entry().map_err(MakeError::Unseen)? {
-                Entry::StepBegan(began) => told.passes(began.now),
-                Entry::Delivered(delivered) => {
-                    told.passes(delivered.now);
-                    let (assumed, given) = assuming.entry(delivered.step).or_default();
-                    *given |= delivered.effects.iter().any(|n| assumed.contains(n));
-                }
-                Entry::Intended(intended) => {
-                    let Some(row) = rows.get(intended.request.operation.as_str()) else {
-                        continue;
-                    };
-                    if intended.decision != Decision::Allowed {
-                        continue;
-                    }
-                    let (assumed, given) = assuming.entry(intended.step.clone()).or_default();
-                    if !row.assumes.is_empty() {
-                        assumed.insert(intended.effect);
-                        let of = (intended.request.operation.clone(), row.assumes);
-                        *told.assumptions.entry(of).or_default() += 1;
-                    }
-                    if Effective::counts(&intended.request.request(row)) {
-                        let step = intended.step.split('~').next().unwrap_or_default();
-                        let makes = row.creates.map(|_| {
-                            let same = |w: &&PlannedWrite| {
-                                w.step == step && w.request.operation == row.name
-                            };
-                            let before = told.writes.iter().filter(same).count();
-                            format!("{step}/{}#{}", row.operation(), before + 1)
-                        });
-                        if let (Some(name), Some(app)) = (&makes, &intended.request.app) {
-                            let key = (intended.step.clone(), intended.effect);
-                            making.insert(key, (*row, app.clone(), name.clone()));
-                        }
-                        told.writes.push(PlannedWrite {
-                            step: step.to_owned(),
-                            request: intended.request.clone(),
-                            makes,
-                            undo: row.undo.map(str::to_owned),
-                            assumed: *given,
-                            about: Map::new(),
-                        });
-                    }
-                    if !row.projection.is_empty() {
-                        told.regarded.push(intended);
-                    }
-                }
-                Entry::Settled(settled) => {
-                    let making = making.remove(&(settled.step, settled.effect));
-                    if let (Some((row, app, name)), Some(answer)) = (making, settled.answer)
-                        && let Some(id) = made(row, answer.get())
-                    {
-                        names.insert((app, id), name);
-                    }
-                }
-                Entry::Note(Note {
-                    step: Some(step),
-                    note: NoteBody::Text { level, message },
-                }) if level != Level::Debug && told.notes.len() < NOTES => {
-                    let step = step.split('~').next().unwrap_or_default().to_owned();
-                    told.notes.push(Said {
-                        step,
-                        text: message,
-                    });
-                }
-                Entry::RunOpened(_)
-                | Entry::StepEnded(_)
-                | Entry::RunClosed(_)
-                | Entry::Note(_) => {}
-            }
-        }
-        for write in &mut told.writes {
-            write.request = renamed(&write.request, &names);
-        }
-        Ok(told)
-    }
-
-    fn passes(&mut self, now: u64) {
-        let (first, last) = self.time.get_or_insert((now, now));
-        *first = now.min(*first);
-        *last = now.max(*last);
-    }
-}
-
 impl Planning {
     /// Makes the plan of a rehearsal that has succeeded and is about to be closed; gives its digest.
     pub(crate) async fn make(&self, engine: &Engine, shared: &RunShared) -> Option<String> {
@@ -373,6 +262,7 @@ impl Planning {
             forked.apps.extend(part.apps);
             forked.changes.extend(part.changes);
         }
+        let expected_ms = told.duration();
         let assumptions = told.assumptions.into_iter();
         Ok(Plan {
             format: FORMAT,
@@ -400,8 +290,9 @@ impl Planning {
                     answers,
                 })
                 .collect(),
-            expected_ms: told.time.map_or(0, |(first, last)| last - first),
+            expected_ms,
             notes: told.notes,
+            more_notes: told.more_notes,
             apps: forked.apps,
             changes: forked.changes,
             contingencies: self.contingencies.clone(),

@@ -10,6 +10,7 @@
 mod drift;
 mod make;
 mod multiset;
+mod told;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -87,12 +88,19 @@ pub struct Plan {
     /// What the steps said to people in the rehearsal, the first hundred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Said>,
+    /// How many notes came after those.
+    #[serde(default, skip_serializing_if = "none")]
+    pub more_notes: u64,
     /// How many things there are, by app.
     pub apps: BTreeMap<String, Population>,
     /// What will be different afterwards.
     pub changes: Vec<Change>,
     /// What the pipeline does when something goes wrong, as far as that was rehearsed.
     pub contingencies: Vec<Contingency>,
+}
+
+fn none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What a step can do, whatever it does.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Plan, PlannedWrite};
-use crate::journal::IntendedRequest;
+use crate::journal::{IntendedRequest, step_id};
 
 /// Arguments, and the name of what is made, by what is done to what.
 #[derive(Debug, Clone, Default)]
@@ -20,10 +20,9 @@ pub(crate) type What = (Value, Option<String>);
 /// What a step does to what.
 pub(crate) fn act(step: &str, request: &IntendedRequest) -> Act {
     // A second attempt goes on with the writes of the first.
-    let step = step.split('~').next().unwrap_or(step);
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     (
-        step.to_owned(),
+        step_id(step).to_owned(),
         request.operation.clone(),
         text(&request.app),
         text(&request.subject),
