@@ -11,17 +11,17 @@ use std::time::Duration;
 use groundcrew_runbook::{EvaluatedGrant, Scope, Step};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::capability::Capability;
 use crate::clock::millis;
+use crate::digest::digest;
 use crate::effect::{Kind, Row};
 use crate::engine::Engine;
 use crate::grant::{CapabilityGrant, Effective, Policy, quoted};
 use crate::journal::PluginUsed;
 use crate::plan::{Planning, powers};
-use crate::plugin::{Plugin, hex};
+use crate::plugin::Plugin;
 
 pub(crate) use planned::another_build;
 pub use request::RunRequest;
@@ -188,7 +188,7 @@ pub(crate) async fn admit(
     let policy_digest = (request.policy != Policy::default())
         .then(|| serde_json::to_vec(&request.policy).ok())
         .flatten()
-        .map(|bytes| hex(&Sha256::digest(bytes)));
+        .map(digest);
     Ok(Admitted {
         rehearses: (journal != known_as).then(|| known_as.to_string()),
         run: journal,

@@ -1,8 +1,7 @@
 //! Ed25519 keys in the text forms of signed notes (<https://c2sp.org/signed-note>): the audit log's,
 //! and those of the people who make and approve plans.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use data_encoding::BASE64;
 use signed_note::{
     Note, Signature, Signer, StandardSigner, StandardVerifier, Verifier, VerifierList,
 };
@@ -62,7 +61,7 @@ impl Key {
         // One key has one text: not another spelling of its id or its base64.
         let (name, id) = (verifier.name(), verifier.key_id());
         let material = material(&public).ok_or_else(malformed)?;
-        let written = format!("{name}+{id:08x}+{}", BASE64_STANDARD.encode(material));
+        let written = format!("{name}+{id:08x}+{}", BASE64.encode(&material));
         if written != public {
             return Err(malformed());
         }
@@ -133,7 +132,7 @@ impl PartialEq for Key {
 /// The algorithm and the public key itself, behind name and id.
 fn material(public: &str) -> Option<Vec<u8>> {
     let text = public.splitn(3, '+').nth(2)?;
-    BASE64_STANDARD.decode(text).ok()
+    BASE64.decode(text.as_bytes()).ok()
 }
 
 impl Eq for Key {}
@@ -247,7 +246,7 @@ mod tests {
         let (id, material) = rest.split_once('+').unwrap();
         let shouted = format!("{name}+{}+{material}", id.to_uppercase());
         assert!(id == id.to_uppercase() || Key::public_from(&shouted).is_err());
-        let bytes = BASE64_STANDARD.decode(material).unwrap();
+        let bytes = BASE64.decode(material.as_bytes()).unwrap();
         let alias_id = signed_note::key_id("alias", &bytes);
         let alias = Key::public_from(&format!("alias+{alias_id:08x}+{material}")).unwrap();
         assert_eq!(alias, one);

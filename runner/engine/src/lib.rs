@@ -48,6 +48,7 @@ mod client;
 mod clock;
 mod core;
 mod deadline;
+mod digest;
 mod effect;
 mod engine;
 mod fault;

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
@@ -17,6 +16,7 @@ use crate::bindings::{PluginInfo, Problem, RunInfo, load_compiled};
 use crate::cache::CompiledCache;
 use crate::capability::{Capability, Linking};
 use crate::core::Operations;
+use crate::digest::digest;
 use crate::guest::{Guest, Stop};
 use crate::journal::StepProblem;
 use crate::limits::Limits;
@@ -164,7 +164,7 @@ impl Sandbox {
             ));
         }
         kind_of(bytes).map_err(|(reason, hint)| refuse(reason.to_owned(), hint))?;
-        let digest = hex(&Sha256::digest(bytes));
+        let digest = digest(bytes);
         let component = self
             .compiled(bytes, &digest)
             .map_err(|e| refuse(format!("is not a valid component: {}", root(&e)), None))?;
@@ -479,15 +479,4 @@ fn compatibility(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
-}
-
-/// Bytes as lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use groundcrew_fleet::Faults;
-use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +13,7 @@ use crate::capability::{Capability, Commons, Executor, Setting};
 use crate::clock::{Clock, RealClock, VirtualClock, after};
 use crate::core::Operations;
 use crate::deadline::{CLAIM, Deadline, HEARTBEAT};
+use crate::digest::digest;
 use crate::engine::{Engine, StartError};
 use crate::gate::writes::Writes;
 use crate::journal::{
@@ -23,7 +23,6 @@ use crate::journal::{
 use crate::observe::Observer;
 use crate::pipeline::Running;
 use crate::plan::{self, SignedPlan};
-use crate::plugin::hex;
 use crate::shared::{Halt, RunShared};
 use crate::store::{Claim, NewRun, StoreError};
 
@@ -132,7 +131,7 @@ pub(crate) async fn start(
         mode: request.mode,
         started_at: admitted.started_at,
         runbook: request.runbook.name.clone(),
-        runbook_digest: hex(&Sha256::digest(request.text.as_bytes())),
+        runbook_digest: digest(request.text.as_bytes()),
         runbook_text: request.text.clone(),
         inputs: request.inputs.clone(),
         target: request.target.to_json(),

@@ -5,10 +5,9 @@
 //! them stays.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest::digest;
 use crate::journal::{EntryKind, Record};
-use crate::plugin::hex;
 
 /// What the first leaf of a run has before it.
 pub const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -40,7 +39,7 @@ impl Leaf {
             kind: record.kind,
             at: record.at.as_microsecond(),
             previous: previous.to_owned(),
-            payload: hex(&Sha256::digest(record.payload.as_bytes())),
+            payload: digest(record.payload.as_bytes()),
         }
     }
 
@@ -53,5 +52,5 @@ impl Leaf {
 
 /// What the next leaf of the run has before it.
 pub fn link(leaf: &str) -> String {
-    hex(&Sha256::digest(leaf.as_bytes()))
+    digest(leaf.as_bytes())
 }

@@ -1,15 +1,13 @@
 //! Receipts: what happened in one run, with the proof that it is in the log. Checked by anybody who
 //! has the log's public key, without the store and without a network.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tlog_tiles::{Hash, TileHashReader};
 
 use super::leaf::{Leaf, NOTHING, link};
 use super::{AuditError, AuditLog, Key, signed};
-use crate::plugin::hex;
+use crate::digest::digest;
 use crate::store::Store;
 
 /// The version of the format.
@@ -71,7 +69,7 @@ pub fn prove(
     let path = tlog_tiles::prove_record(signed.size, *index, &reader).map_err(super::tree_error)?;
     let mut proof = format!("{PROOF}\nindex {index}\n");
     for hash in &path {
-        proof.push_str(&BASE64_STANDARD.encode(hash.0));
+        proof.push_str(&BASE64.encode(&hash.0));
         proof.push('\n');
     }
     proof.push('\n');
@@ -120,7 +118,7 @@ pub fn check(receipt: &Receipt, key: &Key) -> Result<Checked, AuditError> {
         }
         if let Some(payloads) = &receipt.payloads {
             let payload = payloads.get(sequence).map(String::as_bytes);
-            let digest = payload.map(|payload| hex(&Sha256::digest(payload)));
+            let digest = payload.map(digest);
             if digest.as_ref() != Some(&leaf.payload) {
                 return Err(broken("its payload is not what was logged"));
             }
@@ -176,7 +174,7 @@ fn parse(proof: &str) -> Result<(u64, Vec<Hash>, String), AuditError> {
         .and_then(|number| number.parse().ok())
         .ok_or_else(|| wrong("has no index"))?;
     let hash = |line: &str| {
-        let bytes = BASE64_STANDARD.decode(line).ok()?;
+        let bytes = BASE64.decode(line.as_bytes()).ok()?;
         Some(Hash(bytes.try_into().ok()?))
     };
     let path: Option<Vec<Hash>> = lines.map(hash).collect();

@@ -1,7 +1,9 @@
 //! Verifying the whole log: every entry against its leaf, every leaf against the tiles, the tree
 //! against the signed checkpoint, and against one from before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 
 use thiserror::Error;
 use tlog_tiles::{Hash, HashReader, Tile};
@@ -10,7 +12,7 @@ use super::leaf::{Leaf, NOTHING, link};
 use super::tiles::{self, HEIGHT};
 use super::{AuditError, AuditLog, Signed, signed};
 use crate::journal::{Illegal, RunState};
-use crate::store::Store;
+use crate::store::{Logged, Store};
 
 /// What is wrong, as precisely as it can be said.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -136,11 +138,12 @@ pub fn verify(
 }
 
 /// The tree that the entries give.
+#[derive(Default)]
 struct Whole {
     /// All stored hashes, in the order of their indexes.
     hashes: Vec<Hash>,
-    /// The entries, by leaf.
-    leaves: Vec<(String, u64)>,
+    /// The entries, by leaf: run and number.
+    leaves: Vec<(Arc<str>, u64)>,
     texts: Vec<String>,
     runs: usize,
 }
@@ -184,51 +187,33 @@ impl Whole {
     }
 }
 
-/// Every entry against its leaf, and every run's journal by folding it.
+/// Every entry against its leaf, and every run's journal by folding it. That goes side by side, page
+/// by page, while the next page is read.
 fn entries(store: &dyn Store, faults: &mut Vec<Fault>) -> Result<Whole, AuditError> {
-    let mut tree = Whole {
-        hashes: Vec::new(),
-        leaves: Vec::new(),
-        texts: Vec::new(),
-        runs: 0,
-    };
-    let mut runs: BTreeMap<String, (String, Result<RunState, Illegal>)> = BTreeMap::new();
+    let mut leaves = Leaves::default();
+    let mut journals = Journals::default();
     let mut next = 0;
-    loop {
-        let page = store.logged(next, PAGE)?;
-        if page.is_empty() {
-            break;
-        }
-        for logged in page {
-            let (run, record) = (logged.run, logged.record);
-            let (previous, state) = runs
-                .entry(run.clone())
-                .or_insert_with(|| (NOTHING.to_owned(), Ok(RunState::default())));
-            let fault = |why: &'static str| Fault::Entry {
-                run: run.clone(),
-                sequence: record.sequence,
-                leaf: next,
-                why: why.to_owned(),
-            };
-            if logged.index != next {
-                let why = format!("the next one is leaf {}", logged.index);
-                faults.push(Fault::Leaf { leaf: next, why });
-                return Ok(tree);
-            }
-            let wanted = Leaf::of(&run, &record, previous);
-            if wanted.text() != logged.leaf {
-                faults.push(fault(difference(&logged.leaf, &wanted)));
-            }
-            *previous = link(&logged.leaf);
-            tree.leaves.push((run.clone(), record.sequence));
-            tree.push(logged.leaf)?;
-            if let Ok(folded) = state
-                && let Err(illegal) = folded.apply(&record)
-            {
-                *state = Err(illegal);
-            }
-            next += 1;
-        }
+    let mut page = store.logged(next, PAGE)?;
+    while !page.is_empty() && !leaves.gap {
+        next += page.len() as u64;
+        page = std::thread::scope(|scope| {
+            let following = scope.spawn(|| store.logged(next, PAGE));
+            let folding = scope.spawn(|| journals.fold(&page));
+            let fitting = page.iter().try_for_each(|logged| leaves.take(logged));
+            joined(folding);
+            fitting?;
+            Ok::<_, AuditError>(joined(following)?)
+        })?;
+    }
+    let Leaves {
+        mut tree,
+        faults: found,
+        gap,
+        ..
+    } = leaves;
+    faults.extend(found);
+    if gap {
+        return Ok(tree);
     }
     let count = store.leaf_count()?;
     if count != next {
@@ -240,13 +225,88 @@ fn entries(store: &dyn Store, faults: &mut Vec<Fault>) -> Result<Whole, AuditErr
         let why = format!("there are {unlogged} entries, and {next} of them are logged");
         faults.push(Fault::Unreadable(why));
     }
-    tree.runs = runs.len();
-    for (run, (_, state)) in runs {
+    tree.runs = journals.0.len();
+    for (run, state) in journals.0 {
         if let Err(illegal) = state {
             faults.push(Fault::Journal { run, illegal });
         }
     }
     Ok(tree)
+}
+
+/// What a thread came to.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The entries against their leaves, and the tree of these.
+#[derive(Default)]
+struct Leaves {
+    tree: Whole,
+    /// By run, the link to its last leaf.
+    links: HashMap<Arc<str>, String>,
+    faults: Vec<Fault>,
+    /// A leaf is missing: what comes after it has no place.
+    gap: bool,
+}
+
+impl Leaves {
+    fn take(&mut self, logged: &Logged) -> Result<(), AuditError> {
+        let (index, record) = (self.tree.leaves.len() as u64, &logged.record);
+        if self.gap {
+            return Ok(());
+        }
+        if logged.index != index {
+            let why = format!("the next one is leaf {}", logged.index);
+            self.faults.push(Fault::Leaf { leaf: index, why });
+            self.gap = true;
+            return Ok(());
+        }
+        let known = self.links.get_key_value(logged.run.as_str());
+        let (run, previous) = known.map_or_else(
+            || (logged.run.as_str().into(), NOTHING),
+            |(run, link)| (run.clone(), link.as_str()),
+        );
+        let wanted = Leaf::of(&logged.run, record, previous);
+        if wanted.text() != logged.leaf {
+            self.faults.push(Fault::Entry {
+                run: logged.run.clone(),
+                sequence: record.sequence,
+                leaf: index,
+                why: difference(&logged.leaf, &wanted).to_owned(),
+            });
+        }
+        self.links.insert(run.clone(), link(&logged.leaf));
+        self.tree.leaves.push((run, record.sequence));
+        self.tree.push(logged.leaf.clone())
+    }
+}
+
+/// The journals, folded.
+#[derive(Default)]
+struct Journals(BTreeMap<String, Result<RunState, Illegal>>);
+
+impl Journals {
+    fn fold(&mut self, page: &[Logged]) {
+        for Logged { run, record, .. } in page {
+            if !self.0.contains_key(run) {
+                self.0.insert(run.clone(), Ok(RunState::default()));
+            }
+            let Some(state) = self.0.get_mut(run) else {
+                continue;
+            };
+            if let Ok(folded) = state {
+                if let Err(illegal) = folded.apply(record) {
+                    *state = Err(illegal);
+                } else if folded.closed.is_some() {
+                    // Whatever came after would be illegal: what the steps did is not needed.
+                    folded.steps.clear();
+                }
+            }
+        }
+    }
 }
 
 /// What an entry's leaf says otherwise than its entry.
@@ -289,7 +349,8 @@ fn files(log: &AuditLog, tree: &Whole, size: u64, faults: &mut Vec<Fault>) {
             })
             .and_then(|i| {
                 let leaf = (tile.level_index() << HEIGHT) + i as u64;
-                tree.leaves.get(usize::try_from(leaf).ok()?).cloned()
+                let (run, sequence) = tree.leaves.get(usize::try_from(leaf).ok()?)?;
+                Some((run.to_string(), *sequence))
             });
         differs(path, &wanted, first);
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use groundcrew_fleet::api::{ConfigView, CreateRequest, Machine, UpdateRequest};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::api::At;
 use super::executor::Executing;
@@ -16,6 +15,7 @@ use crate::bindings::machines::{
     Version,
 };
 use crate::capability::{Effect, Found};
+use crate::digest::digest;
 use crate::effect::{EffectId, Outcome};
 use crate::trouble::Trouble;
 
@@ -117,9 +117,7 @@ fn created(machine: &Machine) -> Outcome {
 
 /// The name of what an effect makes: unique, and a host name.
 fn name(effect: &EffectId) -> String {
-    let digest = Sha256::digest(effect.to_string().as_bytes());
-    let short: String = digest.iter().take(10).map(|b| format!("{b:02x}")).collect();
-    format!("groundcrew-{short}")
+    format!("groundcrew-{}", &digest(effect.to_string())[..20])
 }
 
 /// The Machine that has the name already. (The text of Fly's 409.)

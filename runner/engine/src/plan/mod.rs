@@ -19,16 +19,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use signed_note::Signature;
 use thiserror::Error;
 
 use crate::clock::millis;
+use crate::digest::digest;
 use crate::effect::Row;
 use crate::fault::OperationRule;
 use crate::journal::{Actor, IntendedRequest, PluginUsed, RunStatus};
 use crate::key::{self, Key, KeyError};
-use crate::plugin::hex;
 
 pub use drift::Drift;
 pub(crate) use drift::fits;
@@ -452,10 +451,6 @@ pub(crate) fn made(row: &Row, answer: &str) -> Option<String> {
 /// A plan as it is signed.
 fn written(plan: &Plan) -> Result<String, PlanError> {
     serde_json::to_string(plan).map_err(|e| PlanError::Malformed(e.to_string()))
-}
-
-fn digest(body: &str) -> String {
-    hex(&Sha256::digest(body.as_bytes()))
 }
 
 fn signed_text(digest: &str) -> String {
