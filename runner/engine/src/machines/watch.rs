@@ -207,17 +207,47 @@ pub(super) async fn health(
     at: At<'_>,
     options: &HealthyOptions,
 ) -> Result<Healthy, Failure> {
-    let until = deadline(by.clock.now(), options.timeout_ms);
-    let wanted = ["started".to_owned()];
-    let mut look = FIRST_LOOK;
+    let mut watch = Watch {
+        options,
+        until: deadline(by.clock.now(), options.timeout_ms),
+        seen: None,
+    };
+    let mut pause = FIRST_LOOK;
     let mut looks = 0u32;
-    // When we first saw the present start: grace is counted by our own clock, which need not
-    // agree with Fly's.
-    let mut seen: Option<(String, Timestamp)> = None;
     loop {
-        let machine = by.get(effect, at).await?;
-        let since = since(&machine, options.from_event.as_deref());
-        if let Some(failure) = hopeless(&machine, &since, &wanted, options.version.as_deref()) {
+        // What was read is not kept while nothing happens: thousands may be waited for at once.
+        if let Some(healthy) = watch.look(&by.get(effect, at).await?, by.clock.now())? {
+            return Ok(healthy);
+        }
+        let left = between(by.clock.now(), watch.until);
+        tokio::select! {
+            biased;
+            () = effect.cancel.cancelled() => return Err(ended()),
+            () = by.clock.sleep(pause.min(left.max(Duration::from_millis(50)))) => {}
+        }
+        looks += 1;
+        if looks > 20 {
+            pause = (pause * 3 / 2).min(LAST_LOOK);
+        }
+    }
+}
+
+/// What is known of a Machine whose health is waited for.
+struct Watch<'a> {
+    options: &'a HealthyOptions,
+    until: Timestamp,
+    /// When we first saw the present start: grace is counted by our own clock, which need not
+    /// agree with Fly's.
+    seen: Option<(String, Timestamp)>,
+}
+
+impl Watch<'_> {
+    /// Whether it is healthy; an error, if it will not be, or the time is over.
+    fn look(&mut self, machine: &Machine, now: Timestamp) -> Result<Option<Healthy>, Failure> {
+        let options = self.options;
+        let since = since(machine, options.from_event.as_deref());
+        let wanted = ["started".to_owned()];
+        if let Some(failure) = hopeless(machine, &since, &wanted, options.version.as_deref()) {
             return Err(failure);
         }
         if let (Some(exit), Some(start)) = (since.own_exit, since.start)
@@ -233,82 +263,74 @@ pub(super) async fn health(
                 how(Some(exit))
             )));
         }
-        let now = by.clock.now();
         let version = options.version.as_ref();
         let right = version.is_none_or(|version| machine.instance_id == *version);
-        if machine.state == "started"
-            && right
-            && (since.start.is_some() || options.from_event.is_none())
-        {
-            let start = since.start.map_or_else(
-                || Time::parse(&machine.updated_at).unwrap_or(Time::from_millis(0)),
-                Event::at,
-            );
-            let key = since
-                .start
-                .map_or_else(String::new, |event| event.id.clone());
-            if seen.as_ref().is_none_or(|(id, _)| *id != key) {
-                seen = Some((key, now));
-            }
-            let counts_from = options.from_event.as_ref().map(|_| start);
-            match checks(&machine, counts_from) {
-                Checks::Passing { count, last } => {
-                    let healthy_at = last.unwrap_or(start).as_millis();
-                    return Ok(Healthy {
-                        checks: count,
-                        started_at: start.as_millis(),
-                        healthy_at,
-                    });
-                }
-                Checks::Failing {
-                    name,
-                    output,
-                    grace_ms,
-                } => {
-                    let patience =
-                        Duration::from_millis(options.critical_after_ms.saturating_add(grace_ms));
-                    let since_seen = seen
-                        .as_ref()
-                        .map_or(Duration::ZERO, |(_, at)| between(*at, now));
-                    if options.critical_after_ms > 0 && since_seen >= patience {
-                        return Err(Failure::Application(format!(
-                            "check `{name}` stays critical {}",
-                            detail(&output)
-                        )));
-                    }
-                    if now >= until {
-                        return Err(Failure::Application(format!(
-                            "check `{name}` is still failing after {} {}",
-                            seconds(options.timeout_ms),
-                            detail(&output)
-                        )));
-                    }
-                }
-                Checks::Waiting { name } => {
-                    if now >= until {
-                        return Err(Failure::Timeout(format!(
-                            "check `{name}` has not reported since the start, after {}",
-                            seconds(options.timeout_ms)
-                        )));
-                    }
-                }
-            }
-        } else if now >= until {
+        let begun = since.start.is_some() || options.from_event.is_none();
+        if machine.state == "started" && right && begun {
+            return self.started(machine, since.start, now);
+        }
+        if now >= self.until {
             return Err(Failure::Timeout(format!(
                 "the Machine is `{}`, not started, after {}",
                 machine.state,
                 seconds(options.timeout_ms)
             )));
         }
-        let pause = look.min(between(now, until).max(Duration::from_millis(50)));
-        tokio::select! {
-            biased;
-            () = effect.cancel.cancelled() => return Err(ended()),
-            () = by.clock.sleep(pause) => {}
-        }
-        looks += 1;
-        if looks > 20 {
-            look = (look * 3 / 2).min(LAST_LOOK);
+        Ok(None)
+    }
+
+    /// The same of one that has started, and how long its checks may take.
+    fn started(
+        &mut self,
+        machine: &Machine,
+        event: Option<&Event>,
+        now: Timestamp,
+    ) -> Result<Option<Healthy>, Failure> {
+        let options = self.options;
+        let start = event.map_or_else(
+            || Time::parse(&machine.updated_at).unwrap_or(Time::from_millis(0)),
+            Event::at,
+        );
+        let key = event.map_or_else(String::new, |event| event.id.clone());
+        let first = match &self.seen {
+            Some((id, first)) if *id == key => *first,
+            _ => now,
+        };
+        self.seen = Some((key, first));
+        let late = now >= self.until;
+        match checks(machine, options.from_event.as_ref().map(|_| start)) {
+            Checks::Passing { count, last } => Ok(Some(Healthy {
+                checks: count,
+                started_at: start.as_millis(),
+                healthy_at: last.unwrap_or(start).as_millis(),
+            })),
+            Checks::Failing {
+                name,
+                output,
+                grace_ms,
+            } => {
+                let critical = options.critical_after_ms;
+                let patience = Duration::from_millis(critical.saturating_add(grace_ms));
+                if critical > 0 && between(first, now) >= patience {
+                    return Err(Failure::Application(format!(
+                        "check `{name}` stays critical {}",
+                        detail(&output)
+                    )));
+                }
+                if late {
+                    return Err(Failure::Application(format!(
+                        "check `{name}` is still failing after {} {}",
+                        seconds(options.timeout_ms),
+                        detail(&output)
+                    )));
+                }
+                Ok(None)
+            }
+            Checks::Waiting { name } if late => Err(Failure::Timeout(format!(
+                "check `{name}` has not reported since the start, after {}",
+                seconds(options.timeout_ms)
+            ))),
+            Checks::Waiting { .. } => Ok(None),
         }
     }
 }
