@@ -1,52 +1,30 @@
 //! A deploy with a fly.toml against a scripted host: process groups come and go around it.
 
 use groundcrew_deploy::Outcome;
+use groundcrew_deploy::testing::{self, ended, input, of, totals};
 use groundcrew_plugin::testing::{Failure, Submission, TestHost, Tested, machine};
 use groundcrew_plugin::{Kind, Portion, Summary};
 use serde_json::{Value, json};
 
 use super::*;
 
-/// `worker` is gone, `jobs` is new.
-const FILE: &str =
-    "app = \"web\"\n[processes]\napp = \"serve\"\njobs = \"work\"\n[env]\nLOG = \"debug\"\n";
-
+/// What is made does not come into the scripted listing: it is there from the start, as of a group
+/// that no deploy is about.
 fn fleet() -> TestHost {
-    let of = |id: &str, group: &str| Summary {
-        group: group.to_owned(),
-        ..machine("web", id)
-    };
-    let host = TestHost::new();
-    let host = host.machines([of("a", "app"), of("b", "app"), of("w", "worker")]);
-    // What is made does not come into the scripted listing: it is there from the start, as of a
-    // group that no deploy is about.
     let made = (1..20).map(|number| Summary {
         configured_checks: 0,
         ..of(&format!("new-{number}"), "fly_app_console")
     });
-    host.machines(made)
-}
-
-fn input(select: Value, change: Value) -> Input {
-    let mut full = json!({
-        "select": { "app": "web" }, "change": { "config": FILE, "image": "web:2" },
-    });
-    for (part, with) in [("select", select), ("change", change)] {
-        let full = full[part].as_object_mut().unwrap();
-        full.extend(with.as_object().unwrap().clone());
-    }
-    serde_json::from_value(full).unwrap()
+    testing::fleet().machines(made)
 }
 
 fn run(host: TestHost, input: Input) -> Tested<Report> {
-    let tested = host.run(|host| deploy_bluegreen(input, host));
-    assert!(tested.leases_left.is_empty(), "{:?}", tested.leases_left);
-    tested
+    ended(host.run(|host| deploy_bluegreen(input, host)))
 }
 
 #[test]
 fn groups_come_and_go_around_the_deploy() {
-    let tested = run(fleet(), input(json!({}), json!({})));
+    let tested = run(fleet(), input(&json!({}), &json!({})));
     let report = tested.result.as_ref().unwrap();
     let totals = [Outcome::Created, Outcome::Destroyed, Outcome::Removed];
     assert_eq!(totals.map(|it| report.totals[&it]), [4, 2, 1]);
@@ -60,12 +38,11 @@ fn a_failure_ends_with_what_was_there_before() {
     // Ten operations list the app, make the new group, take a lease and ask for room; then come two
     // greens.
     let host = fleet().fail("machines.wait-healthy", "new-12", ill);
-    let tested = run(host, input(json!({}), json!({})));
+    let tested = run(host, input(&json!({}), &json!({})));
     let error = tested.result.as_ref().unwrap_err();
     assert_eq!(error.kind(), Kind::Application);
-    let report: Value = serde_json::from_str(error.output().unwrap()).unwrap();
-    let totals = json!({ "destroyed": 3, "not-attempted": 1, "rolled-back": 2 });
-    assert_eq!(report["totals"], totals);
+    let wanted = json!({ "destroyed": 3, "not-attempted": 1, "rolled-back": 2 });
+    assert_eq!(totals(error), wanted);
     let gone = tested.machines_of("machines.destroy");
     assert!(gone.len() == 4 && gone.iter().all(|id| id.starts_with("new-")));
 }
@@ -73,7 +50,7 @@ fn a_failure_ends_with_what_was_there_before() {
 #[test]
 fn groups_are_left_alone_by_half_measures() {
     let with = |select, change, more: Value| {
-        let mut input = input(select, change);
+        let mut input: Input = input(&select, &change);
         input.share = more.get("share").map_or(100, |_| 50);
         if more.get("keep").is_some() {
             input.after = After::Keep;
@@ -98,7 +75,7 @@ fn groups_are_left_alone_by_half_measures() {
 
 #[test]
 fn what_cannot_be_is_refused_before_a_group_is_made() {
-    let mut input = input(json!({}), json!({}));
+    let mut input: Input = input(&json!({}), &json!({}));
     (input.max_surge, input.after) = (Portion::Count(1), After::Keep);
     let tested = run(fleet(), input);
     assert_eq!(tested.result.unwrap_err().kind(), Kind::Invalid);

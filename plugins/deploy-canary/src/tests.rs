@@ -1,44 +1,27 @@
 //! A deploy with a fly.toml against a scripted host: process groups come and go around it.
 
 use groundcrew_deploy::Outcome;
-use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine};
-use groundcrew_plugin::{Kind, Summary};
+use groundcrew_deploy::testing::{self, ended, fleet, totals};
+use groundcrew_plugin::Kind;
+use groundcrew_plugin::testing::{Failure, TestHost, Tested};
 use serde_json::{Value, json};
 
 use super::*;
 
-/// `worker` is gone, `jobs` is new.
-const FILE: &str =
-    "app = \"web\"\n[processes]\napp = \"serve\"\njobs = \"work\"\n[env]\nLOG = \"debug\"\n";
-
-fn fleet() -> TestHost {
-    let of = |id: &str, group: &str| Summary {
-        group: group.to_owned(),
-        ..machine("web", id)
-    };
-    TestHost::new().machines([of("a", "app"), of("b", "app"), of("w", "worker")])
-}
-
-fn input(select: Value, change: Value) -> Input {
-    let mut full = json!({
-        "select": { "app": "web" }, "change": { "config": FILE, "image": "web:2" }, "hold": "0s",
-    });
-    for (part, with) in [("select", select), ("change", change)] {
-        let full = full[part].as_object_mut().unwrap();
-        full.extend(with.as_object().unwrap().clone());
+fn input(select: &Value, change: &Value) -> Input {
+    Input {
+        hold: Timespan::default(),
+        ..testing::input(select, change)
     }
-    serde_json::from_value(full).unwrap()
 }
 
 fn run(host: TestHost, input: Input) -> Tested<Report> {
-    let tested = host.run(|host| deploy_canary(input, host));
-    assert!(tested.leases_left.is_empty(), "{:?}", tested.leases_left);
-    tested
+    ended(host.run(|host| deploy_canary(input, host)))
 }
 
 #[test]
 fn groups_come_and_go_after_the_canary() {
-    let tested = run(fleet(), input(json!({}), json!({})));
+    let tested = run(fleet(), input(&json!({}), &json!({})));
     let report = tested.result.as_ref().unwrap();
     let totals =
         [Outcome::Updated, Outcome::Created, Outcome::Removed].map(|it| report.totals[&it]);
@@ -64,7 +47,7 @@ fn groups_come_and_go_after_the_canary() {
 fn a_canary_that_dies_leaves_groups_alone() {
     let ill = Failure::Application("the check stays critical".to_owned());
     let host = fleet().fail("machines.wait-healthy", "new-2", ill);
-    let tested = run(host, input(json!({}), json!({})));
+    let tested = run(host, input(&json!({}), &json!({})));
     let error = tested.result.as_ref().unwrap_err();
     assert!(
         error.message().contains("nothing else was touched"),
@@ -78,11 +61,10 @@ fn a_canary_that_dies_leaves_groups_alone() {
 fn a_failure_ends_with_what_was_there_before() {
     let ill = Failure::Application("the check stays critical".to_owned());
     let host = fleet().fail("machines.wait", "b", ill);
-    let tested = run(host, input(json!({}), json!({})));
+    let tested = run(host, input(&json!({}), &json!({})));
     let error = tested.result.as_ref().unwrap_err();
     assert_eq!(error.kind(), Kind::Application);
-    let report: Value = serde_json::from_str(error.output().unwrap()).unwrap();
-    assert_eq!(report["totals"]["destroyed"], 2);
+    assert_eq!(totals(error)["destroyed"], 2);
     assert!(!tested.machines_of("machines.destroy").contains(&"w"));
 }
 
@@ -92,7 +74,7 @@ fn update_only_and_narrow_deploys_leave_groups_alone() {
         (json!({}), json!({ "update_only": true })),
         (json!({ "include": ["a", "w"] }), json!({})),
     ] {
-        let tested = run(fleet(), input(select, change));
+        let tested = run(fleet(), input(&select, &change));
         let report = tested.result.as_ref().unwrap();
         assert!(report.notes.iter().any(|note| note.contains("`worker`")));
         assert_eq!(tested.machines_of("machines.create").len(), 1, "the canary");

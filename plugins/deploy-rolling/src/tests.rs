@@ -1,44 +1,20 @@
 //! A deploy with a fly.toml against a scripted host: process groups come and go around it.
 
 use groundcrew_deploy::Outcome;
-use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine};
-use groundcrew_plugin::{Kind, Summary};
-use serde_json::{Value, json};
+use groundcrew_deploy::testing::{ended, fleet, input, totals};
+use groundcrew_plugin::Kind;
+use groundcrew_plugin::testing::{Failure, TestHost, Tested};
+use serde_json::json;
 
 use super::*;
 
-/// `worker` is gone, `jobs` is new.
-const FILE: &str =
-    "app = \"web\"\n[processes]\napp = \"serve\"\njobs = \"work\"\n[env]\nLOG = \"debug\"\n";
-
-fn fleet() -> TestHost {
-    let of = |id: &str, group: &str| Summary {
-        group: group.to_owned(),
-        ..machine("web", id)
-    };
-    TestHost::new().machines([of("a", "app"), of("b", "app"), of("w", "worker")])
-}
-
-fn input(select: Value, change: Value) -> Input {
-    let mut full = json!({
-        "select": { "app": "web" }, "change": { "config": FILE, "image": "web:2" },
-    });
-    for (part, with) in [("select", select), ("change", change)] {
-        let full = full[part].as_object_mut().unwrap();
-        full.extend(with.as_object().unwrap().clone());
-    }
-    serde_json::from_value(full).unwrap()
-}
-
 fn run(host: TestHost, input: Input) -> Tested<Report> {
-    let tested = host.run(|host| deploy_rolling(input, host));
-    assert!(tested.leases_left.is_empty(), "{:?}", tested.leases_left);
-    tested
+    ended(host.run(|host| deploy_rolling(input, host)))
 }
 
 #[test]
 fn groups_come_and_go_around_the_deploy() {
-    let tested = run(fleet(), input(json!({}), json!({})));
+    let tested = run(fleet(), input(&json!({}), &json!({})));
     let report = tested.result.as_ref().unwrap();
     let totals =
         [Outcome::Updated, Outcome::Created, Outcome::Removed].map(|it| report.totals[&it]);
@@ -62,12 +38,11 @@ fn groups_come_and_go_around_the_deploy() {
 fn a_failure_ends_with_what_was_there_before() {
     let ill = Failure::Application("the check stays critical".to_owned());
     let host = fleet().fail("machines.wait-healthy", "b", ill);
-    let tested = run(host, input(json!({}), json!({})));
+    let tested = run(host, input(&json!({}), &json!({})));
     let error = tested.result.as_ref().unwrap_err();
     assert_eq!(error.kind(), Kind::Application);
-    let report: Value = serde_json::from_str(error.output().unwrap()).unwrap();
-    let totals = json!({ "destroyed": 2, "not-attempted": 1, "rolled-back": 2 });
-    assert_eq!(report["totals"], totals);
+    let wanted = json!({ "destroyed": 2, "not-attempted": 1, "rolled-back": 2 });
+    assert_eq!(totals(error), wanted);
     assert_eq!(tested.machines_of("machines.destroy").len(), 2);
     assert!(!tested.machines_of("machines.destroy").contains(&"w"));
 }
@@ -79,7 +54,7 @@ fn update_only_and_narrow_deploys_leave_groups_alone() {
         (json!({ "groups": ["app", "worker"] }), json!({})),
         (json!({ "regions": ["fra"] }), json!({})),
     ] {
-        let tested = run(fleet(), input(select, change));
+        let tested = run(fleet(), input(&select, &change));
         let report = tested.result.as_ref().unwrap();
         assert_eq!(report.totals[&Outcome::Updated], 2);
         assert_eq!(report.totals[&Outcome::Excluded], 1);
@@ -92,7 +67,7 @@ fn update_only_and_narrow_deploys_leave_groups_alone() {
 #[test]
 fn a_file_that_is_refused_changes_nothing() {
     let change = json!({ "config": "app = \"web\"\nregion = \"fra\"\n" });
-    let tested = run(fleet(), input(json!({}), change));
+    let tested = run(fleet(), input(&json!({}), &change));
     let error = tested.result.unwrap_err();
     assert!(
         error.message().contains("line 2: unknown field `region`"),

@@ -2,7 +2,7 @@
 //! how one sees that they are, `one.rs` how a single Machine gets there and back, `rolling.rs` how
 //! many do, `survey.rs` where they stand, `report.rs` what is said about it. `wanted.rs` is what a
 //! fly.toml says they become, `groups.rs` the process groups that come and go with one, `defaults.rs`
-//! what they do unless they are told otherwise.
+//! what they do unless they are told otherwise, `testing.rs` what their tests share.
 //!
 //! A Machine is at the target when it calls itself by the deploy's release and runs its image.
 //! So a deploy that is begun anew goes on where the one before it stopped.
@@ -15,6 +15,8 @@ pub mod rolling;
 pub mod select;
 pub mod survey;
 pub mod target;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 pub mod wanted;
 
 pub use groups::Scope;

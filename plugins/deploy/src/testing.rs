@@ -1,0 +1,66 @@
+//! What the tests of the deploy plugins share: a fleet, a file that fits it but for its groups, and
+//! what is looked at in the end.
+
+use groundcrew_plugin::testing::{TestHost, Tested, machine};
+use groundcrew_plugin::{Error, Summary};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// A fly.toml after which `worker` is gone and `jobs` is new.
+pub const FILE: &str =
+    "app = \"web\"\n[processes]\napp = \"serve\"\njobs = \"work\"\n[env]\nLOG = \"debug\"\n";
+
+/// A Machine of a process group of `web`.
+#[must_use]
+pub fn of(id: &str, group: &str) -> Summary {
+    Summary {
+        group: group.to_owned(),
+        ..machine("web", id)
+    }
+}
+
+/// Two Machines of the group that stays, one of the group that goes.
+#[must_use]
+pub fn fleet() -> TestHost {
+    TestHost::new().machines([of("a", "app"), of("b", "app"), of("w", "worker")])
+}
+
+/// The input of a deploy of [`FILE`], with more in its selection and its change.
+///
+/// # Panics
+///
+/// If that is none.
+#[must_use]
+pub fn input<T: DeserializeOwned>(select: &Value, change: &Value) -> T {
+    let mut full = json!({
+        "select": { "app": "web" }, "change": { "config": FILE, "image": "web:2" },
+    });
+    for (part, with) in [("select", select), ("change", change)] {
+        let full = full[part].as_object_mut().expect("an object");
+        full.extend(with.as_object().expect("an object").clone());
+    }
+    serde_json::from_value(full).expect("an input")
+}
+
+/// A deploy that has ended, and holds nothing any more.
+///
+/// # Panics
+///
+/// If it holds a lease.
+#[must_use]
+pub fn ended<T>(tested: Tested<T>) -> Tested<T> {
+    assert!(tested.leases_left.is_empty(), "{:?}", tested.leases_left);
+    tested
+}
+
+/// How many Machines came out how, by the report of a deploy that failed.
+///
+/// # Panics
+///
+/// If it has none.
+#[must_use]
+pub fn totals(error: &Error) -> Value {
+    let report = error.output().expect("a report");
+    let report: Value = serde_json::from_str(report).expect("JSON");
+    report["totals"].clone()
+}
