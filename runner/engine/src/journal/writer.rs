@@ -7,7 +7,8 @@
 //! or within [`LINGER`]. Since an effect is performed only after its intent has been committed,
 //! nothing can happen in the world whose cause is not on the disk.
 //!
-//! A write that fails is final: nothing more is accepted, and the run stops.
+//! A write that fails is final: nothing more is accepted, and the run stops. Nothing stands behind
+//! the entry that closes a run: what comes too late, such as an interrupt, is not written down.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -124,6 +125,7 @@ struct Tail {
     failed: Arc<OnceLock<JournalError>>,
     pending: Vec<Record>,
     waiting: Vec<oneshot::Sender<Result<(), JournalError>>>,
+    /// How the run is closed, once it is.
     closing: Option<super::RunStatus>,
 }
 
@@ -157,7 +159,14 @@ impl Tail {
     fn take(&mut self, message: Message) {
         let at = self.wall.now();
         for draft in message.drafts {
-            self.closing = draft.closing.or(self.closing);
+            if self.closing.is_some() {
+                if let Some(done) = message.done {
+                    let closed = StoreError::Broken("the run is closed".to_owned());
+                    let _ = done.send(Err(JournalError(Arc::new(closed))));
+                }
+                return;
+            }
+            self.closing = draft.closing;
             let record = Record {
                 sequence: self.next,
                 at,
@@ -190,5 +199,47 @@ impl Tail {
             let _ = waiting.send(result.clone());
         }
         result.map_err(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::RealClock;
+    use crate::journal::{EntryKind, Mode, NoteBody, RunClosed, RunStatus};
+    use crate::observe::Unobserved;
+    use crate::store::{MemoryStore, NewRun};
+
+    #[tokio::test]
+    async fn nothing_stands_behind_the_entry_that_closes_a_run() {
+        let store = Arc::new(MemoryStore::default());
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let new = NewRun {
+            run: "r".to_owned(),
+            runbook: "b".to_owned(),
+            target: "t".to_owned(),
+            mode: Mode::Perform,
+            locks: Vec::new(),
+        };
+        let claim = store.open(&new, now, now).unwrap();
+        let wall = Arc::new(RealClock::new(now, 1.0));
+        let writer = Writer::start(store.clone(), claim, 0, wall, Arc::new(Unobserved));
+        let note = || Draft::note(None, NoteBody::Interrupted);
+        let closed = RunClosed {
+            status: RunStatus::Succeeded,
+            in_doubt: Vec::new(),
+            plan: None,
+        };
+        writer.append(vec![note()]);
+        writer.append(vec![Draft::run_closed(&closed)]);
+        // Too late, whether it comes with the same batch or after it, is waited for or not.
+        writer.append(vec![note()]);
+        writer.commit(Vec::new()).await.unwrap();
+        writer.append(vec![note()]);
+        assert!(writer.commit(vec![note()]).await.is_err());
+        writer.commit(Vec::new()).await.unwrap();
+        let kinds: Vec<_> = store.read("r", 0, 99).unwrap();
+        let kinds: Vec<_> = kinds.iter().map(|record| record.kind).collect();
+        assert_eq!(kinds, [EntryKind::Note, EntryKind::RunClosed]);
     }
 }
