@@ -90,7 +90,7 @@ fn takeover(setting: &Setting, report: &mut Report) -> Result<()> {
     let mut taken = Vec::new();
     for _ in 0..setting.times(11) {
         let mut child = begin().spawn()?;
-        let held = door.knock()?;
+        let held = door.knock(&mut child)?;
         child.kill()?;
         child.wait()?;
         drop(held);

@@ -1,11 +1,11 @@
 //! From the start of the process to its first request, with the plugin compiled before and not.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::process::{Home, Setting, ourselves};
 use crate::report::{Report, Row, median, shown};
@@ -65,9 +65,22 @@ impl Door {
         Ok(Self { listener, address })
     }
 
-    /// Waits for a request and holds it.
-    pub(crate) fn knock(&self) -> Result<TcpStream> {
-        let (mut stream, _) = self.listener.accept()?;
+    /// Waits for a request of a process and holds it.
+    pub(crate) fn knock(&self, from: &mut Child) -> Result<TcpStream> {
+        self.listener.set_nonblocking(true)?;
+        let mut stream = loop {
+            match self.listener.accept() {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    if let Some(status) = from.try_wait()? {
+                        bail!("the process ended without a request: {status}");
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                accepted => break accepted?.0,
+            }
+        };
+        self.listener.set_nonblocking(false)?;
+        stream.set_nonblocking(false)?;
         stream.read_exact(&mut [0])?;
         Ok(stream)
     }
@@ -80,8 +93,8 @@ impl Door {
         // Knocks itself when the process has ended, so that one that never asks is not waited for.
         let address = self.listener.local_addr()?;
         let ended = std::thread::spawn(move || {
-            let ended = child.wait();
-            ended.and(TcpStream::connect(address))
+            child.wait()?;
+            TcpStream::connect(address).map(drop)
         });
         let (mut stream, _) = self.listener.accept()?;
         let mut first = [0];
@@ -100,10 +113,9 @@ impl Door {
             )?;
             drop(stream);
         }
-        let knocked = ended
+        ended
             .join()
             .map_err(|_| anyhow::anyhow!("the waiting thread broke down"))??;
-        drop(knocked);
         asked.with_context(|| format!("{command:?} ended without a request"))?;
         let _ = self.listener.accept()?;
         Ok(took)
