@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use groundcrew_deploy::one::{both, made};
 use groundcrew_deploy::target::{ill, in_order};
-use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Target, Verify, roll};
+use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Target, Verify};
 use groundcrew_plugin::{Error, Host, Machine, Portion, Result, State, Timespan, join_all, plugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -109,9 +109,7 @@ pub async fn deploy_canary(input: Input, host: Host) -> Result<Report> {
         first_alone: false,
         hold: std::time::Duration::ZERO,
     };
-    let strategy =
-        async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;
-    scope.run(&host, &how, strategy).await
+    scope.roll(&host, &how, bounds).await
 }
 
 /// Makes one more Machine of a group at the target, watches it, and destroys it.

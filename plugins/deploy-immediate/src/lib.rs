@@ -1,7 +1,7 @@
 //! Brings the Machines of an app to a new image or configuration at once, in service as they are,
 //! and follows each to its end: for whoever wants it quick and watches.
 
-use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Verify, roll};
+use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Verify};
 use groundcrew_plugin::{Host, Portion, Result, Timespan, plugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -72,9 +72,7 @@ pub async fn deploy_immediate(input: Input, host: Host) -> Result<Report> {
         first_alone: false,
         hold: input.hold.duration(),
     };
-    let strategy =
-        async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;
-    scope.run(&host, &how, strategy).await
+    scope.roll(&host, &how, bounds).await
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Brings the Machines of an app to a new image or configuration, a bounded number at once: out of
 //! service, updated, checked, back in service. How one Machine gets there is in `groundcrew-deploy`.
 
-use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Verify, roll};
+use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Verify};
 use groundcrew_plugin::{Host, Portion, Result, Timespan, plugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -91,9 +91,7 @@ pub async fn deploy_rolling(input: Input, host: Host) -> Result<Report> {
         first_alone: input.canary,
         hold: input.hold.duration(),
     };
-    let strategy =
-        async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;
-    scope.run(&host, &how, strategy).await
+    scope.roll(&host, &how, bounds).await
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use groundcrew_plugin::{Error, Host, Kind, Machine, Result, State, Summary, join
 
 use crate::one::{Before, How, both, made};
 use crate::report::{MachineReport, Outcome, Report};
+use crate::rolling::{Bounds, roll};
 use crate::select::{Select, Selection};
 use crate::target::{Change, Target};
 use crate::wanted::Config;
@@ -202,6 +203,17 @@ impl Scope {
             self.notes
                 .push(format!("process groups `{groups}` are {what}: {why}"));
         }
+    }
+
+    /// [`Scope::run`] with [`roll`] as the strategy.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn roll(self, host: &Host, how: &How, bounds: Bounds) -> Result<Report> {
+        let strategy =
+            async |target: &_, selection| roll(host, target, how, bounds, &selection).await;
+        self.run(host, how, strategy).await
     }
 
     /// Makes the new groups, does what the strategy does, removes those that are gone.

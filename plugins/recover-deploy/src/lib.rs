@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use groundcrew_deploy::one::{both, made};
 use groundcrew_deploy::survey::{Stuck, stuck};
-use groundcrew_deploy::{
-    Bounds, Change, How, Report, Scope, Select, Target, Verify, defaults, roll,
-};
+use groundcrew_deploy::{Bounds, Change, How, Report, Scope, Select, Target, Verify, defaults};
 use groundcrew_plugin::{Error, Host, Machine, Portion, Result, State, Timespan, plugin};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -134,9 +132,7 @@ pub async fn recover_deploy(input: Input, host: Host) -> Result<Recovery> {
         first_alone: true,
         hold: std::time::Duration::ZERO,
     };
-    let strategy =
-        async |target: &_, selection| roll(&host, target, &how, bounds, &selection).await;
-    match scope.run(&host, &how, strategy).await {
+    match scope.roll(&host, &how, bounds).await {
         Ok(report) => {
             recovery.report = Some(report);
             Ok(recovery)

@@ -56,11 +56,8 @@ impl Retries {
         }
     }
 
-    pub(crate) fn backoff(&self, effect: &Effect) -> impl Iterator<Item = Duration> + use<> {
-        self.delays(&effect.id)
-    }
-
-    fn delays(&self, effect: &EffectId) -> impl Iterator<Item = Duration> + use<> {
+    /// How long to wait before each further try.
+    pub(crate) fn delays(&self, effect: &EffectId) -> impl Iterator<Item = Duration> + use<> {
         ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(250))
             .with_max_delay(Duration::from_secs(8))
@@ -112,8 +109,8 @@ impl Retries {
                 Ok(value) => return Ok(value),
                 Err(trouble) => match delays.next() {
                     Some(delay) if trouble.transient => {
-                        let rested = self.rest(cancel, delay, trouble.retry_after).await;
-                        rested.map_err(Trouble::refused)?;
+                        let paused = self.pause(cancel, delay, trouble.retry_after).await;
+                        paused.map_err(Trouble::refused)?;
                     }
                     Some(_) | None => {
                         return Err(Trouble {
@@ -137,16 +134,16 @@ impl Retries {
         F: Future<Output = Result<Outcome, Trouble>>,
         G: Future<Output = Found>,
     {
-        let mut backoff = self.backoff(effect);
+        let mut delays = self.delays(&effect.id);
         loop {
             let trouble = match send().await {
                 Ok(outcome) => return outcome,
                 Err(trouble) => trouble,
             };
             if !trouble.may_have_happened {
-                match backoff.next() {
+                match delays.next() {
                     Some(delay) if trouble.transient => {
-                        let paused = self.pause(effect, delay, trouble.retry_after).await;
+                        let paused = self.pause(&effect.cancel, delay, trouble.retry_after).await;
                         if paused.is_err() {
                             return trouble.failure.into();
                         }
@@ -158,7 +155,7 @@ impl Retries {
             // Boxed, as what is rare and large: thousands of effects wait here at once.
             match Box::pin(find_out()).await {
                 Found::Happened(outcome) => return outcome,
-                Found::DidNot => match backoff.next() {
+                Found::DidNot => match delays.next() {
                     Some(delay) => self.clock.sleep(trouble.retry_after.unwrap_or(delay)).await,
                     None => return said(&trouble.failure, "it did not happen").into(),
                 },
@@ -172,16 +169,12 @@ impl Retries {
         }
     }
 
+    /// Waits before a further try, as long as the service `asked` for but not longer than patience
+    /// lasts.
+    ///
+    /// # Errors
+    /// It was cancelled meanwhile.
     pub(crate) async fn pause(
-        &self,
-        effect: &Effect,
-        delay: Duration,
-        asked: Option<Duration>,
-    ) -> Result<(), Failure> {
-        self.rest(&effect.cancel, delay, asked).await
-    }
-
-    async fn rest(
         &self,
         cancel: &CancellationToken,
         delay: Duration,

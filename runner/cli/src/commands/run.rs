@@ -9,8 +9,7 @@ use groundcrew::journal::{Mode, RunStatus};
 use groundcrew::runbook::{self, Runbook};
 use groundcrew::store::StoreError;
 use groundcrew::{
-    Admitted, Engine, Halt, Kind, Observer, OperationRule, RunHandle, RunReport, RunRequest,
-    StartError,
+    Admitted, Engine, Kind, Observer, OperationRule, RunHandle, RunReport, RunRequest, StartError,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -211,8 +210,10 @@ pub(crate) async fn see(
     progress.finish();
     let signalled = signals.abort_and_read();
     render::report(&report, mode, shared.json);
-    let taken_over = report.halt.as_ref().is_some_and(Halt::taken_over);
-    if report.status.is_none() && mode == Mode::Perform && !taken_over {
+    if let Some(halt) = report.halt.as_ref().filter(|halt| halt.taken_over()) {
+        return Err(Exit::taken_over(halt, &report.run));
+    }
+    if report.status.is_none() && mode == Mode::Perform {
         unfinished(shared, &report.run);
     }
     conclude(&report, signalled)
@@ -404,9 +405,6 @@ fn listen(handle: &groundcrew::RunHandle) -> Result<Signals, Exit> {
 
 fn conclude(report: &RunReport, signalled: Option<u8>) -> Result<(), Exit> {
     if let Some(halt) = &report.halt {
-        if halt.taken_over() {
-            return Err(Exit::taken_over(halt, &report.run));
-        }
         eprintln!("  what the journal holds is intact; leases that are left expire by themselves");
         return Err(Exit::journal(format!("{halt}; the run was stopped")));
     }

@@ -194,7 +194,7 @@ fn entries(store: &dyn Store, faults: &mut Vec<Fault>) -> Result<Whole, AuditErr
     let mut journals = Journals::default();
     let mut next = 0;
     let mut page = store.logged(next, PAGE)?;
-    while !page.is_empty() && !leaves.gap {
+    while !page.is_empty() {
         next += page.len() as u64;
         page = std::thread::scope(|scope| {
             let following = scope.spawn(|| store.logged(next, PAGE));
@@ -202,7 +202,11 @@ fn entries(store: &dyn Store, faults: &mut Vec<Fault>) -> Result<Whole, AuditErr
             let fitting = page.iter().try_for_each(|logged| leaves.take(logged));
             joined(folding);
             fitting?;
-            Ok::<_, AuditError>(joined(following)?)
+            // Behind a gap nothing has its place, whatever is there and whether it can be read.
+            match leaves.gap {
+                true => Ok::<_, AuditError>(Vec::new()),
+                false => Ok(joined(following)?),
+            }
         })?;
     }
     let Leaves {

@@ -245,7 +245,7 @@ impl Executing {
     }
 
     async fn lease(&self, effect: &Effect, at: At<'_>) -> Outcome {
-        let mut backoff = self.retries.backoff(effect);
+        let mut delays = self.retries.delays(&effect.id);
         loop {
             self.limits.action("lease", at.id).await;
             let trouble = match self.leases.acquire(at).await {
@@ -273,10 +273,12 @@ impl Executing {
                     Err(_) => {}
                 }
             }
-            match backoff.next() {
+            match delays.next() {
                 Some(delay) if trouble.transient || held => {
-                    if let Err(cancelled) =
-                        self.retries.pause(effect, delay, trouble.retry_after).await
+                    if let Err(cancelled) = self
+                        .retries
+                        .pause(&effect.cancel, delay, trouble.retry_after)
+                        .await
                     {
                         return cancelled.into();
                     }

@@ -88,7 +88,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Said>,
     /// How many notes came after those.
-    #[serde(default, skip_serializing_if = "none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub more_notes: u64,
     /// How many things there are, by app.
     pub apps: BTreeMap<String, Population>,
@@ -98,7 +98,7 @@ pub struct Plan {
     pub contingencies: Vec<Contingency>,
 }
 
-fn none(count: &u64) -> bool {
+fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 

@@ -174,12 +174,18 @@ fn waiting() -> Stage {
     )
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_run_is_abandoned_until_somebody_closes_it() {
+/// The same with its run, which has come to the wait.
+async fn underway() -> (Stage, RunHandle, String) {
     let stage = waiting();
     let handle = stage.start(ONE, 1).await.unwrap();
     let run = handle.run().to_owned();
     stage.performed(2).await;
+    (stage, handle, run)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_is_abandoned_until_somebody_closes_it() {
+    let (stage, handle, run) = underway().await;
     handle.stop();
     let report = finished(handle).await;
     assert!(report.status.is_none() && report.halt.is_none());
@@ -332,10 +338,7 @@ async fn after_a_takeover_the_old_process_can_do_nothing() {
 /// It need not have anything to write: its next heartbeat finds out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_waits_learns_of_a_takeover_from_its_heartbeat() {
-    let stage = waiting();
-    let handle = stage.start(ONE, 1).await.unwrap();
-    let run = handle.run().to_owned();
-    stage.performed(2).await;
+    let (stage, handle, run) = underway().await;
     let store = stage.engine.store();
     let now = stage.wall.now();
     store.claim(&run, now, now, true).unwrap();
@@ -348,10 +351,7 @@ async fn a_process_that_waits_learns_of_a_takeover_from_its_heartbeat() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_claim_cannot_append() {
-    let stage = waiting();
-    let handle = stage.start(ONE, 1).await.unwrap();
-    let run = handle.run().to_owned();
-    stage.performed(2).await;
+    let (stage, handle, run) = underway().await;
     let store = stage.engine.store();
     let now = stage.wall.now();
     let first = store.claim(&run, now, now, true).unwrap();
