@@ -1,11 +1,12 @@
 //! The commands that only read, and the ways in which output is asked for.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use groundcrew_fleet::{Fate, api};
-use groundcrew_tests::{World, binary, fleet};
+use groundcrew_tests::{Said, World, binary, fleet};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -214,6 +215,42 @@ async fn taken(webhook: &TcpListener) -> Result<String> {
         .write_all(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n")
         .await?;
     Ok(String::from_utf8(request)?.trim_end().to_owned())
+}
+
+/// A number of the same command, begun at the same time.
+async fn at_once(world: &World, count: usize, arguments: &[&str]) -> Result<Vec<Said>> {
+    let children: Result<Vec<_>> = (0..count)
+        .map(|_| Ok(world.command(arguments)?.spawn()?))
+        .collect();
+    let mut all = Vec::new();
+    for child in children? {
+        all.push(world.finish(child).await?);
+    }
+    Ok(all)
+}
+
+/// Jobs that a scheduler starts on a machine that has never seen the program: each makes what is not
+/// there, and they go on with the same store and the same keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_begin_at_once_share_what_they_make() -> Result<()> {
+    for round in 0..5 {
+        let world = World::start(fleet(2, round), 20.0).await?;
+        let mut logs = BTreeSet::new();
+        for said in at_once(&world, 12, &["audit", "checkpoint"]).await? {
+            ensure!(said.code == 0, "{said:?}");
+            logs.insert(said.out.lines().next().unwrap_or_default().to_owned());
+        }
+        ensure!(logs.len() == 1, "{logs:?}");
+        let made = at_once(&world, 12, &["keys", "new"]).await?;
+        let (new, refused): (Vec<_>, Vec<_>) = made.iter().partition(|said| said.code == 0);
+        ensure!(new.len() == 1, "{made:?}");
+        let there = |said: &&Said| said.code == 4 && said.err.contains("there is a key in");
+        ensure!(refused.iter().all(there), "{refused:?}");
+        let shown = world.run(&["keys", "show"]).await?;
+        ensure!(shown.out == new[0].out, "{shown:?}");
+        world.verify()?;
+    }
+    Ok(())
 }
 
 /// What an auditor does who trusts neither the machine nor its operator: keeps a checkpoint, gets a

@@ -25,10 +25,7 @@ pub(crate) fn open(shared: &Shared, config: &Config) -> Result<AuditLog, Exit> {
         Some(path) => Shared::user_dir().unwrap_or_default().join(path),
         None => directory,
     };
-    let key = match keys::read(&keys)? {
-        Some(key) => key,
-        None => keys::make(&keys, &name())?,
-    };
+    let (key, _) = keys::ensure(&keys, &name())?;
     Ok(AuditLog::new(opened.into_dir(), key))
 }
 

@@ -1,6 +1,9 @@
 //! The directories that the program reads, through cap-std: a name in a configuration or on the
 //! command line cannot lead out of them.
 
+use std::fs::{File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
@@ -14,6 +17,27 @@ const TEXT_BYTES: u64 = 1 << 20;
 
 /// A plugin may not be larger than the engine would take.
 const PLUGIN_BYTES: u64 = 32 << 20;
+
+/// Writes a text aside, and puts it where it belongs once it is on the disk: whole or not at all. What
+/// was there is replaced, its mode as well; a link leads on, and a pipe or a terminal is written to.
+/// The umask is taken from the mode.
+pub(crate) fn replace(path: &Path, mode: u32, text: &str) -> std::io::Result<()> {
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return File::options()
+            .write(true)
+            .open(path)?
+            .write_all(text.as_bytes());
+    }
+    let holder = path.parent().filter(|holder| *holder != Path::new(""));
+    let mut aside = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(holder.unwrap_or(Path::new(".")))?;
+    aside.write_all(text.as_bytes())?;
+    aside.as_file().sync_all()?;
+    aside.persist(path)?;
+    Ok(())
+}
 
 /// A directory and what to call it.
 #[derive(Debug)]
@@ -35,7 +59,6 @@ impl Directory {
 
     /// Makes a private directory if it is not there, and opens it.
     pub(crate) fn private(path: &Path) -> std::io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -109,5 +132,43 @@ impl PluginSource for Directory {
 
     fn names(&self) -> Vec<String> {
         self.names(".wasm")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_its_mode_and_where_a_link_leads() -> std::io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        std::fs::write(&file, "for everybody")?;
+        symlink(&file, &link)?;
+        replace(&link, 0o600, "private")?;
+        assert_eq!(std::fs::read_to_string(&file)?, "private");
+        assert_eq!(std::fs::metadata(&file)?.mode() & 0o777, 0o600);
+        assert!(std::fs::symlink_metadata(&link)?.is_symlink());
+        assert_eq!(std::fs::read_dir(directory.path())?.count(), 2);
+        assert!(replace(&directory.path().join("none/file"), 0o600, "").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_pipe_is_written_to_and_stays() -> std::io::Result<()> {
+        let (mut end, other) = std::io::pipe()?;
+        let path = PathBuf::from(format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&other)
+        ));
+        replace(&path, 0o600, "through")?;
+        drop(other);
+        let mut text = String::new();
+        end.read_to_string(&mut text)?;
+        assert_eq!(text, "through");
+        Ok(())
     }
 }

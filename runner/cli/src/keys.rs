@@ -1,16 +1,19 @@
 //! Key pairs in directories: two files, `key` (private, mode 0600) and `key.pub`.
 
-use std::io::Write;
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use groundcrew::Key;
 
 use crate::context::{Shared, actor};
 use crate::exit::Exit;
-use crate::files::Directory;
+use crate::files::{self, Directory};
 
 const PRIVATE: &str = "key";
 const PUBLIC: &str = "key.pub";
+/// Held by who makes them.
+const LOCK: &str = "lock";
 
 fn trouble<'a>(path: &'a Path) -> impl Fn(std::io::Error) -> Exit + 'a {
     move |e| Exit::journal(format!("the key `{}`: {e}", path.display()))
@@ -18,7 +21,6 @@ fn trouble<'a>(path: &'a Path) -> impl Fn(std::io::Error) -> Exit + 'a {
 
 /// The pair of a directory; none if there is none.
 pub(crate) fn read(directory: &Path) -> Result<Option<Key>, Exit> {
-    use std::os::unix::fs::MetadataExt;
     let (private, public) = (directory.join(PRIVATE), directory.join(PUBLIC));
     let found = match std::fs::metadata(&private) {
         Ok(found) => found,
@@ -39,20 +41,29 @@ pub(crate) fn read(directory: &Path) -> Result<Option<Key>, Exit> {
         .map_err(|e| Exit::journal(format!("`{}`: {e}", private.display())))
 }
 
-/// Puts a new pair into a directory that has none.
-pub(crate) fn make(directory: &Path, name: &str) -> Result<Key, Exit> {
-    use std::os::unix::fs::OpenOptionsExt;
+/// The pair of a directory, and whether it was made just now: there was none. Of the processes that
+/// come at the same time one makes it, and all get the same.
+pub(crate) fn ensure(directory: &Path, name: &str) -> Result<(Key, bool), Exit> {
+    if let Some(key) = read(directory)? {
+        return Ok((key, false));
+    }
     Directory::private(directory).map_err(trouble(directory))?;
-    let (private, public) = (directory.join(PRIVATE), directory.join(PUBLIC));
+    let lock = directory.join(LOCK);
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let alone = options.open(&lock).map_err(trouble(&lock))?;
+    alone.lock().map_err(trouble(&lock))?;
+    if let Some(key) = read(directory)? {
+        return Ok((key, false));
+    }
     let key = Key::generate(name);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let mut file = options.open(&private).map_err(trouble(&private))?;
-    std::fs::write(&public, format!("{}\n", key.public())).map_err(trouble(&public))?;
-    writeln!(file, "{}", key.private().unwrap_or_default())
-        .and_then(|()| file.sync_all())
-        .map_err(trouble(&private))?;
-    Ok(key)
+    // The private half comes last: where it is, both are, whole.
+    let (private, public) = (directory.join(PRIVATE), directory.join(PUBLIC));
+    let line = |half: &str| format!("{half}\n");
+    files::replace(&public, 0o644, &line(key.public())).map_err(trouble(&public))?;
+    let half = line(key.private().unwrap_or_default());
+    files::replace(&private, 0o600, &half).map_err(trouble(&private))?;
+    Ok((key, true))
 }
 
 /// As a part of a key's name, which has no spaces and no plus.
@@ -74,15 +85,14 @@ pub(crate) fn own_directory(given: Option<&PathBuf>) -> Result<PathBuf, Exit> {
 /// One's own pair, made if there is none.
 pub(crate) fn own(given: Option<&PathBuf>) -> Result<Key, Exit> {
     let directory = own_directory(given)?;
-    if let Some(key) = read(&directory)? {
-        return Ok(key);
+    let (key, made) = ensure(&directory, &own_name())?;
+    if made {
+        eprintln!(
+            "note: made a key of your own in `{}`; whoever applies your plans has to know its public half, for `plan_authors` of their policy:\n  {}",
+            directory.display(),
+            key.public()
+        );
     }
-    let key = make(&directory, &own_name())?;
-    eprintln!(
-        "note: made a key of your own in `{}`; whoever applies your plans has to know its public half, for `plan_authors` of their policy:\n  {}",
-        directory.display(),
-        key.public()
-    );
     Ok(key)
 }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::audit;
 use crate::context::Shared;
 use crate::exit::Exit;
+use crate::files;
 use crate::render::{entry_json, entry_line};
 
 #[derive(Debug, Subcommand)]
@@ -87,7 +88,7 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
             match output {
                 None => println!("{text}"),
                 Some(path) => {
-                    super::runs::write_private(&path, &text)
+                    files::replace(&path, 0o600, &text)
                         .map_err(|e| Exit::failed(format!("`{}`: {e}", path.display())))?;
                     eprintln!("the receipt of run {run} is in `{}`", path.display());
                 }

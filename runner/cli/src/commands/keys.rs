@@ -33,12 +33,6 @@ pub(crate) fn run(shared: &Shared, command: &Command) -> Result<(), Exit> {
     let (directory, key) = match command {
         Command::New { name, key } => {
             let directory = keys::own_directory(key.as_ref())?;
-            if keys::read(&directory)?.is_some() {
-                return Err(Exit::refused(
-                    format!("there is a key in `{}`", directory.display()),
-                    Some("`groundcrew keys show` prints its public half"),
-                ));
-            }
             let name = name.clone().unwrap_or_else(keys::own_name);
             if name.is_empty() || name != keys::part(&name) || name.contains(char::is_whitespace) {
                 return Err(Exit::usage(
@@ -46,7 +40,14 @@ pub(crate) fn run(shared: &Shared, command: &Command) -> Result<(), Exit> {
                     Some("it has no spaces and no `+`"),
                 ));
             }
-            (directory.clone(), keys::make(&directory, &name)?)
+            let (key, made) = keys::ensure(&directory, &name)?;
+            if !made {
+                return Err(Exit::refused(
+                    format!("there is a key in `{}`", directory.display()),
+                    Some("`groundcrew keys show` prints its public half"),
+                ));
+            }
+            (directory, key)
         }
         Command::Show { key } => {
             let directory = keys::own_directory(key.as_ref())?;

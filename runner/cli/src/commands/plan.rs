@@ -1,6 +1,5 @@
 //! `groundcrew plan`, and what the commands share that take a plan.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use super::run::{checked, find, inputs};
 use crate::audit;
 use crate::context::{Shared, actor, random_seed};
 use crate::exit::Exit;
+use crate::files;
 use crate::keys;
 use crate::plan_text;
 use crate::render;
@@ -212,18 +212,7 @@ pub(crate) fn write(path: &Path, plan: &SignedPlan) -> Result<(), Exit> {
     let unwritable = |e: std::io::Error| {
         Exit::usage(format!("`{}` cannot be written: {e}", path.display()), None)
     };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = std::fs::File::create(&beside).and_then(|mut file| {
-        writeln!(file, "{}", plan.text())?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    });
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
-    }
-    written.map_err(unwritable)
+    files::replace(path, 0o644, &format!("{}\n", plan.text())).map_err(unwritable)
 }
 
 impl From<PlanError> for Exit {

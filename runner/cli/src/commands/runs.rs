@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::context::{Shared, surely_gone};
 use crate::exit::Exit;
+use crate::files;
 use crate::render::{applies, mark, outcome_line, output_text};
 
 #[derive(Debug, Subcommand)]
@@ -203,7 +204,8 @@ fn export(shared: &Shared, run: &str, output: Option<&Path>) -> Result<(), Exit>
     let text = bundle::export(&*store, run)?;
     match output {
         Some(path) => {
-            write_private(path, &text)
+            // Inputs and answers are nobody else's business.
+            files::replace(path, 0o600, &text)
                 .map_err(|e| Exit::failed(format!("`{}`: {e}", path.display())))?;
             eprintln!(
                 "run {run} is in `{0}`; on another machine `groundcrew resume --from {0}` goes on with it",
@@ -213,17 +215,6 @@ fn export(shared: &Shared, run: &str, output: Option<&Path>) -> Result<(), Exit>
         None => print!("{text}"),
     }
     Ok(())
-}
-
-/// Inputs and answers are nobody else's business.
-pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 async fn cancel(shared: &Shared, run: &str, target: Option<&str>) -> Result<(), Exit> {

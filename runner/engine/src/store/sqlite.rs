@@ -6,10 +6,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use backon::{BlockingRetryable, ConstantBuilder};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
 
 use super::{
     Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
@@ -43,6 +46,21 @@ PRAGMA user_version = 3;
 /// From version 2: locks do not expire.
 const FROM_2: &str = "ALTER TABLE lock DROP COLUMN expires_at; PRAGMA user_version = 3;";
 
+/// Of processes that find a new file at the same time one changes its mode, and the others are told at
+/// once that it is locked: no busy timeout holds there. (<https://sqlite.org/wal.html>, section 8)
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let begun = Instant::now();
+    let busy = |e: &rusqlite::Error| {
+        e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begun.elapsed() < BUSY
+    };
+    let pauses = ConstantBuilder::new().with_delay(PAUSE).without_max_times();
+    (|| connection.pragma_update(None, "journal_mode", "WAL"))
+        .retry(pauses)
+        .when(busy)
+        .call()
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -75,7 +93,7 @@ impl SqliteStore {
         let mut connection = self.lock();
         let result = (|| {
             connection.busy_timeout(BUSY)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
+            write_ahead(&connection)?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             let current = |connection: &Connection| {
                 connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use groundcrew::journal::{EntryKind, Mode, Record, RunStatus};
 use groundcrew::store::{
@@ -310,6 +310,26 @@ fn the_sqlite_store_conforms() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("made/on/the/way");
     conforms(|| Arc::new(SqliteStore::open(&state).unwrap()));
+}
+
+#[test]
+fn those_that_open_a_new_store_at_once_all_get_it() {
+    const MANY: usize = 8;
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..50 {
+        let state = directory.path().join(round.to_string());
+        let start = Barrier::new(MANY);
+        std::thread::scope(|scope| {
+            let open = || {
+                start.wait();
+                SqliteStore::open(&state).map(drop)
+            };
+            let all: Vec<_> = (0..MANY).map(|_| scope.spawn(open)).collect();
+            for one in all {
+                one.join().unwrap().unwrap();
+            }
+        });
+    }
 }
 
 #[test]
