@@ -18,7 +18,7 @@ use wasmtime::component::{Component, ComponentType, Lift, Lower};
 /// Loads code that [`wasmtime::Engine::precompile_component`] made.
 ///
 /// Sound only because the bytes come from the private cache directory, which nobody but this user
-/// can write to (checked by the caller), and were written there by this program.
+/// can write to, were written there by this program, and are as it wrote them (checked by the cache).
 pub(crate) fn load_compiled(
     engine: &wasmtime::Engine,
     bytes: &[u8],

@@ -2,12 +2,18 @@
 //!
 //! Compiled code is trusted wholly when it is loaded, so it is only ever written here by this
 //! program, from a component that it compiled itself, into a directory that nobody else can write
-//! to. Files from elsewhere are never accepted. A cache that cannot be used is not used.
+//! to. Files from elsewhere are never accepted. A file begins with the SHA-256 of the rest, which tells
+//! what a disk or a power cut did to it. A cache that cannot be used is not used.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::fs::{Dir, MetadataExt, OpenOptions, OpenOptionsExt};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+/// Of SHA-256.
+const DIGEST_BYTES: usize = 32;
 
 /// Why a directory is not used as the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -47,20 +53,29 @@ impl CompiledCache {
         let ours = found.is_file()
             && found.uid() == rustix::process::geteuid().as_raw()
             && found.mode() & 0o022 == 0;
+        let mut written = [0; DIGEST_BYTES];
         let mut code = Vec::new();
-        (ours && file.read_to_end(&mut code).is_ok()).then_some(code)
+        let read =
+            ours && file.read_exact(&mut written).is_ok() && file.read_to_end(&mut code).is_ok();
+        (read && Sha256::digest(&code)[..] == written).then_some(code)
     }
 
     /// Written aside and renamed, so that nobody reads half a file. Failing to is not an error:
     /// the plugin is compiled again next time.
     pub(crate) fn put(&self, key: &str, code: &[u8]) {
-        let aside = format!("{key}.{}.new", std::process::id());
+        // Several engines of this process may write the same.
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let aside = format!("{key}.{}.{number}.new", std::process::id());
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let written = self
             .directory
             .open_with(&aside, &options)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, code));
+            .and_then(|mut file| {
+                file.write_all(&Sha256::digest(code))?;
+                file.write_all(code)
+            });
         if let Err(e) = written.and_then(|()| {
             self.directory
                 .rename(&aside, &self.directory, format!("{key}.cwasm"))

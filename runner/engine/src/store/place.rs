@@ -3,7 +3,8 @@
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{Mode as FileMode, OFlags};
+use rustix::fs::{Access, Mode as FileMode, OFlags};
+use rustix::io::Errno;
 
 use super::StoreError;
 
@@ -34,21 +35,27 @@ pub(super) fn directory(directory: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes the file, if it is not there; nobody else may use it, and it is no link.
+///
+/// What is there is not opened: to close a file takes away all locks that this process has on it, those
+/// of another store as well. (<https://sqlite.org/howtocorrupt.html>, section 2.2) One thread at a time
+/// may call this, so that what it makes has no locks yet.
 pub(super) fn file(path: &Path) -> Result<(), StoreError> {
     let say = |what: String| StoreError::Directory(format!("`{}` {what}", path.display()));
-    // O_NOFOLLOW: a link put there by someone is refused, not followed.
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file =
-        rustix::fs::open(path, flags, FileMode::RUSR | FileMode::WUSR).map_err(|e| match e {
-            rustix::io::Errno::LOOP => say("is a symbolic link; it has to be a file".to_owned()),
-            rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS => say(format!(
-                "cannot be written: {e}; choose another place with `--state-dir`"
-            )),
-            other => say(format!("cannot be opened: {other}")),
-        })?;
-    let found = std::fs::File::from(file)
-        .metadata()
-        .map_err(|e| say(format!("cannot be read: {e}")))?;
+    let unwritable = |e: Errno| match e {
+        Errno::ROFS | Errno::ACCESS => say(format!(
+            "cannot be written: {e}; choose another place with `--state-dir`"
+        )),
+        other => say(format!("cannot be opened: {other}")),
+    };
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, FileMode::RUSR | FileMode::WUSR) {
+        Ok(_) | Err(Errno::EXIST) => {}
+        Err(e) => return Err(unwritable(e)),
+    }
+    let found = std::fs::symlink_metadata(path).map_err(|e| say(format!("cannot be read: {e}")))?;
+    if found.is_symlink() {
+        return Err(say("is a symbolic link; it has to be a file".to_owned()));
+    }
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Err(say("belongs to another user".to_owned()));
     }
@@ -58,5 +65,5 @@ pub(super) fn file(path: &Path) -> Result<(), StoreError> {
             found.mode() & 0o777
         )));
     }
-    Ok(())
+    rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK).map_err(unwritable)
 }

@@ -46,8 +46,9 @@ PRAGMA user_version = 3;
 /// From version 2: locks do not expire.
 const FROM_2: &str = "ALTER TABLE lock DROP COLUMN expires_at; PRAGMA user_version = 3;";
 
-/// Of processes that find a new file at the same time one changes its mode, and the others are told at
-/// once that it is locked: no busy timeout holds there. (<https://sqlite.org/wal.html>, section 8)
+/// Of processes that find a new file at the same time one changes its mode. The others have begun to
+/// read by then, and SQLite tells a reader at once that the file is locked: the busy timeout is not
+/// for it.
 fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     const PAUSE: Duration = Duration::from_millis(10);
     let begun = Instant::now();
@@ -77,6 +78,9 @@ impl SqliteStore {
     /// # Errors
     /// If the directory cannot be made or is not ours alone, or the file cannot be used.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        // One at a time in this process: see `place::file`.
+        static OPENING: Mutex<()> = Mutex::new(());
+        let _alone = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
         place::directory(directory)?;
         let path = directory.join(Self::FILE);
         place::file(&path)?;

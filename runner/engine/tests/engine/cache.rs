@@ -70,11 +70,16 @@ async fn a_file_that_is_damaged_or_that_others_can_write_to_is_not_used() {
     let kept = files(directory.path()).remove(0);
     let good = std::fs::read(&kept).unwrap();
 
-    std::fs::write(&kept, &good[..good.len() / 2]).unwrap();
-    let before = inode(&kept);
-    load(directory.path()).await;
-    assert_ne!(inode(&kept), before, "half a file was used");
-    assert_eq!(std::fs::read(&kept).unwrap(), good);
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    let zeroes = vec![0; good.len()];
+    for damaged in [&good[..good.len() / 2], &good[..16], &[], &flipped, &zeroes] {
+        std::fs::write(&kept, damaged).unwrap();
+        let before = inode(&kept);
+        load(directory.path()).await;
+        assert_ne!(inode(&kept), before, "a damaged file was used");
+        assert_eq!(std::fs::read(&kept).unwrap(), good);
+    }
 
     std::fs::set_permissions(&kept, PermissionsExt::from_mode(0o620)).unwrap();
     let before = inode(&kept);

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use groundcrew::journal::{EntryKind, Mode, Record, RunStatus};
 use groundcrew::store::{
@@ -330,6 +331,47 @@ fn those_that_open_a_new_store_at_once_all_get_it() {
             }
         });
     }
+}
+
+/// Another process has just made the file and is about to change it: its mode cannot be changed before that ends.
+#[test]
+fn a_new_store_waits_for_who_changes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(SqliteStore::open(directory.path()).unwrap());
+    let other = rusqlite::Connection::open(directory.path().join(SqliteStore::FILE)).unwrap();
+    let mode = |mode: &str| other.pragma_update(None, "journal_mode", mode).unwrap();
+    mode("DELETE");
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    std::thread::scope(|scope| {
+        let store = scope.spawn(|| SqliteStore::open(directory.path()).map(drop));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!store.is_finished(), "it did not wait");
+        other.execute_batch("COMMIT").unwrap();
+        store.join().unwrap().unwrap();
+    });
+}
+
+/// Closing a file takes away the locks that the process has on it: a second store must not do that
+/// to the first.
+#[test]
+fn a_second_store_leaves_the_first_its_locks() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = SqliteStore::open(directory.path()).unwrap();
+    first.open(&new("r", &[]), at(0), at(1)).unwrap();
+    let held = || {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        let path = directory.path().join(SqliteStore::FILE);
+        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap());
+        let of = format!(":{inode} ");
+        let me = format!(" {} ", std::process::id());
+        locks
+            .lines()
+            .filter(|l| l.contains(&of) && l.contains(&me))
+            .count()
+    };
+    assert!(held() > 0, "the first holds none");
+    let _second = SqliteStore::open(directory.path()).unwrap();
+    assert!(held() > 0, "the first has lost them");
 }
 
 #[test]
