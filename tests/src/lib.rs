@@ -311,8 +311,28 @@ impl World {
             bail!("{effect} was done {count} times");
         }
         ensure!(leases.is_empty(), "leases are left behind: {leases:?}");
+        self.standbys()?;
         self.audit(&store)?;
         self.no_secret()
+    }
+
+    /// What a Machine stands by for is what its environment says.
+    fn standbys(&self) -> Result<()> {
+        let machines = self.simulator.act(|fleet| {
+            let apps = fleet.apps().apps;
+            let all = apps.iter().flat_map(|app| fleet.export(&app.name));
+            all.collect::<Vec<_>>()
+        });
+        for machine in machines {
+            let of = machine.config_view().standbys();
+            let told = machine.config["env"]["FLY_STANDBY_FOR"].as_str();
+            ensure!(
+                told.unwrap_or_default() == of.join(","),
+                "{} stands by for {of:?} and is told {told:?}",
+                machine.id
+            );
+        }
+        Ok(())
     }
 
     /// The audit log, caught up with, verifies.

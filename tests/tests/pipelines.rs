@@ -485,8 +485,12 @@ async fn a_fly_toml_says_which_process_groups_there_are() -> Result<()> {
         .iter()
         .find(|machine| machine.process_group() == "web");
     let config_of = &web.context("nobody serves")?.config;
+    // What the file does not say is gone: `RAILS_ENV`, `[restart]`, `kill_signal`.
+    let env = serde_json::json!({ "FLY_PROCESS_GROUP": "web", "LOG": "debug" });
+    let gone = ["restart", "stop_config"];
     ensure!(
-        config_of["env"]["LOG"] == "debug"
+        config_of["env"] == env
+            && gone.iter().all(|gone| config_of[gone].is_null())
             && config_of["init"]["cmd"] == serde_json::json!(["serve"])
             && config_of["services"][0]["checks"][0]["path"] == "/up",
         "{config_of:#}"
@@ -568,8 +572,16 @@ async fn the_definition_of_a_release_says_what_machines_become() -> Result<()> {
         .simulator
         .act(|fleet| fleet.list("web", &api::ListQuery::default()));
     for machine in after.map_err(|e| anyhow::anyhow!("{}", e.body.wording()))? {
+        let mut env =
+            serde_json::json!({ "FLY_PROCESS_GROUP": machine.process_group(), "LOG": "warn" });
+        if let [first] = &machine.config_view().standbys()[..] {
+            env["FLY_STANDBY_FOR"] = first.as_str().into();
+        }
+        let checks = machine.config["checks"].as_object();
         ensure!(
-            machine.config["image"] == NEW && machine.config["env"]["LOG"] == "warn",
+            machine.config["image"] == NEW
+                && machine.config["env"] == env
+                && checks.is_none_or(serde_json::Map::is_empty),
             "{:#}",
             machine.config
         );

@@ -243,6 +243,7 @@ fn change(which: usize, fleet: &mut Fleet, id: &str, other: &str) -> Option<&'st
         12 => {
             let mut config = config(fleet);
             config["standbys"] = json!([other]);
+            config["env"]["FLY_STANDBY_FOR"] = json!(other);
             ("standby", update(fleet, config))
         }
         13 => {

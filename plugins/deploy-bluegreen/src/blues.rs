@@ -84,7 +84,7 @@ impl Deploy<'_> {
                 return Ok(());
             };
             let mut change = self.target.change_for(machine)?;
-            change.standbys = Some(vec![green.to_owned()]);
+            change.standbys.get_or_insert(vec![green.to_owned()]);
             let lease = machine.lease().await?;
             let updated = machine.update(change).launch(false).await?;
             let settled = machine.wait(State::Settled).version(&updated.instance_id);

@@ -335,7 +335,7 @@ impl New {
         how: &How,
         standby_for: Option<&str>,
     ) -> Result<Machine> {
-        let change = target.change_for_new(&self.group, &self.pattern, standby_for)?;
+        let change = target.change_for_new(&self.group, standby_for)?;
         let launch = standby_for.is_none();
         let machine = made(host, target, how, &self.pattern, change, launch).await?;
         // What is known of it without asking.

@@ -181,16 +181,11 @@ impl Wanted {
     }
 
     /// `below` is what the file goes on top of.
-    fn change(
-        &self,
-        group: &str,
-        like: &Machine,
-        mut below: Value,
-    ) -> Result<groundcrew_plugin::Change> {
-        let checks: Vec<&str> = like.checks.iter().map(|it| it.name.as_str()).collect();
-        on_top(&mut below, &self.config.patch(group, &checks)?);
+    fn change(&self, group: &str, mut below: Value) -> Result<groundcrew_plugin::Change> {
+        on_top(&mut below, &self.config.patch(group)?);
         on_top(&mut below, &self.on_top);
         Ok(groundcrew_plugin::Change {
+            replace: self.config.replaced(group),
             patch: Some(below.to_string()),
             ..self.change.clone()
         })
@@ -218,7 +213,15 @@ impl Target {
     pub fn change_for(&self, machine: &Machine) -> Result<groundcrew_plugin::Change> {
         match &self.to {
             To::Change(change) => Ok(change.clone()),
-            To::Config(wanted) => wanted.change(&machine.group, machine, json!({})),
+            To::Config(wanted) => {
+                let change = wanted.change(&machine.group, json!({}))?;
+                // What the proxy starts does not stand by. (flyctl's `launchInputForUpdate`.)
+                let serves = machine.is_standby() && wanted.config.serves(&machine.group);
+                Ok(groundcrew_plugin::Change {
+                    standbys: serves.then(Vec::new),
+                    ..change
+                })
+            }
             To::Version => Ok(groundcrew_plugin::Change::default()),
         }
     }
@@ -232,7 +235,6 @@ impl Target {
     pub(crate) fn change_for_new(
         &self,
         group: &str,
-        pattern: &Machine,
         standby_for: Option<&str>,
     ) -> Result<groundcrew_plugin::Change> {
         let To::Config(wanted) = &self.to else {
@@ -244,11 +246,9 @@ impl Target {
             "containers": null, "processes": null,
             "metadata": { "process_group": null, "fly_canary": null, "groundcrew_color": null },
         });
-        let change = wanted.change(group, pattern, below)?;
+        let change = wanted.change(group, below)?;
         Ok(groundcrew_plugin::Change {
             standbys: standby_for.map(|id| vec![id.to_owned()]),
-            // Not in the patch: a plan knows what is made by a name, and only where it is a whole text.
-            env: vec![("FLY_STANDBY_FOR".to_owned(), standby_for.map(str::to_owned))],
             ..change
         })
     }

@@ -29,9 +29,8 @@
 //! the first by name. Services are an exception: with several groups flyctl refuses to guess, and so
 //! does this.
 //!
-//! The mapping is flyctl's (`appconfig.ToMachineConfig`) but for the environment. A plugin is shown no
-//! values and no keys of it, so **a key that the file no longer has stays** until `unset_env` names
-//! it. Likewise a top-level check that has never reported is not known, and stays.
+//! The mapping is flyctl's (`appconfig.ToMachineConfig`): also in that keys of the environment and
+//! checks that the file does not have go, whoever set them.
 
 mod file;
 mod mapping;
@@ -136,7 +135,7 @@ impl Config {
                     "the process group `{group}` has several mounts, and a Machine one volume"
                 )));
             }
-            self.patch(group, &[])?;
+            self.patch(group)?;
         }
         Ok(())
     }
@@ -195,18 +194,24 @@ impl Config {
         self.mounts(group).next().is_some()
     }
 
+    /// The fields of a configuration that have nothing but what [`Self::patch`] says.
+    #[must_use]
+    pub fn replaced(&self, group: &str) -> Vec<String> {
+        mapping::replaced(self, group)
+    }
+
     /// The part of a configuration that the file says, as a JSON Merge Patch of that of any Machine
-    /// of a process group. `checks` are the names of those that the Machine has.
+    /// of a process group.
     ///
     /// # Errors
     ///
     /// If the file does not have the process group.
-    pub fn patch(&self, group: &str, checks: &[&str]) -> Result<Value> {
+    pub fn patch(&self, group: &str) -> Result<Value> {
         if !self.names(group) {
             let text = format!("it has no process group `{group}`");
             return Err(refused(&text));
         }
-        mapping::patch(self, group, checks)
+        mapping::patch(self, group)
     }
 
     /// Whether a Machine has the volume that its process group is to have, if any. Of a Machine whose

@@ -16,6 +16,9 @@ use crate::{Host, Machine, Result};
 /// A change of a Machine's configuration. What is not given stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
+    /// Top-level fields of the configuration, such as `env` and `checks`, of which nothing stays: they
+    /// have what the rest says and no more. At most 32.
+    pub replace: Vec<String>,
     /// The new image.
     pub image: Option<String>,
     /// What this deploy calls itself; a Machine shows it as its `release`.
@@ -35,6 +38,7 @@ pub struct Change {
 impl From<Change> for Contract {
     fn from(change: Change) -> Self {
         Self {
+            replace: change.replace,
             image: change.image,
             release: change.release,
             env: change.env,

@@ -378,6 +378,8 @@ pub mod machines {
     )]
     #[component(record)]
     pub struct Change {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub replace: Vec<String>,
         pub image: Option<String>,
         pub release: Option<String>,
         pub env: Vec<(String, Option<String>)>,

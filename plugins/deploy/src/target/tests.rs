@@ -97,6 +97,26 @@ fn what_is_asked_for_goes_on_top_of_the_file() {
 }
 
 #[test]
+fn what_the_proxy_serves_does_not_stand_by() {
+    let file = "[processes]\nweb = \"\"\njobs = \"\"\n[[services]]\ninternal_port = 1\nprocesses = [\"web\"]";
+    let change = Change {
+        config: Some(file.to_owned()),
+        ..Change::default()
+    };
+    let target = change.target().unwrap();
+    let of = |group: &str, standbys: &[&str]| {
+        let summary = Summary {
+            group: group.to_owned(),
+            standbys: standbys.iter().map(|id| (*id).to_owned()).collect(),
+            ..machine("web", "a")
+        };
+        target.change_for(&summary.into()).unwrap().standbys
+    };
+    assert_eq!(of("web", &["b"]), Some(Vec::new()));
+    assert_eq!((of("web", &[]), of("jobs", &["b"])), (None, None));
+}
+
+#[test]
 fn images_are_not_built() {
     let change = |image: Option<&str>| Change {
         config: Some("[build]\ndockerfile = \"Dockerfile\"".to_owned()),
@@ -117,13 +137,10 @@ fn a_new_group_has_nothing_of_its_pattern() {
     let target = change.target().unwrap();
     let pattern = Machine::from(machine("web", "a"));
     assert!(target.change_for(&pattern).is_err());
-    let change = target.change_for_new("jobs", &pattern, Some("b")).unwrap();
+    let change = target.change_for_new("jobs", Some("b")).unwrap();
     assert_eq!(change.standbys, Some(vec!["b".to_owned()]));
     let patch: Value = serde_json::from_str(change.patch.as_deref().unwrap()).unwrap();
-    assert_eq!(
-        change.env,
-        [("FLY_STANDBY_FOR".to_owned(), Some("b".to_owned()))]
-    );
+    assert!(change.env.is_empty() && change.replace.contains(&"env".to_owned()));
     assert_eq!(patch["env"], json!({ "FLY_PROCESS_GROUP": "jobs" }));
     assert_eq!(patch["metadata"]["fly_process_group"], "jobs");
     assert_eq!(

@@ -1,5 +1,5 @@
-//! From a fly.toml to the configuration of a Machine, as a JSON Merge Patch (RFC 7386). What flyctl
-//! replaces as a whole and is an object has a `null` for every key that is not to be there.
+//! From a fly.toml to the configuration of a Machine: which of its fields are replaced, and a JSON
+//! Merge Patch (RFC 7386).
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,19 @@ const PERFORMANCE_MB: u32 = 2048;
 /// The preset of a `[[vm]]` that names none. (fly-go's `DefaultVMSize`.)
 const DEFAULT_SIZE: &str = "shared-cpu-1x";
 
-/// What Fly calls the results of a service's checks; those are the service's, not the Machine's.
-const OF_A_SERVICE: &str = "servicecheck-";
+/// The objects of which nothing stays that the file does not say. (flyctl's `updateMachineConfig`.)
+const REPLACED: [&str; 5] = ["checks", "env", "metrics", "restart", "stop_config"];
+
+/// See [`Config::replaced`].
+pub(super) fn replaced(config: &Config, group: &str) -> Vec<String> {
+    // Without a size, a Machine keeps what it was scaled to.
+    let guest = vm(config, group).map(|_| "guest");
+    let all = REPLACED.into_iter().chain(guest);
+    all.map(str::to_owned).collect()
+}
 
 /// See [`Config::patch`].
-pub(super) fn patch(config: &Config, group: &str, checks: &[&str]) -> Result<Value> {
+pub(super) fn patch(config: &Config, group: &str) -> Result<Value> {
     let file = &config.file;
     let services = config.services.iter();
     let services = services.filter(|it| config.is_for(&it.processes, group));
@@ -39,7 +47,7 @@ pub(super) fn patch(config: &Config, group: &str, checks: &[&str]) -> Result<Val
             "cmd": command, "entrypoint": null, "exec": null, "swap_size_mb": file.swap_size_mb,
         },
         "services": services.map(service).collect::<Vec<_>>(),
-        "checks": top_level(config, group, checks)?,
+        "checks": top_level(config, group)?,
         "metrics": metrics.map(|it| json!({ "port": it.port, "path": it.path, "https": it.https })),
         "statics": Some(&file.statics).filter(|all| !all.is_empty()),
         "stop_config": stops.then(|| json!({
@@ -47,7 +55,6 @@ pub(super) fn patch(config: &Config, group: &str, checks: &[&str]) -> Result<Val
         })),
         "restart": restart.map(|it| json!({ "policy": it.policy, "max_retries": it.retries })),
     });
-    // Without one, a Machine keeps what it was scaled to.
     if let Some(vm) = vm(config, group) {
         patch["guest"] = guest(vm)?;
     }
@@ -65,11 +72,8 @@ fn environment(config: &Config, group: &str) -> Map<String, Value> {
         .collect()
 }
 
-fn top_level(config: &Config, group: &str, there: &[&str]) -> Result<Map<String, Value>> {
-    let there = there.iter().filter(|name| !name.starts_with(OF_A_SERVICE));
-    let mut all: Map<String, Value> = there
-        .map(|name| ((*name).to_owned(), Value::Null))
-        .collect();
+fn top_level(config: &Config, group: &str) -> Result<Map<String, Value>> {
+    let mut all = Map::new();
     let service = config.services.http.as_ref();
     let service = service.filter(|it| config.is_for(&it.processes, group));
     let port = service.map(|it| it.internal_port);
@@ -87,20 +91,23 @@ fn top_level(config: &Config, group: &str, there: &[&str]) -> Result<Map<String,
     Ok(all)
 }
 
-/// An object in which everything that is not said is `null`, so that nothing of an older check of
-/// the same name stays.
 fn top_level_check(check: &Check, port: u16) -> Value {
-    json!({
-        "type": check.kind, "port": port, "interval": check.interval, "timeout": check.timeout,
-        "grace_period": check.grace_period,
-        "method": check.method.as_ref().map(|method| method.to_uppercase()),
-        "path": check.path, "protocol": check.protocol,
-        "tls_skip_verify": check.tls_skip_verify, "tls_server_name": check.tls_server_name,
-        "headers": headers(check.headers.as_ref()), "kind": null,
-    })
+    let method = check.method.as_ref().map(|method| method.to_uppercase());
+    said([
+        ("type", value(check.kind)),
+        ("port", value(port)),
+        ("interval", value(&check.interval)),
+        ("timeout", value(&check.timeout)),
+        ("grace_period", value(&check.grace_period)),
+        ("method", value(method)),
+        ("path", value(&check.path)),
+        ("protocol", value(&check.protocol)),
+        ("tls_skip_verify", value(check.tls_skip_verify)),
+        ("tls_server_name", value(&check.tls_server_name)),
+        ("headers", value(headers(check.headers.as_ref()))),
+    ])
 }
 
-/// Services are an array, which a merge patch replaces as a whole: what is not said is left out.
 fn service(service: &Service) -> Value {
     let checks = service.tcp_checks.iter().map(tcp_check);
     let checks = checks.chain(service.http_checks.iter().map(http_check));
@@ -165,8 +172,6 @@ fn guest(vm: &Vm) -> Result<Value> {
         "cpu_kind": vm.cpu_kind.as_deref().unwrap_or(kind),
         "cpus": vm.cpus.unwrap_or(cpus),
         "memory_mb": memory,
-        "max_memory_mb": null, "gpu_kind": null, "gpus": null, "kernel_args": null,
-        "host_dedication_id": null, "persist_rootfs": null,
     }))
 }
 

@@ -31,8 +31,7 @@ fn a_whole_file_is_read() {
 fn each_group_gets_its_part() {
     let config = Config::parse(FULL).unwrap();
     for group in ["db", "web", "worker"] {
-        let checks = ["gone", "status", "servicecheck-00-http-8080"];
-        let patch = config.patch(group, &checks).unwrap();
+        let patch = config.patch(group).unwrap();
         let golden = match group {
             "db" => include_str!("full.db.json"),
             "web" => include_str!("full.web.json"),
@@ -41,16 +40,18 @@ fn each_group_gets_its_part() {
         let pretty = serde_json::to_string_pretty(&patch).unwrap();
         assert_eq!(pretty.trim(), golden.trim(), "{group}");
     }
-    assert!(config.patch("app", &[]).is_err());
+    assert!(config.patch("app").is_err());
 }
 
 #[test]
 fn an_empty_file_is_one_group() {
     let config = Config::parse("").unwrap();
     assert_eq!(config.groups().collect::<Vec<_>>(), ["app"]);
-    let patch = config.patch("app", &[]).unwrap();
+    let patch = config.patch("app").unwrap();
     assert_eq!(patch["services"], json!([]));
     assert!(patch.get("guest").is_none());
+    let gone = ["checks", "env", "metrics", "restart", "stop_config"];
+    assert_eq!(config.replaced("app"), gone);
 }
 
 #[test]
@@ -142,10 +143,11 @@ fn what_contradicts_itself_is_refused() {
 fn sections_without_processes_are_for_the_default_group() {
     let text = "[processes]\nweb = \"\"\napp = \"\"\n[checks.up]\ntype = \"tcp\"\nport = 1\n[[vm]]\ncpus = 2";
     let config = Config::parse(text).unwrap();
-    let (app, web) = (config.patch("app", &[]), config.patch("web", &[]));
+    let (app, web) = (config.patch("app"), config.patch("web"));
     let (app, web) = (app.unwrap(), web.unwrap());
     assert!(app["checks"]["up"].is_object() && web["checks"] == json!({}));
     assert!(app["guest"]["cpus"] == 2 && web["guest"]["cpus"] == 2);
+    assert!(config.replaced("web").contains(&"guest".to_owned()));
     assert_eq!(web["init"]["cmd"], json!(null));
     let first = Config::parse("[processes]\nb = \"\"\na = \"\"\n[mounts]\ndestination = \"/d\"");
     assert!(first.unwrap().needs_volume("a"));

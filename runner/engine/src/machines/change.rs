@@ -12,6 +12,12 @@ use groundcrew_fleet::api::ConfigView;
 /// No patch may be longer. (The contract.)
 const PATCH_BYTES: usize = 64 << 10;
 
+/// Not more fields can be replaced. (The contract.)
+const REPLACED: usize = 32;
+
+/// Tells a Machine for which others it stands by. (flyctl's sources.)
+const STANDBY_FOR: &str = "FLY_STANDBY_FOR";
+
 /// The metadata key under which a Machine tells which effect gave it its configuration: how a
 /// create or an update is found again.
 const EFFECT: &str = "groundcrew_effect";
@@ -40,6 +46,7 @@ pub(super) fn like(config: Option<&Value>, change: &Change) -> Result<Value, Fai
             config.remove(single);
         }
     }
+    tell_standbys(&mut config);
     let config = made(config, change)?;
     if ConfigView::new(&config).image().is_empty() {
         return Err(Failure::Invalid(
@@ -80,6 +87,17 @@ pub(super) fn marked(config: ConfigView<'_>, effect: &EffectId) -> bool {
 }
 
 fn made(mut config: Value, change: &Change) -> Result<Value, Failure> {
+    if change.replace.len() > REPLACED {
+        return Err(Failure::Invalid(format!(
+            "{} fields are replaced, which is more than {REPLACED}",
+            change.replace.len()
+        )));
+    }
+    for field in &change.replace {
+        config
+            .as_object_mut()
+            .and_then(|config| config.remove(field));
+    }
     if let Some(image) = &change.image {
         if image.trim().is_empty() {
             return Err(Failure::Invalid("the new image has no name".to_owned()));
@@ -123,7 +141,19 @@ fn made(mut config: Value, change: &Change) -> Result<Value, Failure> {
         }
         merge(&mut config, &patch);
     }
+    if change.standbys.is_some() || change.replace.iter().any(|field| field == "env") {
+        tell_standbys(&mut config);
+    }
     Ok(config)
+}
+
+/// Makes the environment say what the Machine stands by for, if for any.
+fn tell_standbys(config: &mut Value) {
+    let of = ConfigView::new(config).standbys();
+    let of = (!of.is_empty()).then(|| of.join(","));
+    if of.is_some() || config.get("env").is_some() {
+        set(config, "env", &[(STANDBY_FOR.to_owned(), of)]);
+    }
 }
 
 fn set_field(of: &mut Value, field: &str, value: Value) {
@@ -251,6 +281,56 @@ mod tests {
         assert_eq!(merged(&config(), &Change::default()).unwrap(), config());
         let alike = like(Some(&config()), &Change::default()).unwrap();
         assert!(alike.get("mounts").is_none() && alike["env"]["KEPT"] == "2");
+    }
+
+    #[test]
+    fn of_what_is_replaced_nothing_stays() {
+        let change = Change {
+            replace: vec!["env".to_owned(), "unknown".to_owned(), "none".to_owned()],
+            env: vec![("NEW".to_owned(), Some("3".to_owned()))],
+            patch: Some(r#"{"env":{"PATCHED":"4"}}"#.to_owned()),
+            ..Change::default()
+        };
+        let replaced = merged(&config(), &change).unwrap();
+        assert_eq!(replaced["env"], json!({ "NEW": "3", "PATCHED": "4" }));
+        assert!(replaced.get("unknown").is_none());
+        assert_eq!(replaced["services"], config()["services"]);
+        let all = |count: usize| Change {
+            replace: vec!["env".to_owned(); count],
+            ..Change::default()
+        };
+        assert!(merged(&config(), &all(REPLACED)).is_ok());
+        assert!(merged(&config(), &all(REPLACED + 1)).is_err());
+        let group = Change {
+            replace: vec!["metadata".to_owned()],
+            ..Change::default()
+        };
+        assert!(merged(&config(), &group).is_err());
+    }
+
+    #[test]
+    fn a_standby_is_told_for_whom() {
+        let by = |ids: &[&str]| Change {
+            standbys: Some(ids.iter().map(|id| (*id).to_owned()).collect()),
+            ..Change::default()
+        };
+        let standby = merged(&config(), &by(&["a", "b"])).unwrap();
+        assert_eq!(standby["env"][STANDBY_FOR], "a,b");
+        let env = Change {
+            replace: vec!["env".to_owned()],
+            ..Change::default()
+        };
+        let replaced = merged(&standby, &env).unwrap();
+        assert_eq!(replaced["env"], json!({ STANDBY_FOR: "a,b" }));
+        let none = merged(&standby, &by(&[])).unwrap();
+        assert_eq!(none["env"], config()["env"]);
+        let alike = like(Some(&standby), &Change::default()).unwrap();
+        assert_eq!(alike["env"], config()["env"]);
+        let moved = like(Some(&standby), &by(&["c"])).unwrap();
+        assert_eq!(
+            (&moved["env"][STANDBY_FOR], &moved["standbys"]),
+            (&json!("c"), &json!(["c"]))
+        );
     }
 
     #[test]
