@@ -104,6 +104,18 @@ async fn images_that_are_bad() -> Result<()> {
     Ok(())
 }
 
+/// A Machine whose image cannot be pulled destroys itself, and its name is free again: it is not made
+/// a second time because nobody said that it was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_destroys_itself_unseen_is_made_once() -> Result<()> {
+    let bad = "image=registry.fly.io/web:unpullable";
+    for strategy in ["deploy-bluegreen", "deploy-canary"] {
+        let rule = "machines.create@100%:timeout-done";
+        fails(strategy, &[bad], &[rule], "cannot be pulled").await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn checks_that_pass_and_then_fail() -> Result<()> {
     let bad = "image=registry.fly.io/web:sim-sickens";

@@ -61,14 +61,28 @@ impl<'a> At<'a> {
 
 pub(super) type Answer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
 
+/// Which Machines of an app.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which<'a> {
+    /// All that are there.
+    There,
+    /// What has the metadata key `groundcrew_effect` with this effect, also if it is gone since.
+    MadeBy(&'a EffectId),
+}
+
 /// Takes the Machines of a listing.
 pub(super) type Each<'e> = dyn Fn(Machine) + Send + Sync + 'e;
 
 /// See the module.
 pub(super) trait Api: Send + Sync + 'static {
-    /// Every Machine of an app, handed over one by one. When it fails some may have been.
-    fn list<'a>(&'a self, effect: &'a EffectId, app: &'a str, each: &'a Each<'a>)
-    -> Answer<'a, ()>;
+    /// Machines of an app, handed over one by one. When it fails some may have been.
+    fn list<'a>(
+        &'a self,
+        effect: &'a EffectId,
+        app: &'a str,
+        which: Which<'a>,
+        each: &'a Each<'a>,
+    ) -> Answer<'a, ()>;
     fn list_organisation<'a>(&'a self, effect: &'a EffectId) -> Answer<'a, Everything>;
     fn get<'a>(&'a self, at: At<'a>) -> Answer<'a, Machine>;
     fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>>;

@@ -20,7 +20,7 @@ const STANDBY_FOR: &str = "FLY_STANDBY_FOR";
 
 /// The metadata key under which a Machine tells which effect gave it its configuration: how a
 /// create or an update is found again.
-const EFFECT: &str = "groundcrew_effect";
+pub(super) const EFFECT: &str = "groundcrew_effect";
 
 /// The metadata keys of the process group, the newer first. (flyctl's sources.)
 const GROUP: [&str; 2] = ["fly_process_group", "process_group"];

@@ -9,7 +9,7 @@ use groundcrew_fleet::api::{ConfigView, MetadataPatch};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::api::{Api, At, Command};
+use super::api::{Api, At, Command, Which};
 use super::change;
 use super::find_out::late;
 use super::fork::Fork;
@@ -131,7 +131,7 @@ impl Executing {
         self.read(effect, || {
             // What an earlier try left.
             all_of().clear();
-            self.api.list(&effect.id, app, &each)
+            self.api.list(&effect.id, app, Which::There, &each)
         })
         .await?;
         Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))

@@ -62,13 +62,14 @@ impl Executing {
         let wanted: &[&str] = match effect.request.row.operation() {
             "restart" => return self.find_restart(effect, at, until).await,
             "update" | "restore" => return self.find_update(effect, at).await,
+            "create" => return self.find_create(effect, at.app).await,
             "signal" => return Found::Unknown("a signal leaves no trace".to_owned()),
             "exec" => return Found::Unknown("a command leaves no trace".to_owned()),
             "start" => &["starting", "started"],
             "stop" => &["stopping", "stopped"],
             "suspend" => &["suspending", "suspended"],
             "destroy" => &["destroying", "destroyed"],
-            // Sent again they do no harm: a flag, metadata, or a Machine by its own name.
+            // Sent again they do no harm: a flag, and metadata.
             _ => return Found::DidNot,
         };
         match self.get(effect, at).await {

@@ -18,7 +18,7 @@ use groundcrew_fleet::api::{self, ApiError, ListQuery};
 use groundcrew_fleet::{Behaviour, Caller, Fleet, GroupExtremes, Settings, Time};
 use serde_json::Value;
 
-use super::api::{Api, At, Everything};
+use super::api::{Api, At, Everything, Which};
 use super::summary;
 use crate::bindings::machines::Machine as Summary;
 use crate::capability::Forked;
@@ -111,7 +111,7 @@ impl Fork {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .clear();
-                self.live.list(effect, app, &each)
+                self.live.list(effect, app, Which::There, &each)
             };
             self.retries.read_to_end(effect, list).await?;
             let machines = machines

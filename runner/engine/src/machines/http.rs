@@ -14,7 +14,8 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
-use super::api::{Answer, Api, At, Command, Each, Everything};
+use super::api::{Answer, Api, At, Command, Each, Everything, Which};
+use super::change::EFFECT;
 use crate::bindings::Failure;
 use crate::bindings::machines::ExecOptions;
 use crate::deadline::{Deadline, WRITE};
@@ -130,10 +131,19 @@ impl Api for Http {
         &'a self,
         effect: &'a EffectId,
         app: &'a str,
+        which: Which<'a>,
         each: &'a Each<'a>,
     ) -> Answer<'a, ()> {
         Box::pin(async move {
             let request = self.request(Method::GET, &["apps", app, "machines"], effect)?;
+            let request = match which {
+                Which::There => request,
+                Which::MadeBy(effect) => {
+                    let with = format!("metadata.{EFFECT}");
+                    let effect = effect.to_string();
+                    request.query(&[("include_deleted", "true"), (&with, &effect)])
+                }
+            };
             let body = body(self.service.send(request).await?, ANSWER_BYTES).await?;
             let mut json = serde_json::Deserializer::from_slice(&body);
             OneByOne(each)

@@ -1,12 +1,13 @@
 //! Making Machines and giving them other configurations: what is sent is made of what is there, at
 //! the moment it is sent, and carries the effect's id so that it is known again.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use groundcrew_fleet::api::{ConfigView, CreateRequest, Machine, UpdateRequest};
 use serde_json::Value;
 
-use super::api::At;
+use super::api::{At, Which};
 use super::executor::Executing;
 use super::{change, summary};
 use crate::bindings::Failure;
@@ -294,9 +295,37 @@ impl Executing {
                 there
             }
         };
+        Ok(self.made(app, &group, &machine))
+    }
+
+    /// A Machine that was made has the mark, also if it is gone since because its image cannot be
+    /// pulled. One that is made late is found by its name, as the create is sent again.
+    pub(super) async fn find_create(&self, effect: &Effect, app: &str) -> Found {
+        self.limits.action("list", app).await;
+        let found = Mutex::new(None);
+        let held = || found.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = |machine: Machine| {
+            // By whatever else it was listed.
+            if change::marked(machine.config_view(), &effect.id) {
+                *held() = Some(machine);
+            }
+        };
+        let which = Which::MadeBy(&effect.id);
+        let listed = self.read(effect, || self.api.list(&effect.id, app, which, &each));
+        if listed.await.is_err() {
+            return Found::DidNot;
+        }
+        match held().take() {
+            Some(machine) => Found::Happened(self.made(app, machine.process_group(), &machine)),
+            None => Found::DidNot,
+        }
+    }
+
+    /// What is known of a Machine that an effect made.
+    fn made(&self, app: &str, group: &str, machine: &Machine) -> Outcome {
         self.is_young(app, &machine.id);
-        self.note_group(app, &machine.id, &group);
-        Ok(created(&machine))
+        self.note_group(app, &machine.id, group);
+        created(machine)
     }
 
     /// Runs a command.

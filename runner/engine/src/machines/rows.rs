@@ -135,7 +135,7 @@ pub(crate) static ROWS: [Row; 21] = [
     Row {
         name: "machines.create",
         verb: "create",
-        in_doubt: "sent again: its name is made of the effect's id, and Fly has each name once",
+        in_doubt: "the effect's id in the metadata, of Machines that are gone, too; else sent again: its name is made of the effect's id, and Fly has each name once",
         undo: Some("machines.destroy"),
         creates: Some("/id"),
         assumes: "there is room, and the image can be pulled",

@@ -100,9 +100,13 @@ fn hopeless(
         )));
     }
     if matches!(machine.state.as_str(), "destroyed" | "destroying") {
-        return Some(Failure::NotFound(
-            "the Machine has been destroyed".to_owned(),
-        ));
+        let text = match vanished(&machine.events) {
+            true => {
+                "the Machine was gone before it ever started, most likely because its image cannot be pulled"
+            }
+            false => "the Machine has been destroyed",
+        };
+        return Some(Failure::NotFound(text.to_owned()));
     }
     if let Some(exit) = since.own_exit {
         if machine.state == "stopped" {
@@ -120,6 +124,15 @@ fn hopeless(
         }
     }
     None
+}
+
+/// Whether a Machine that is destroyed was made, did not start, and was not destroyed by anybody.
+fn vanished(events: &[Event]) -> bool {
+    let any = |kind: &str, source: &str| {
+        let mut of_kind = events.iter().filter(|e| e.kind == kind);
+        of_kind.any(|e| source.is_empty() || e.source == source)
+    };
+    any("launch", "") && !any("start", "") && !any("destroy", "user")
 }
 
 fn how(exit: Option<&Event>) -> String {
@@ -416,5 +429,28 @@ fn checks(machine: &Machine, start: Option<Time>) -> Checks {
             }
         }
         (None, None) => Checks::Passing { count, last },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_by_itself_is_told_from_what_was_destroyed() {
+        let of = |events: &[(&str, &str)]| {
+            let event = |(kind, source): &(&str, &str)| Event {
+                kind: (*kind).to_owned(),
+                source: (*source).to_owned(),
+                ..Event::default()
+            };
+            vanished(&events.iter().map(event).collect::<Vec<_>>())
+        };
+        let (made, gone) = (("launch", "user"), ("destroy", "flyd"));
+        assert!(of(&[made, gone]) && of(&[made]));
+        assert!(!of(&[made, ("start", "flyd"), gone]));
+        assert!(!of(&[made, ("destroy", "user"), gone]));
+        // Of one that is old only the newest events are shown.
+        assert!(!of(&[gone]) && !of(&[]));
     }
 }

@@ -14,7 +14,8 @@ use crate::bindings::Failure;
 use crate::bindings::machines::ExecOptions;
 use crate::clock::millis;
 use crate::effect::EffectId;
-use crate::machines::api::{Answer, Api, At, Command, Each, Everything};
+use crate::machines::api::{Answer, Api, At, Command, Each, Everything, Which};
+use crate::machines::change::EFFECT;
 use crate::trouble::Trouble;
 
 /// Leases in the model last this long: nobody refreshes them.
@@ -28,11 +29,20 @@ impl Api for Fork {
         &'a self,
         effect: &'a EffectId,
         app: &'a str,
+        which: Which<'a>,
         each: &'a Each<'a>,
     ) -> Answer<'a, ()> {
         Box::pin(async move {
             self.touch(effect, app).await?;
-            let listed = self.model().list(app, &ListQuery::default());
+            let query = match which {
+                Which::There => ListQuery::default(),
+                Which::MadeBy(effect) => ListQuery {
+                    include_deleted: true,
+                    metadata: [(EFFECT.to_owned(), effect.to_string())].into(),
+                    ..ListQuery::default()
+                },
+            };
+            let listed = self.model().list(app, &query);
             listed.map_err(|e| refused(&e))?.into_iter().for_each(each);
             Ok(())
         })
