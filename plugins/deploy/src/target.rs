@@ -215,10 +215,8 @@ impl Target {
             To::Change(change) => Ok(change.clone()),
             To::Config(wanted) => {
                 let change = wanted.change(&machine.group, json!({}))?;
-                // What the proxy starts does not stand by. (flyctl's `launchInputForUpdate`.)
-                let serves = machine.is_standby() && wanted.config.serves(&machine.group);
                 Ok(groundcrew_plugin::Change {
-                    standbys: serves.then(Vec::new),
+                    standbys: wanted.config.frees(machine).then(Vec::new),
                     ..change
                 })
             }

@@ -188,6 +188,13 @@ impl Config {
         services.any(|it| self.is_for(&it.processes, group))
     }
 
+    /// Whether a Machine stands by for another one and is not to any more: its process group is one
+    /// that the proxy serves, which starts Machines itself. (flyctl's `launchInputForUpdate`.)
+    #[must_use]
+    pub fn frees(&self, machine: &Machine) -> bool {
+        machine.is_standby() && self.serves(&machine.group)
+    }
+
     /// Whether the Machines of a process group need a volume.
     #[must_use]
     pub fn needs_volume(&self, group: &str) -> bool {

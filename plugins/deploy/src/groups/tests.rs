@@ -349,3 +349,23 @@ fn a_group_that_nobody_put_into_service_is_pointed_at() {
     let scope = sorted(machines, change(FILE), &select()).unwrap();
     assert!(scope.notes[0].contains("`front`"), "{:?}", scope.notes);
 }
+
+#[test]
+fn a_standby_that_the_proxy_serves_now_is_named() {
+    let standby = Summary {
+        standbys: vec!["f".to_owned()],
+        ..of("g", "front", "iad")
+    };
+    let machines = fleet().into_iter().chain([standby]).collect();
+    let scope = sorted(machines, change(FILE), &select()).unwrap();
+    let named = scope
+        .notes
+        .iter()
+        .filter(|note| note.contains("stands by no longer"));
+    let named: Vec<_> = named.collect();
+    assert!(
+        named.len() == 1 && named[0].contains("Machine g"),
+        "{:?}",
+        scope.notes
+    );
+}
