@@ -271,6 +271,18 @@ async fn after_every_send_with_faults() -> Result<()> {
     every(Point::AfterSend, FAULTS).await
 }
 
+/// A process that dies as it gives a lease back leaves a run that takes it again, and then gives it back:
+/// also if nobody tells it that it was taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_every_send_with_leases_that_nobody_confirms() -> Result<()> {
+    let unconfirmed = Course {
+        machines: 14,
+        faults: &["machines.lease@50%:reply-lost"],
+        ..PLAIN
+    };
+    every(Point::AfterSend, unconfirmed).await
+}
+
 /// A Machine that is still stopping has no exit yet, and is not one that was not restarted.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_every_send_to_machines_that_stop_slowly() -> Result<()> {

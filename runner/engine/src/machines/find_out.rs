@@ -147,12 +147,23 @@ impl Executing {
     /// is released, and a lease that is ours already carries a new nonce.
     async fn take_anew(&self, effect: &Effect, at: At<'_>) -> Result<(), Failure> {
         self.limits.action("lease", at.id).await;
-        match self.read(effect, || self.leases.renew(at)).await {
-            Err(Failure::Conflict(text)) => match self.leases.look(at).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) | Err(_) => Err(Failure::Conflict(text)),
-            },
-            other => other,
+        let taken = self.read(effect, || self.leases.renew(at)).await;
+        self.or_ours(effect, at, taken).await
+    }
+
+    /// Whoever is in the way of a lease may be we ourselves, by an earlier try whose answer was lost.
+    async fn or_ours(
+        &self,
+        effect: &Effect,
+        at: At<'_>,
+        taken: Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Err(Failure::Conflict(text)) = taken else {
+            return taken;
+        };
+        match self.read(effect, || self.leases.look(at)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Failure::Conflict(text)),
         }
     }
 
@@ -179,7 +190,10 @@ impl Executing {
         self.limits.action("lease", at.id).await;
         let taken = match self.read(effect, || self.leases.look(at)).await {
             Ok(Ok(())) => self.take_anew(effect, at).await,
-            Ok(Err(None)) => self.read(effect, || self.leases.acquire(at)).await,
+            Ok(Err(None)) => {
+                let taken = self.read(effect, || self.leases.acquire(at)).await;
+                self.or_ours(effect, at, taken).await
+            }
             Ok(Err(Some(holder))) => Err(Failure::Conflict(format!("it is leased by {holder}"))),
             Err(failure) => Err(failure),
         };
