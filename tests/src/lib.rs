@@ -174,6 +174,18 @@ impl World {
         self.finish(child).await
     }
 
+    /// Runs the same several times, begun at the same time, each to its end.
+    pub async fn at_once(&self, count: usize, arguments: &[&str]) -> Result<Vec<Said>> {
+        let children: Result<Vec<_>> = (0..count)
+            .map(|_| Ok(self.command(arguments)?.spawn()?))
+            .collect();
+        let mut all = Vec::new();
+        for child in children? {
+            all.push(self.finish(child).await?);
+        }
+        Ok(all)
+    }
+
     /// The newest run, as `runs list --json` shows it.
     pub async fn newest(&self) -> Result<serde_json::Value> {
         let list = self.run(&["runs", "list", "--json"]).await?;

@@ -217,18 +217,6 @@ async fn taken(webhook: &TcpListener) -> Result<String> {
     Ok(String::from_utf8(request)?.trim_end().to_owned())
 }
 
-/// A number of the same command, begun at the same time.
-async fn at_once(world: &World, count: usize, arguments: &[&str]) -> Result<Vec<Said>> {
-    let children: Result<Vec<_>> = (0..count)
-        .map(|_| Ok(world.command(arguments)?.spawn()?))
-        .collect();
-    let mut all = Vec::new();
-    for child in children? {
-        all.push(world.finish(child).await?);
-    }
-    Ok(all)
-}
-
 /// Jobs that a scheduler starts on a machine that has never seen the program: each makes what is not
 /// there, and they go on with the same store and the same keys.
 #[tokio::test(flavor = "multi_thread")]
@@ -236,12 +224,12 @@ async fn processes_that_begin_at_once_share_what_they_make() -> Result<()> {
     for round in 0..5 {
         let world = World::start(fleet(2, round), 20.0).await?;
         let mut logs = BTreeSet::new();
-        for said in at_once(&world, 12, &["audit", "checkpoint"]).await? {
+        for said in world.at_once(12, &["audit", "checkpoint"]).await? {
             ensure!(said.code == 0, "{said:?}");
             logs.insert(said.out.lines().next().unwrap_or_default().to_owned());
         }
         ensure!(logs.len() == 1, "{logs:?}");
-        let made = at_once(&world, 12, &["keys", "new"]).await?;
+        let made = world.at_once(12, &["keys", "new"]).await?;
         let (new, refused): (Vec<_>, Vec<_>) = made.iter().partition(|said| said.code == 0);
         ensure!(new.len() == 1, "{made:?}");
         let there = |said: &&Said| said.code == 4 && said.err.contains("there is a key in");

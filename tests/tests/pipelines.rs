@@ -594,11 +594,7 @@ async fn rehearsals_are_as_patient_with_the_target_as_real_runs() -> Result<()> 
     // At the wall's own pace, so that eight listings at once are too many.
     let world = watched(6, 12, 1.0).await?;
     let arguments = ["run", "survey-deploy", "--dry-run", "-i", "app=web"];
-    let children: Result<Vec<_>> = (0..8)
-        .map(|_| Ok(world.command(&arguments)?.spawn()?))
-        .collect();
-    for child in children? {
-        let said = world.finish(child).await?;
+    for said in world.at_once(8, &arguments).await? {
         ensure!(said.code == 0, "{said:?}");
     }
     let refused = world.simulator.act(|fleet| {

@@ -143,27 +143,19 @@ impl Executing {
         }
     }
 
-    /// Gives the lease up and takes it again. Each half may be sent again: what is released twice
+    /// Gives the lease up, if we have it, and takes it again. Each half may be sent again: what is released twice
     /// is released, and a lease that is ours already carries a new nonce.
     async fn take_anew(&self, effect: &Effect, at: At<'_>) -> Result<(), Failure> {
         self.limits.action("lease", at.id).await;
-        let taken = self.read(effect, || self.leases.renew(at)).await;
-        self.or_ours(effect, at, taken).await
-    }
-
-    /// Whoever is in the way of a lease may be we ourselves, by an earlier try whose answer was lost.
-    async fn or_ours(
-        &self,
-        effect: &Effect,
-        at: At<'_>,
-        taken: Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let Err(Failure::Conflict(text)) = taken else {
-            return taken;
-        };
-        match self.read(effect, || self.leases.look(at)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Failure::Conflict(text)),
+        match self.read(effect, || self.leases.renew(at)).await {
+            // Whoever is in the way may be we ourselves, by an earlier try whose answer was lost.
+            Err(Failure::Conflict(text)) => {
+                match self.read(effect, || self.leases.look(at)).await {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(_)) | Err(_) => Err(Failure::Conflict(text)),
+                }
+            }
+            other => other,
         }
     }
 
@@ -189,11 +181,7 @@ impl Executing {
         let at = At::of(effect)?;
         self.limits.action("lease", at.id).await;
         let taken = match self.read(effect, || self.leases.look(at)).await {
-            Ok(Ok(())) => self.take_anew(effect, at).await,
-            Ok(Err(None)) => {
-                let taken = self.read(effect, || self.leases.acquire(at)).await;
-                self.or_ours(effect, at, taken).await
-            }
+            Ok(Ok(()) | Err(None)) => self.take_anew(effect, at).await,
             Ok(Err(Some(holder))) => Err(Failure::Conflict(format!("it is leased by {holder}"))),
             Err(failure) => Err(failure),
         };

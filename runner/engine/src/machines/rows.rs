@@ -30,32 +30,28 @@ const LEASE: Row = Row {
     ..READ
 };
 
+/// What a plan rests on of a Machine that was listed.
+const SEEN: [&str; 8] = [
+    "id",
+    "state",
+    "group",
+    "region",
+    "image_digest",
+    "host_status",
+    "cordoned",
+    "standbys",
+];
+
 pub(crate) static ROWS: [Row; 21] = [
     Row {
         name: "machines.list",
-        projection: &[
-            "id",
-            "state",
-            "group",
-            "region",
-            "image_digest",
-            "host_status",
-            "cordoned",
-            "standbys",
-        ],
+        projection: &SEEN,
         ..READ
     },
     Row {
         name: "machines.get",
-        projection: &[
-            "state",
-            "group",
-            "region",
-            "image_digest",
-            "host_status",
-            "cordoned",
-            "standbys",
-        ],
+        // It was asked for by its id.
+        projection: SEEN.split_at(1).1,
         ..READ
     },
     Row {

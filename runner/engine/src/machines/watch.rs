@@ -128,11 +128,9 @@ fn hopeless(
 
 /// Whether a Machine that is destroyed was made, did not start, and was not destroyed by anybody.
 fn vanished(events: &[Event]) -> bool {
-    let any = |kind: &str, source: &str| {
-        let mut of_kind = events.iter().filter(|e| e.kind == kind);
-        of_kind.any(|e| source.is_empty() || e.source == source)
-    };
-    any("launch", "") && !any("start", "") && !any("destroy", "user")
+    let any = |kind: &str| events.iter().any(|e| e.kind == kind);
+    let by_somebody = |e: &Event| e.kind == "destroy" && e.source == "user";
+    any("launch") && !any("start") && !events.iter().any(by_somebody)
 }
 
 fn how(exit: Option<&Event>) -> String {
