@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::bindings::Failure;
 use crate::clock::Clock;
+use crate::contract::Failure;
 
 /// A claim lives this long without a heartbeat; after it the run counts as abandoned, and its
 /// locks are free.

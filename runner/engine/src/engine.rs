@@ -7,22 +7,22 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::admit::{self, Admitted, Identity, Refusal, RunRequest};
-use crate::bindings::Failure;
-use crate::cache::CompiledCache;
 use crate::capability::Capability;
+use crate::capability::operations::Operations;
 use crate::clock::{Clock, after};
-use crate::core::Operations;
+use crate::contract::Failure;
 use crate::deadline::CLAIM;
 use crate::effect::Row;
+use crate::journal::observer::Observer;
 use crate::journal::{
     Draft, Illegal, JournalError, Record, RunClosed, RunState, RunStatus, StepEnded, StepProblem,
     StepStatus, Writer,
 };
 use crate::limits::Limits;
-use crate::observe::Observer;
 use crate::plan::Drift;
-use crate::plugin::{Plugin, PluginError, Sandbox};
 use crate::run::{self, RunHandle};
+use crate::sandbox::cache::CompiledCache;
+use crate::sandbox::{Plugin, PluginError, Sandbox};
 use crate::store::{RunSummary, Store, StoreError};
 use crate::target::Target;
 
@@ -280,7 +280,7 @@ impl Engine {
         let held = held_leases(&state);
         let leases = match state.mode() {
             Some(crate::journal::Mode::Perform) => {
-                crate::machines::release_abandoned(target, run, &held)
+                crate::fly::machines::release_abandoned(target, run, &held)
                     .await
                     .map_err(StartError::Capability)?
             }
@@ -302,7 +302,7 @@ impl Engine {
             .map(|(key, _)| key)
         {
             let problem = StepProblem {
-                kind: crate::bindings::ProblemKind::Cancelled,
+                kind: crate::contract::ProblemKind::Cancelled,
                 code: None,
                 message: "the run's process was gone".to_owned(),
             };

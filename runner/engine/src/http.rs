@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, Url, header};
 
-use crate::bindings::Failure;
-use crate::bindings::http::{CheckRequest, Checked, Method};
 use crate::capability::{Capability, Effect, Executor, Linking, Setting, arguments};
-use crate::client;
 use crate::clock::BoxFuture;
+use crate::contract::Failure;
+use crate::contract::http::{CheckRequest, Checked, Method};
 use crate::effect::{Outcome, Request, Row};
+use crate::service::client;
 
 /// The longest that a check may take. (The contract.)
 const LONGEST: Duration = Duration::from_secs(60);
@@ -195,7 +195,7 @@ fn unanswered(e: &reqwest::Error) -> Failure {
         }
         source = cause.source();
     }
-    crate::trouble::unanswered(e).failure
+    crate::service::trouble::unanswered(e).failure
 }
 
 /// A name or address that is not public.

@@ -39,75 +39,60 @@
 //! process: clocks, credentials, stores and plugins are handed in.
 
 mod admit;
-mod apps;
 pub mod audit;
-mod bindings;
-mod cache;
 mod capability;
-mod client;
 mod clock;
-mod core;
+mod contract;
 mod deadline;
 mod digest;
 mod effect;
 mod engine;
-mod fault;
+mod fly;
 mod gate;
 mod grant;
-mod guest;
 mod http;
 pub mod journal;
 mod key;
-mod lanes;
 mod limits;
-mod machines;
 mod metrics;
-mod observe;
-mod pipeline;
 pub mod plan;
-mod plugin;
-mod releases;
-mod replay;
-mod resume;
-mod retry;
+mod rehearse;
 mod run;
+mod sandbox;
 mod service;
-mod shared;
-mod step;
 pub mod store;
 mod target;
-mod trouble;
 
 pub use admit::{Admitted, Refusal, RunRequest};
-pub use apps::Apps;
-pub use bindings::machines as machine_types;
-pub use bindings::{
-    CapabilityRequest, Failure, ItemState, Level, OtherFailure, PluginInfo, ProblemKind,
-};
-pub use cache::{CacheError, CompiledCache};
+pub use capability::guest::Guest;
 pub use capability::{
     Afterwards, Capability, Commons, Effect, Executor, Forked, Found, Linking, Setting, arguments,
 };
 pub use clock::{BoxFuture, Busy, Clock, RealClock, VirtualClock};
+pub use contract::machines as machine_types;
+pub use contract::{
+    CapabilityRequest, Failure, ItemState, Level, OtherFailure, PluginInfo, ProblemKind,
+};
 pub use deadline::Deadline;
+pub use effect::fault::{OperationFault, OperationRule};
 pub use effect::{EffectId, Kind, Outcome, Request, Row};
 pub use engine::{Closed, Engine, EngineParts, LeaseClosed, PluginSource, StartError};
-pub use fault::{OperationFault, OperationRule};
+pub use fly::apps::Apps;
+pub use fly::machines::{Machines, list_machines, reachable};
+pub use fly::releases::Releases;
+pub use gate::past::Diverged;
+pub use gate::shared::Halt;
 pub use grant::{Approvals, CapabilityGrant, Effective, Policy, TargetPolicy};
-pub use guest::Guest;
 pub use http::Http;
+pub use journal::observer::{Observer, Unobserved};
 pub use key::{Key, KeyError};
 pub use limits::Limits;
-pub use machines::{Machines, list_machines, reachable};
 pub use metrics::Metrics;
-pub use observe::{Observer, Unobserved};
-pub use plugin::{Plugin, PluginError};
-pub use releases::Releases;
-pub use replay::Diverged;
-pub use resume::{Answer, Question, ResumeError, ResumeRequest};
+pub use run::resume::{Answer, Question, ResumeError, ResumeRequest};
 pub use run::{RunHandle, RunReport};
+pub use sandbox::cache::{CacheError, CompiledCache};
+pub use sandbox::{Plugin, PluginError};
 pub use service::EFFECT_HEADER;
-pub use shared::Halt;
 pub use target::{CredentialSource, FLY_MACHINES_API, Secret, Target, TargetError};
 
 pub use groundcrew_runbook as runbook;

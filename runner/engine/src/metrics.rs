@@ -9,14 +9,14 @@ use reqwest::{Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::bindings::Failure;
-use crate::bindings::metrics::Sample;
 use crate::capability::{Capability, Effect, Executor, Linking, Setting, arguments};
 use crate::clock::BoxFuture;
+use crate::contract::Failure;
+use crate::contract::metrics::Sample;
 use crate::effect::{EffectId, Outcome, Request, Row};
-use crate::retry::Retries;
+use crate::service::retry::Retries;
+use crate::service::trouble::{Trouble, refusal};
 use crate::service::{LazyService, body, unreadable};
-use crate::trouble::{Trouble, refusal};
 
 /// No answer may be larger: what Fly's endpoint allows.
 const ANSWER_BYTES: usize = 16 << 20;

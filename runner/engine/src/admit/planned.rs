@@ -1,8 +1,7 @@
 //! The part of admission that is about plans: approvals, what a plan was made with, and the faults of
 //! rehearsals.
 
-use super::Admission;
-use super::Refusal;
+use crate::admit::{Admission, Refusal};
 use crate::grant::quoted;
 use crate::journal::{Mode, PluginUsed};
 use crate::key::Key;

@@ -3,7 +3,7 @@
 use groundcrew_runbook::Runbook;
 use serde_json::Value;
 
-use crate::fault::OperationRule;
+use crate::effect::fault::OperationRule;
 use crate::grant::Policy;
 use crate::journal::{Actor, Mode};
 use crate::plan::{PlanError, SignedPlan};

@@ -5,10 +5,8 @@
 //! writes an entry writes its leaf; everything here is derived from the leaves and can be derived
 //! again. What it can prove, and what it cannot, is in `ARCHITECTURE.md`.
 
-mod leaf;
 mod publish;
 mod receipt;
-mod replay;
 mod tiles;
 mod verify;
 
@@ -18,16 +16,15 @@ use tlog_tiles::{Checkpoint, Hash, HashReader, Tile, TileHashReader};
 
 use crate::key::{self, KeyError};
 use crate::store::{Store, StoreError};
+use tiles::Files;
 
+pub use crate::journal::leaf::{Leaf, NOTHING, link};
 pub use crate::key::Key;
-pub use leaf::{Leaf, NOTHING, link};
+pub use crate::run::replay::{Repeated, ReplayError};
 pub use publish::publish;
 pub use receipt::{Checked, Receipt, check, prove};
-pub use replay::{Repeated, ReplayError};
 pub use tiles::HEIGHT;
 pub use verify::{Fault, Verified, verify};
-
-use tiles::Files;
 
 /// Why the audit log cannot be used.
 #[derive(Debug, Error)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::{AuditError, Signed};
-use crate::client;
+use crate::audit::{AuditError, Signed};
+use crate::service::client;
 use crate::target::is_loopback;
 
 /// How long a webhook has to take it.

@@ -5,9 +5,9 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use tlog_tiles::{Hash, TileHashReader};
 
-use super::leaf::{Leaf, NOTHING, link};
-use super::{AuditError, AuditLog, Key, signed};
+use crate::audit::{AuditError, AuditLog, Key, signed};
 use crate::digest::digest;
+use crate::journal::leaf::{Leaf, NOTHING, link};
 use crate::store::Store;
 
 /// The version of the format.

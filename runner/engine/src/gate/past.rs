@@ -1,163 +1,240 @@
-//! The part of the gate that goes through a step's past (`replay.rs`) and leaves it.
+//! Re-executing a step against its journal, up to where the journal ends.
+//!
+//! The plugin runs again from its beginning, with the same input, randomness and limits. What it
+//! asks for is compared with what was written down; it is given what was delivered, in the same
+//! order and with the same `now`. Nothing is sent. Where the recorded deliveries end the past is
+//! left, and what was under way then is what [`Left`] holds. No I/O here and no clock.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use tokio_util::sync::CancellationToken;
+use serde_json::Value;
+use thiserror::Error;
 
-use super::{Gate, target};
-use crate::bindings::Failure;
-use crate::capability::Effect;
+use crate::contract::Failure;
 use crate::effect::{Outcome, Request};
-use crate::grant::Effective;
-use crate::journal::{Draft, IntendedRequest};
-use crate::replay::{Again, Delivery, Diverged, Past};
-use crate::shared::Halt;
+use crate::journal::{Decision, Delivered, IntendedRequest, OperationState, Settled, StepState};
 
-/// Where a step that is repeated is.
-pub(super) enum Repeat {
-    Delivered(Delivery),
-    /// The plugin waits for nothing.
-    Idle,
-    Left(Past),
-    /// Nothing is repeated any more.
-    Nothing,
+/// A plugin that does not do again what its journal says it did. Nothing has been sent.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("step `{step}` does not repeat what its journal tells: {what}")]
+pub struct Diverged {
+    /// The step's key.
+    pub step: String,
+    /// The effect's number, where one is concerned.
+    pub effect: Option<u64>,
+    /// Recorded and requested, in words.
+    pub what: String,
 }
 
-impl Gate {
-    /// What was delivered next before, or the past when it is over. When the plugin has ended, what
-    /// it waited for does not matter any more.
-    pub(super) fn repeat(&self, waits: bool) -> Result<Repeat, Halt> {
-        let mut state = self.state();
-        let Some(past) = &mut state.past else {
-            return Ok(Repeat::Nothing);
-        };
-        if waits && past.idle() {
-            return Ok(Repeat::Idle);
+/// What a step did before, as far as it has not been repeated yet.
+pub(crate) struct Past {
+    step: String,
+    effects: BTreeMap<u64, OperationState>,
+    deliveries: VecDeque<Delivered>,
+    settled: Vec<u64>,
+    asked: HashMap<u64, Request>,
+    /// Asked for now, and not yet written down before.
+    fresh: Vec<(u64, Request)>,
+    cancelled: Vec<u64>,
+    /// Asked for again and not delivered yet.
+    in_flight: usize,
+    notes: u64,
+}
+
+/// Where the journal ends: what goes on live.
+#[derive(Default)]
+pub(crate) struct Left {
+    /// Settled and not delivered, in the order of settling.
+    pub(crate) ready: Vec<(u64, Outcome)>,
+    /// Written down and not settled: performed now, without another intent.
+    pub(crate) again: Vec<Again>,
+    /// Never written down.
+    pub(crate) fresh: Vec<(u64, Request)>,
+    /// Everything that was allowed, by number, and how it came out.
+    pub(crate) did: Vec<(u64, IntendedRequest, Option<Outcome>)>,
+    /// What the plugin has asked to end early.
+    pub(crate) cancelled: Vec<u64>,
+    /// Settled as in doubt.
+    pub(crate) in_doubt: Vec<u64>,
+    /// The greatest number so far.
+    pub(crate) last: u64,
+}
+
+/// An effect that goes on where it was.
+pub(crate) struct Again {
+    pub(crate) number: u64,
+    /// What the plugin asked for; none for what the host does of its own accord.
+    pub(crate) request: Option<Request>,
+    pub(crate) recorded: IntendedRequest,
+    pub(crate) baseline: Option<Value>,
+    pub(crate) denied: bool,
+}
+
+/// What was delivered once, and the plugin's `now` then.
+pub(crate) type Delivery = (Vec<(u64, Outcome)>, u64);
+
+impl Past {
+    pub(crate) fn new(step: &str, state: StepState) -> Self {
+        Self {
+            step: step.to_owned(),
+            effects: state.effects,
+            deliveries: state.deliveries.into(),
+            settled: state.settled,
+            asked: HashMap::new(),
+            fresh: Vec::new(),
+            cancelled: Vec::new(),
+            in_flight: 0,
+            notes: state.notes,
         }
-        if let Some(delivery) = past.deliver()? {
-            return Ok(Repeat::Delivered(delivery));
-        }
-        Ok(state.past.take().map_or(Repeat::Nothing, Repeat::Left))
     }
 
-    /// Goes on live where the journal ends: what was settled waits to be delivered, what was under
-    /// way is performed under the intent that it has, what was never written down goes the whole
-    /// way.
-    pub(super) async fn leave(self: &Arc<Self>, past: Past) -> Result<(), Halt> {
-        let left = past.leave()?;
-        if self.run.repeats_only {
-            return Err(self.at_the_end(left.fresh.first()));
+    fn diverged(&self, effect: Option<u64>, what: String) -> Diverged {
+        Diverged {
+            step: self.step.clone(),
+            effect,
+            what,
         }
-        for (number, recorded, outcome) in left.did {
-            let Some(request) = self.recorded(&recorded) else {
-                continue;
-            };
-            let written = target(number, &request).filter(|_| Effective::counts(&request));
-            let Some(written) = written else {
-                continue;
-            };
-            let row = request.row;
-            let group = self.group_of(request).await;
-            self.state().written.insert(written, group);
-            if let Some(outcome) = outcome {
-                self.came_out(number, row, &recorded.app, &outcome);
-            }
+    }
+
+    /// Takes what the plugin asks for.
+    pub(crate) fn ask(&mut self, number: u64, request: Request) -> Result<(), Diverged> {
+        self.in_flight += 1;
+        let Some(known) = self.effects.get(&number) else {
+            self.fresh.push((number, request));
+            return Ok(());
+        };
+        let recorded = &known.intended.request;
+        let same = recorded.operation == request.row.name
+            && recorded.app == request.app
+            && recorded.subject == request.subject
+            && recorded.arguments == request.arguments
+            && !known.intended.host;
+        if !same {
+            let what = format!(
+                "effect {number}: recorded `{}`, requested `{}`",
+                shown(recorded),
+                shown(&IntendedRequest::of(&request))
+            );
+            return Err(self.diverged(Some(number), what));
         }
-        {
-            let mut state = self.state();
-            state.last = state.last.max(left.last);
-            state.in_doubt.extend(left.in_doubt);
-            state.ready.extend(left.ready);
-        }
-        for again in left.again {
-            self.again(again);
-        }
-        self.go(left.fresh).await?;
-        left.cancelled
-            .into_iter()
-            .for_each(|number| self.cancel(number));
+        self.asked.insert(number, request);
         Ok(())
     }
 
-    /// Where a step that only repeats cannot go on: its journal ends here. That is as it should be if
-    /// the step has not ended.
-    fn at_the_end(&self, beyond: Option<&(u64, Request)>) -> Halt {
-        let what = beyond.map_or_else(
-            || "its journal ends here".to_owned(),
-            |(number, request)| format!("effect {number}: `{request}` is in no journal"),
-        );
-        let diverged = Diverged {
-            step: self.step.to_string(),
-            effect: beyond.map(|(number, _)| *number),
-            what,
-        };
-        diverged.into()
+    /// Whether the plugin waits for nothing: it is told so at once, and that is not written down.
+    pub(crate) fn idle(&self) -> bool {
+        self.in_flight == 0
     }
 
-    /// After a plugin that only repeats has ended: whether it has asked for everything.
-    pub(crate) fn nothing_left(&self) -> Result<(), Halt> {
-        loop {
-            match self.repeat(false)? {
-                Repeat::Delivered(_) | Repeat::Idle => {}
-                Repeat::Left(past) => return Ok(past.leave().map(drop)?),
-                Repeat::Nothing => return Ok(()),
+    /// What was delivered next; none where the journal ends.
+    pub(crate) fn deliver(&mut self) -> Result<Option<Delivery>, Diverged> {
+        let Some(delivered) = self.deliveries.pop_front() else {
+            return Ok(None);
+        };
+        let mut batch = Vec::with_capacity(delivered.effects.len());
+        for number in delivered.effects {
+            let Some(known) = self.effects.get_mut(&number) else {
+                continue;
+            };
+            if !known.intended.host && !self.asked.contains_key(&number) {
+                let what = format!(
+                    "effect {number}: recorded `{}`, not requested again",
+                    shown(&known.intended.request)
+                );
+                return Err(self.diverged(Some(number), what));
+            }
+            self.in_flight -= usize::from(!known.intended.host);
+            if let Some(settled) = &known.settled {
+                batch.push((number, outcome(settled)));
             }
         }
+        Ok(Some((batch, delivered.now)))
     }
 
-    /// What was written down, as a request; none of a capability that this host lacks.
-    fn recorded(&self, recorded: &IntendedRequest) -> Option<Request> {
-        let row = self.run.rows.get(recorded.operation.as_str())?;
-        Some(recorded.request(row))
+    /// The plugin asks again for an effect to end early.
+    pub(crate) fn cancel(&mut self, number: u64) {
+        self.cancelled.push(number);
     }
 
-    /// The process group of what was written to, where a grant of a share asks for it.
-    async fn group_of(&self, request: Request) -> Option<String> {
-        let capability = request.row.capability();
-        let asks = self
-            .grants
-            .get(capability)
-            .is_some_and(Effective::asks_share);
-        let executor = self.run.executors.get(capability).filter(|_| asks)?;
-        let effect = Effect {
-            id: self.id(0),
-            request: Arc::new(request),
-            baseline: None,
-            cancel: CancellationToken::new(),
-        };
-        executor.group(&effect).await.ok().flatten()
+    /// Whether the plugin says again what it has said before.
+    pub(crate) fn said(&mut self) -> bool {
+        let said = self.notes > 0;
+        self.notes = self.notes.saturating_sub(1);
+        said
     }
 
-    /// One effect of which only the intent is known. That it may be performed (again) has been found
-    /// out before the run went on.
-    fn again(self: &Arc<Self>, again: Again) {
-        // What nobody asks for again is the host's own: giving back, and nothing else.
-        let own = || {
-            self.recorded(&again.recorded)
-                .filter(|r| !Effective::counts(r))
+    /// Leaves the past.
+    pub(crate) fn leave(mut self) -> Result<Left, Diverged> {
+        let missing = self
+            .effects
+            .iter()
+            .find(|(number, known)| !known.intended.host && !self.asked.contains_key(number));
+        if let Some((number, known)) = missing {
+            let what = format!(
+                "effect {number}: recorded `{}`, not requested again",
+                shown(&known.intended.request)
+            );
+            return Err(self.diverged(Some(*number), what));
+        }
+        let mut left = Left {
+            fresh: std::mem::take(&mut self.fresh),
+            cancelled: std::mem::take(&mut self.cancelled),
+            last: self.effects.keys().next_back().copied().unwrap_or(0),
+            ..Left::default()
         };
-        let Some(request) = again.request.or_else(own) else {
-            return;
-        };
-        let mut effect = self.effect(again.number, request);
-        effect.baseline = again.baseline;
-        let granted = match self.granted(&effect.request) {
-            Ok(()) if again.denied => Err(Failure::Denied("denied before".to_owned())),
-            granted => granted,
-        };
-        match granted {
-            Ok(()) => self.spawn(effect, Gate::perform),
-            Err(failure) => {
-                let outcome = Outcome::failed(failure);
-                let settled = Draft::settled(&self.step, again.number, &outcome);
-                self.run.journal.append(vec![settled]);
-                self.arrive(again.number, outcome);
+        for number in &self.settled {
+            let Some(known) = self.effects.get(number) else {
+                continue;
+            };
+            if let Some(settled) = known.settled.as_ref() {
+                if settled.in_doubt {
+                    left.in_doubt.push(*number);
+                }
+                if !known.delivered {
+                    left.ready.push((*number, outcome(settled)));
+                }
             }
         }
+        for (number, known) in self.effects {
+            let denied = known.intended.decision != Decision::Allowed;
+            if !denied {
+                let request = known.intended.request.clone();
+                left.did
+                    .push((number, request, known.settled.as_ref().map(outcome)));
+            }
+            if known.settled.is_none() {
+                left.again.push(Again {
+                    number,
+                    request: self.asked.remove(&number),
+                    recorded: known.intended.request,
+                    baseline: known.intended.baseline,
+                    denied,
+                });
+            }
+        }
+        Ok(left)
     }
+}
 
-    /// Whether the plugin only says again what it has said before.
-    pub(crate) fn said(&self) -> bool {
-        self.state().past.as_mut().is_some_and(Past::said)
+fn shown(request: &IntendedRequest) -> String {
+    let mut text = format!("{} {}", request.operation, request.on());
+    if !request.arguments.is_null() {
+        text.push_str(&format!(" {}", request.arguments));
+    }
+    // An argument can be long; its beginning tells enough.
+    text.chars().take(300).collect()
+}
+
+/// What was settled, as it was.
+pub(crate) fn outcome(settled: &Settled) -> Outcome {
+    let result = match (&settled.answer, &settled.failure) {
+        (Some(answer), _) => Ok(answer.get().into()),
+        (None, Some(failure)) => Err(failure.clone()),
+        // The fold refuses this.
+        (None, None) => Err(Failure::other("journal", "an outcome without a result")),
+    };
+    Outcome {
+        result,
+        in_doubt: settled.in_doubt,
     }
 }

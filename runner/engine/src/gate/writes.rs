@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use crate::bindings::Failure;
+use crate::contract::Failure;
 use crate::effect::{Outcome, Request, Row};
 use crate::grant::Effective;
 use crate::journal::{Decision, IntendedRequest, OperationState, RunState};

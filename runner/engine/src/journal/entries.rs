@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::bindings::{Failure, ItemState, Level, ProblemKind};
+use crate::contract::{Failure, ItemState, Level, ProblemKind};
 use crate::effect::{Request, Row};
 
 /// Whether effects reach the world.
@@ -36,7 +36,7 @@ pub struct Actor {
 /// The header of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunOpened {
-    /// [`super::FORMAT`].
+    /// [`crate::journal::FORMAT`].
     pub format: u32,
     /// The run's id.
     pub run: String,

@@ -7,13 +7,15 @@
 mod draft;
 mod entries;
 mod fold;
-mod writer;
+pub(crate) mod leaf;
+pub(crate) mod observer;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::store::writer::{JournalError, Writer};
 pub use draft::Draft;
 pub use entries::{
     Actor, Decision, Delivered, Intended, IntendedRequest, Mode, Note, NoteBody, PlanApplied,
@@ -21,7 +23,6 @@ pub use entries::{
     StepStatus,
 };
 pub use fold::{Illegal, OperationState, RunState, StepState};
-pub use writer::{JournalError, Writer};
 
 /// The version of the format of the entries below. Older ones stay readable for ever.
 pub const FORMAT: u32 = 1;

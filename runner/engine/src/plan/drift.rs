@@ -9,13 +9,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Observation;
-use super::make::{original, projected};
 use crate::admit::Admitted;
 use crate::clock::{Clock, RealClock};
 use crate::deadline::Deadline;
 use crate::engine::{Engine, StartError};
 use crate::journal::Mode;
+use crate::plan::Observation;
+use crate::rehearse::{original, projected};
 use crate::run;
 use crate::store::{RunSummary, Standing, StoreError, conflicts};
 

@@ -8,9 +8,7 @@
 //! the author's signature and those of everyone who approved.
 
 mod drift;
-mod make;
 mod multiset;
-mod told;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,18 +23,18 @@ use thiserror::Error;
 use crate::clock::millis;
 use crate::digest::digest;
 use crate::effect::Row;
-use crate::fault::OperationRule;
+use crate::effect::fault::OperationRule;
 use crate::journal::{Actor, IntendedRequest, PluginUsed, RunStatus};
 use crate::key::{self, Key, KeyError};
 
+pub use crate::rehearse::{Made, MakeError, PlanRequest};
+pub(crate) use crate::rehearse::{Planning, powers};
 pub use drift::Drift;
 pub(crate) use drift::fits;
-pub use make::{Made, MakeError, PlanRequest};
-pub(crate) use make::{Planning, powers};
 pub(crate) use multiset::{Act, Multiset, What, act};
 
 /// The format that this crate writes.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// The first line of what is signed: no other signed text begins so.
 const SIGNED: &str = "groundcrew plan v1";
@@ -335,7 +333,7 @@ impl SignedPlan {
         })
     }
 
-    fn sign(plan: Plan, author: &Key) -> Result<Self, PlanError> {
+    pub(crate) fn sign(plan: Plan, author: &Key) -> Result<Self, PlanError> {
         let body = written(&plan)?;
         let digest = digest(&body);
         let note = author.sign(&signed_text(&digest), &[])?;
@@ -449,7 +447,7 @@ pub(crate) fn made(row: &Row, answer: &str) -> Option<String> {
 }
 
 /// A plan as it is signed.
-fn written(plan: &Plan) -> Result<String, PlanError> {
+pub(crate) fn written(plan: &Plan) -> Result<String, PlanError> {
     serde_json::to_string(plan).map_err(|e| PlanError::Malformed(e.to_string()))
 }
 
@@ -458,6 +456,6 @@ fn signed_text(digest: &str) -> String {
 }
 
 /// Faults as they were asked for.
-fn texts(rules: &[OperationRule]) -> Vec<String> {
+pub(crate) fn texts(rules: &[OperationRule]) -> Vec<String> {
     rules.iter().map(ToString::to_string).collect()
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{
-    Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
-};
 use crate::audit::{Leaf, NOTHING, link};
 use crate::journal::{Record, RunStatus};
+use crate::store::{
+    Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
+};
 
 /// See the module.
 #[derive(Debug, Default)]

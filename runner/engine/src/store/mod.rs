@@ -9,6 +9,7 @@ mod lock;
 mod memory;
 mod place;
 mod sqlite;
+pub(crate) mod writer;
 
 use jiff::Timestamp;
 use serde::Serialize;

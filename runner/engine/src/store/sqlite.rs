@@ -14,12 +14,12 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
 
-use super::{
+use crate::audit::{Leaf, NOTHING, link};
+use crate::journal::{EntryKind, Mode, Record, RunStatus};
+use crate::store::{
     Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
     place,
 };
-use crate::audit::{Leaf, NOTHING, link};
-use crate::journal::{EntryKind, Mode, Record, RunStatus};
 
 /// How long a change waits for another process's change.
 const BUSY: Duration = Duration::from_secs(5);

@@ -1,0 +1,484 @@
+//! Performs the effects of `machines` in either world: rate limits, retries (`retry.rs` of the
+//! engine), and reconciliation by each row's rule (`find_out.rs`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use groundcrew_fleet::api::{ConfigView, MetadataPatch};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::capability::{Afterwards, Effect, Executor, Forked, Found, Setting};
+use crate::clock::{BoxFuture, Clock, after};
+use crate::contract::Failure;
+use crate::contract::machines::{
+    Done, Filter, HealthyOptions, Machine, RestartOptions, Scope, StopOptions, WaitOptions,
+};
+use crate::effect::{Kind, Outcome, Request, Row};
+use crate::fly::machines::find_out::late;
+use crate::fly::machines::leases::Leases;
+use crate::fly::machines::rates::Limits;
+use crate::fly::machines::{ListArguments, Listing, change, row, watch};
+use crate::fly::world::api::{Api, At, Command, Which};
+use crate::fly::world::fork::Fork;
+use crate::fly::world::summary;
+use crate::service::retry::{Retries, said};
+use crate::service::trouble::Trouble;
+
+/// For how long a Machine that was made may not be found. Assumed, generously.
+const YOUNG: Duration = Duration::from_secs(10);
+
+pub(crate) struct Executing {
+    pub(crate) api: Arc<dyn Api>,
+    /// The same, if it is a fork.
+    pub(crate) fork: Option<Arc<Fork>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) leases: Arc<Leases>,
+    retries: Retries,
+    /// Process groups of Machines that have been read: a grant may name groups.
+    groups: Mutex<HashMap<(String, String), String>>,
+    /// When Machines were made, by this process.
+    made: Mutex<HashMap<(String, String), Timestamp>>,
+}
+
+impl Executing {
+    pub(crate) fn start(
+        api: Arc<dyn Api>,
+        fork: Option<Arc<Fork>>,
+        setting: &Setting,
+    ) -> Arc<dyn Executor> {
+        let leases = Leases::new(api.clone(), setting.clock.clone(), setting.run.clone());
+        let limits = Limits::new(setting.clock.clone());
+        Arc::new(Self {
+            api,
+            fork,
+            clock: setting.clock.clone(),
+            limits,
+            leases,
+            retries: Retries::new(setting),
+            groups: Mutex::default(),
+            made: Mutex::default(),
+        })
+    }
+
+    /// Sends a read until it is answered, or its failure is final.
+    pub(crate) async fn read<T, F>(
+        &self,
+        effect: &Effect,
+        send: impl FnMut() -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        self.retries.read(effect, send).await
+    }
+
+    pub(crate) async fn get(
+        &self,
+        effect: &Effect,
+        at: At<'_>,
+    ) -> Result<groundcrew_fleet::api::Machine, Failure> {
+        self.limits.read(at.id).await;
+        let get = async || self.api.get(at).await.map_err(|t| self.young(at, t));
+        let machine = self.read(effect, get).await?;
+        self.note_group(at.app, at.id, machine.process_group());
+        Ok(machine)
+    }
+
+    /// A Machine that was made just now may not be found yet: the platform's parts are eventually
+    /// consistent. (flyctl's issue 4618.)
+    pub(crate) fn young(&self, at: At<'_>, trouble: Trouble) -> Trouble {
+        let not_found = matches!(trouble.failure, Failure::NotFound(_));
+        let made = not_found && {
+            let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = (at.app.to_owned(), at.id.to_owned());
+            made.get(&key)
+                .is_some_and(|at| after(*at, YOUNG) > self.clock.now())
+        };
+        Trouble {
+            transient: trouble.transient || made,
+            ..trouble
+        }
+    }
+
+    /// Notes that a Machine was made just now.
+    pub(crate) fn is_young(&self, app: &str, id: &str) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.insert((app.to_owned(), id.to_owned()), self.clock.now());
+    }
+
+    pub(crate) fn note_group(&self, app: &str, id: &str, group: &str) {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.insert((app.to_owned(), id.to_owned()), group.to_owned());
+    }
+
+    /// What is made of each Machine of an app. Notes the groups of all of them.
+    async fn list_app<T: Send>(
+        &self,
+        effect: &Effect,
+        app: &str,
+        made: impl Fn(&groundcrew_fleet::api::Machine) -> Option<T> + Send + Sync,
+    ) -> Result<Vec<T>, Failure> {
+        self.limits.action("list", app).await;
+        let all = Mutex::new(Vec::new());
+        let all_of = || all.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = |machine: groundcrew_fleet::api::Machine| {
+            self.note_group(app, &machine.id, machine.process_group());
+            all_of().extend(made(&machine));
+        };
+        self.read(effect, || {
+            // What an earlier try left.
+            all_of().clear();
+            self.api.list(&effect.id, app, Which::There, &each)
+        })
+        .await?;
+        Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn list(&self, effect: &Effect) -> Outcome {
+        let arguments: ListArguments = match effect.request.arguments() {
+            Ok(arguments) => arguments,
+            Err(failure) => return failure.into(),
+        };
+        let filter = &arguments.filter;
+        let listed = match &arguments.scope {
+            Scope::App(app) => {
+                let wanted = |machine: &_| {
+                    let machine = summary::machine(app, machine);
+                    keeps(filter, &machine).then_some(machine)
+                };
+                let machines = self.list_app(effect, app, wanted).await;
+                machines.map(|machines| Listing {
+                    machines,
+                    missing_regions: Vec::new(),
+                })
+            }
+            Scope::Organisation => {
+                self.limits.action("list", "*").await;
+                self.read(effect, || self.api.list_organisation(&effect.id))
+                    .await
+                    .map(|all| Listing {
+                        machines: all
+                            .machines
+                            .iter()
+                            .map(summary::listed)
+                            .filter(|m| keeps(filter, m))
+                            .collect(),
+                        missing_regions: all.missing_regions,
+                    })
+            }
+        };
+        self.limits.tidy();
+        listed.into()
+    }
+
+    /// Sends one request of a write.
+    async fn send(&self, effect: &Effect, at: At<'_>) -> Result<Outcome, Trouble> {
+        let operation = effect.request.row.operation();
+        if operation == "create" {
+            // Its limit counts by region, which is not known yet.
+            return Box::pin(self.send_create(effect, at.app)).await;
+        }
+        self.limits.action(effect.request.row.name, at.id).await;
+        match operation {
+            "update" | "restore" => Box::pin(self.send_update(effect, at)).await,
+            "exec" => Box::pin(self.send_exec(effect, at)).await,
+            _ => {
+                let command = command(&effect.request).map_err(Trouble::refused)?;
+                if let Command::SetMetadata(patch) = &command {
+                    Box::pin(self.keeps_group(effect, at, patch)).await?;
+                }
+                let nonce = self.leases.nonce(at.app, at.id);
+                let sent = self.api.command(at, &command, nonce.as_deref()).await;
+                match (sent.map_err(|trouble| self.young(at, trouble)), command) {
+                    // What is gone is destroyed; what is not seen yet is not.
+                    (Err(trouble), Command::Destroy { .. })
+                        if matches!(trouble.failure, Failure::NotFound(_))
+                            && !trouble.transient => {}
+                    (sent, _) => sent?,
+                }
+                Ok(self.happened(effect))
+            }
+        }
+    }
+
+    async fn keeps_group(
+        &self,
+        effect: &Effect,
+        at: At<'_>,
+        patch: &MetadataPatch,
+    ) -> Result<(), Trouble> {
+        let values: Vec<_> = patch.metadata.clone().into_iter().collect();
+        let machine = self.get(effect, at).await.map_err(Trouble::refused)?;
+        change::keeps_group(&values, machine.process_group()).map_err(Trouble::refused)
+    }
+
+    /// Sends a write until it is known what became of it, or known that this cannot be known.
+    async fn write(&self, effect: &Effect, at: At<'_>) -> Outcome {
+        let send = || self.send(effect, at);
+        let find_out = || self.found(effect, at, late(self.clock.now()));
+        let outcome = self.retries.write(effect, send, find_out).await;
+        match outcome.result {
+            Err(failure @ Failure::Conflict(_)) if !outcome.in_doubt => {
+                Box::pin(self.explain(at, failure)).await.into()
+            }
+            result => Outcome { result, ..outcome },
+        }
+    }
+
+    /// A conflict says who is in the way.
+    async fn explain(&self, at: At<'_>, failure: Failure) -> Failure {
+        match failure {
+            Failure::Conflict(text) if self.leases.nonce(at.app, at.id).is_none() => {
+                match self.api.held_lease(at).await {
+                    Ok(Some(lease)) => Failure::Conflict(format!(
+                        "Machine {} is leased by {}: {text}",
+                        at.id, lease.owner
+                    )),
+                    Ok(None) | Err(_) => Failure::Conflict(text),
+                }
+            }
+            other => other,
+        }
+    }
+
+    async fn lease(&self, effect: &Effect, at: At<'_>) -> Outcome {
+        let mut delays = self.retries.delays(&effect.id);
+        loop {
+            self.limits.action("lease", at.id).await;
+            let trouble = match self.leases.acquire(at).await {
+                Ok(()) => return Outcome::ok(&()),
+                Err(trouble) => trouble,
+            };
+            let held = trouble.may_have_happened || matches!(trouble.failure, Failure::Conflict(_));
+            if held {
+                match self.leases.look(at).await {
+                    Ok(Ok(())) => return Outcome::ok(&()),
+                    Ok(Err(Some(holder))) => {
+                        return Failure::Conflict(format!(
+                            "Machine {} is leased by {holder}",
+                            at.id
+                        ))
+                        .into();
+                    }
+                    Ok(Err(None)) => {}
+                    Err(unseen) if trouble.may_have_happened && !unseen.transient => {
+                        return Outcome::in_doubt(said(
+                            &trouble.failure,
+                            "the lease may be ours; it ends by itself",
+                        ));
+                    }
+                    Err(_) => {}
+                }
+            }
+            match delays.next() {
+                Some(delay) if trouble.transient || held => {
+                    if let Err(cancelled) = self
+                        .retries
+                        .pause(&effect.cancel, delay, trouble.retry_after)
+                        .await
+                    {
+                        return cancelled.into();
+                    }
+                }
+                Some(_) | None => return trouble.failure.into(),
+            }
+        }
+    }
+
+    async fn release(&self, effect: &Effect, at: At<'_>) -> Outcome {
+        // Giving back twice is giving back once: not found means done.
+        let result = self.read(effect, || self.leases.release(at)).await;
+        result.into()
+    }
+
+    async fn events(&self, effect: &Effect, at: At<'_>) -> Outcome {
+        self.limits.action("events", at.id).await;
+        let limit: u32 = effect.request.arguments().unwrap_or(20);
+        let events = self.read(effect, || self.api.events(at, limit)).await;
+        events
+            .map(|all| all.iter().map(summary::event).collect::<Vec<_>>())
+            .into()
+    }
+}
+
+pub(crate) fn keeps(filter: &Filter, machine: &Machine) -> bool {
+    let within = |list: &[String], value: &String| list.is_empty() || list.contains(value);
+    within(&filter.groups, &machine.group)
+        && within(&filter.regions, &machine.region)
+        && within(&filter.states, &machine.state)
+}
+
+/// The write on one Machine that a request asks for.
+pub(crate) fn command(request: &Request) -> Result<Command, Failure> {
+    Ok(match request.row.operation() {
+        "start" => Command::Start,
+        "suspend" => Command::Suspend,
+        "cordon" => Command::Cordon,
+        "uncordon" => Command::Uncordon,
+        "stop" => Command::Stop(request.arguments::<StopOptions>()?),
+        "restart" => Command::Restart(request.arguments::<RestartOptions>()?),
+        "signal" => Command::Signal(request.arguments()?),
+        "destroy" => Command::Destroy {
+            force: request.arguments()?,
+        },
+        "set-metadata" => {
+            let values: Vec<(String, Option<String>)> = request.arguments()?;
+            Command::SetMetadata(MetadataPatch {
+                metadata: values.into_iter().collect(),
+                machine_version: None,
+            })
+        }
+        _ => return Err(request.row.unperformed()),
+    })
+}
+
+impl Executor for Executing {
+    fn group<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+        Box::pin(async move {
+            if let (Some(app), true) = (&effect.request.app, effect.request.row.creates.is_some()) {
+                let made = Box::pin(self.pattern_of(effect, app)).await?;
+                let group = ConfigView::new(&made.1).process_group();
+                return Ok(Some(group.to_owned()));
+            }
+            let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
+                return Ok(None);
+            };
+            let known = self
+                .groups
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&(app.clone(), id.clone()))
+                .cloned();
+            if known.is_some() {
+                return Ok(known);
+            }
+            // One listing tells all groups, and how large each is.
+            self.list_app(effect, app, |_| None::<()>).await?;
+            let known = self
+                .groups
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&(app.clone(), id.clone()))
+                .cloned();
+            known
+                .map(Some)
+                .ok_or_else(|| Failure::NotFound(format!("app `{app}` has no Machine `{id}`")))
+        })
+    }
+
+    fn population(&self, app: &str, group: &str) -> Option<usize> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(
+            groups
+                .iter()
+                .filter(|((a, _), g)| a == app && *g == group)
+                .count(),
+        )
+    }
+
+    fn prepares(&self, row: &Row) -> bool {
+        matches!(row.operation(), "restart" | "update" | "restore")
+    }
+
+    fn prepare<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<Value>, Failure>> {
+        Box::pin(async move {
+            let Some(at) = At::of(effect) else {
+                return Ok(None);
+            };
+            let machine = self.get(effect, at).await?;
+            Ok(Some(
+                json!({ "event": machine.newest_event().unwrap_or_default(), "instance": machine.instance_id }),
+            ))
+        })
+    }
+
+    fn take_over(&self, done: Vec<Effect>) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(self.adopt_all(done))
+    }
+
+    fn find_out<'a>(&'a self, effect: &'a Effect, age: Duration) -> BoxFuture<'a, Found> {
+        Box::pin(self.find_out_later(effect, age))
+    }
+
+    fn happened(&self, effect: &Effect) -> Outcome {
+        match effect.request.row.operation() {
+            "lease" | "release" => return Outcome::ok(&()),
+            // Somebody knows that it happened; what was answered nobody knows.
+            "create" | "update" | "restore" | "exec" => {
+                let text = "it happened, and its answer is lost: look at the Machines";
+                return Failure::other("answer-lost", text).into();
+            }
+            _ => {}
+        }
+        let event = effect.baseline.as_ref().and_then(|b| b["event"].as_str());
+        Outcome::ok(&Done {
+            baseline_event: event.map(str::to_owned),
+        })
+    }
+
+    fn perform(&self, effect: Effect) -> BoxFuture<'_, Outcome> {
+        Box::pin(async move {
+            let row = effect.request.row;
+            let operation = row.operation();
+            if operation == "list" {
+                return Box::pin(self.list(&effect)).await;
+            }
+            let Some(at) = At::of(&effect) else {
+                return Failure::Invalid(format!(
+                    "`{}` needs an app and a Machine",
+                    effect.request.row.name
+                ))
+                .into();
+            };
+            if row.kind == Kind::Write && !row.housekeeping {
+                return Box::pin(self.write(&effect, at)).await;
+            }
+            match operation {
+                "versions" => Box::pin(self.versions(&effect, at)).await,
+                "get" => self
+                    .get(&effect, at)
+                    .await
+                    .map(|m| summary::machine(at.app, &m))
+                    .into(),
+                "events" => Box::pin(self.events(&effect, at)).await,
+                "lease" => Box::pin(self.lease(&effect, at)).await,
+                "release" => self.release(&effect, at).await,
+                "wait" => match effect.request.arguments::<WaitOptions>() {
+                    Ok(options) => watch::state(self, &effect, at, &options).await.into(),
+                    Err(failure) => failure.into(),
+                },
+                "wait-healthy" => match effect.request.arguments::<HealthyOptions>() {
+                    Ok(options) => watch::health(self, &effect, at, &options).await.into(),
+                    Err(failure) => failure.into(),
+                },
+                _ => row.unperformed().into(),
+            }
+        })
+    }
+
+    fn original<'a>(
+        &'a self,
+        effect: &'a Effect,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, Value>, Failure>> {
+        Box::pin(self.original_of(effect))
+    }
+
+    fn forked(&self) -> Forked {
+        self.fork
+            .as_ref()
+            .map(|fork| fork.forked())
+            .unwrap_or_default()
+    }
+
+    fn left_behind(&self, step: &str) -> Vec<Afterwards> {
+        let held = self.leases.of_step(step);
+        held.into_iter()
+            .map(|(app, id)| Afterwards {
+                request: Request::new(row("release")).on(app, id),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,390 @@
+//! Making Machines and giving them other configurations: what is sent is made of what is there, at
+//! the moment it is sent, and carries the effect's id so that it is known again.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use groundcrew_fleet::api::{ConfigView, CreateRequest, Machine, UpdateRequest};
+use serde_json::Value;
+
+use crate::capability::{Effect, Found};
+use crate::contract::Failure;
+use crate::contract::machines::{
+    Change, CreateOptions, Created, ExecOptions, Executed, RestoreOptions, UpdateOptions, Updated,
+    Version,
+};
+use crate::digest::digest;
+use crate::effect::{EffectId, Outcome};
+use crate::fly::machines::change;
+use crate::fly::machines::executor::Executing;
+use crate::fly::world::api::{At, Which};
+use crate::fly::world::summary;
+use crate::service::trouble::Trouble;
+
+/// A command's output is cut to its last so many bytes. (The contract.)
+const OUTPUT_BYTES: usize = 16 << 10;
+
+/// A command may take this long at most. (The contract.)
+const LONGEST_EXEC: Duration = Duration::from_secs(60);
+
+/// What an update and a restore have in common.
+struct Wanted {
+    expected: Option<String>,
+    launch: Option<bool>,
+    cordoned: Option<bool>,
+    min_secrets_version: Option<u64>,
+    to: To,
+}
+
+/// Where the new configuration comes from.
+enum To {
+    Changed(Box<Change>),
+    Version(String),
+}
+
+impl Wanted {
+    fn of(effect: &Effect) -> Result<Self, Failure> {
+        let request = &effect.request;
+        if request.row.operation() == "update" {
+            let options: UpdateOptions = request.arguments()?;
+            return Ok(Self {
+                expected: options.expected,
+                launch: options.launch,
+                cordoned: options.cordoned,
+                min_secrets_version: options.min_secrets_version,
+                to: To::Changed(Box::new(options.change)),
+            });
+        }
+        let options: RestoreOptions = request.arguments()?;
+        Ok(Self {
+            expected: options.expected,
+            launch: options.launch,
+            cordoned: options.cordoned,
+            min_secrets_version: None,
+            to: To::Version(options.version),
+        })
+    }
+}
+
+/// Whether a Machine that is updated is started, unless somebody says so: one that runs or tries to.
+/// (flyctl's `shouldSkipLaunch`.)
+fn runs(machine: &Machine) -> bool {
+    let up = [
+        "started",
+        "starting",
+        "restarting",
+        "replacing",
+        "failed",
+        "updating",
+    ];
+    up.contains(&machine.state.as_str()) && machine.config_view().standbys().is_empty()
+}
+
+fn whole(machine: &Machine) -> Result<&Value, Failure> {
+    if machine.config.is_object() {
+        return Ok(&machine.config);
+    }
+    Err(Failure::Unavailable(format!(
+        "the configuration of Machine {} is not known: its host is {}",
+        machine.id,
+        machine.host().as_str()
+    )))
+}
+
+fn updated(effect: &Effect, machine: &Machine) -> Outcome {
+    let before = |field: &str| {
+        let baseline = effect.baseline.as_ref().and_then(|b| b[field].as_str());
+        baseline.unwrap_or_default().to_owned()
+    };
+    Outcome::ok(&Updated {
+        instance_id: machine.instance_id.clone(),
+        previous: before("instance"),
+        baseline_event: before("event"),
+    })
+}
+
+fn created(machine: &Machine) -> Outcome {
+    // The oldest: one that is found again after its answer was lost may have started already, and
+    // all that it has done since it was made counts.
+    let first = machine.events.iter().map(|event| event.id.as_str()).min();
+    Outcome::ok(&Created {
+        id: machine.id.clone(),
+        name: machine.name.clone(),
+        region: machine.region.clone(),
+        instance_id: machine.instance_id.clone(),
+        private_address: (!machine.private_ip.is_empty()).then(|| machine.private_ip.clone()),
+        baseline_event: first.unwrap_or_default().to_owned(),
+    })
+}
+
+/// The name of what an effect makes: unique, and a host name.
+fn name(effect: &EffectId) -> String {
+    format!("groundcrew-{}", &digest(effect.to_string())[..20])
+}
+
+/// The Machine that has the name already. (The text of Fly's 409.)
+fn namesake(failure: &Failure) -> Option<String> {
+    let Failure::Conflict(text) = failure else {
+        return None;
+    };
+    let (_, rest) = text.split_once("machine ID ")?;
+    let (id, rest) = rest.split_once(' ')?;
+    rest.starts_with("already exists").then(|| id.to_owned())
+}
+
+fn tail(mut text: String) -> String {
+    if text.len() > OUTPUT_BYTES {
+        let from = text.ceil_char_boundary(text.len() - OUTPUT_BYTES);
+        text.drain(..from);
+    }
+    text
+}
+
+impl Executing {
+    /// Sends an update, or a restore.
+    pub(crate) async fn send_update(
+        &self,
+        effect: &Effect,
+        at: At<'_>,
+    ) -> Result<Outcome, Trouble> {
+        let refused = Trouble::refused;
+        let wanted = Wanted::of(effect).map_err(refused)?;
+        let machine = self.get(effect, at).await.map_err(refused)?;
+        if change::marked(machine.config_view(), &effect.id) {
+            return Ok(updated(effect, &machine));
+        }
+        if let Some(expected) = wanted.expected.filter(|v| *v != machine.instance_id) {
+            return Err(refused(Failure::Conflict(format!(
+                "Machine {} has changed: it is version {}, not {expected}",
+                at.id, machine.instance_id
+            ))));
+        }
+        let now = whole(&machine).map_err(refused)?;
+        let mut config = match &wanted.to {
+            To::Changed(change) => change::merged(now, change).map_err(refused)?,
+            To::Version(version) => {
+                let earlier = self.version(effect, at, version).await.map_err(refused)?;
+                change::same_group(now, &earlier).map_err(refused)?;
+                earlier
+            }
+        };
+        change::mark(&mut config, &effect.id);
+        let request = UpdateRequest {
+            config,
+            current_version: Some(machine.instance_id.clone()),
+            skip_launch: !wanted.launch.unwrap_or_else(|| runs(&machine)),
+            skip_service_registration: wanted.cordoned.unwrap_or(machine.cordoned),
+            min_secrets_version: wanted.min_secrets_version,
+            ..UpdateRequest::default()
+        };
+        let nonce = self.leases.nonce(at.app, at.id);
+        let machine = self.api.update(at, &request, nonce.as_deref()).await?;
+        Ok(updated(effect, &machine))
+    }
+
+    /// An update that arrived left its mark; one that did not is refused when it arrives late, once
+    /// another one has: it names the version that it is for.
+    pub(crate) async fn find_update(&self, effect: &Effect, at: At<'_>) -> Found {
+        let machine = match self.get(effect, at).await {
+            Ok(machine) => machine,
+            Err(failure) => {
+                return Found::Unknown(format!("the Machine cannot be read ({failure})"));
+            }
+        };
+        let before = effect.baseline.as_ref().map(|b| &b["instance"]);
+        if change::marked(machine.config_view(), &effect.id) {
+            Found::Happened(updated(effect, &machine))
+        } else if before.is_some_and(|before| *before == *machine.instance_id) {
+            Found::DidNot
+        } else {
+            Found::Unknown(format!(
+                "somebody has updated it since, to version {}",
+                machine.instance_id
+            ))
+        }
+    }
+
+    /// The configuration that a Machine had.
+    async fn version(&self, effect: &Effect, at: At<'_>, version: &str) -> Result<Value, Failure> {
+        self.limits.action("versions", at.id).await;
+        let versions = self.read(effect, || self.api.versions(at)).await?;
+        let found = versions.into_iter().find(|v| v.version == version);
+        let config = found.map(|v| v.user_config).filter(Value::is_object);
+        config.ok_or_else(|| {
+            Failure::NotFound(format!("Fly does not know version {version} of {}", at.id))
+        })
+    }
+
+    /// The versions of a Machine, newest first.
+    pub(crate) async fn versions(&self, effect: &Effect, at: At<'_>) -> Outcome {
+        self.limits.action("versions", at.id).await;
+        let versions = self.read(effect, || self.api.versions(at)).await;
+        let shown = |version: groundcrew_fleet::api::MachineVersion| {
+            let config = ConfigView::new(&version.user_config);
+            Version {
+                image: config.image().to_owned(),
+                release: summary::release(config),
+                instance_id: version.version,
+            }
+        };
+        versions
+            .map(|all| all.into_iter().map(shown).collect::<Vec<_>>())
+            .into()
+    }
+
+    /// What a new Machine is made of: its region and its configuration.
+    pub(crate) async fn pattern_of(
+        &self,
+        effect: &Effect,
+        app: &str,
+    ) -> Result<(Option<String>, Value, CreateOptions), Failure> {
+        let options: CreateOptions = effect.request.arguments()?;
+        let pattern = match &options.like {
+            None => None,
+            Some(id) => {
+                let at = At {
+                    effect: &effect.id,
+                    app,
+                    id,
+                };
+                Some(self.get(effect, at).await?)
+            }
+        };
+        let config = pattern.as_ref().map(whole).transpose()?;
+        let config = change::like(config, &options.change)?;
+        let region = options.region.clone();
+        let region = region.or_else(|| pattern.map(|machine| machine.region));
+        Ok((region, config, options))
+    }
+
+    /// Sends a create. One that was made already, by an earlier try, is that one.
+    pub(crate) async fn send_create(&self, effect: &Effect, app: &str) -> Result<Outcome, Trouble> {
+        let (region, mut config, options) = self
+            .pattern_of(effect, app)
+            .await
+            .map_err(Trouble::refused)?;
+        change::mark(&mut config, &effect.id);
+        let group = ConfigView::new(&config).process_group().to_owned();
+        // Creates are limited by app and region, not by app alone. (flyctl's issue 3961.)
+        let place = format!("{app}/{}", region.as_deref().unwrap_or_default());
+        self.limits.action("create", &place).await;
+        let request = CreateRequest {
+            config,
+            name: Some(name(&effect.id)),
+            region,
+            skip_launch: !options.launch,
+            skip_service_registration: options.cordoned,
+            min_secrets_version: options.min_secrets_version,
+            ..CreateRequest::default()
+        };
+        let machine = match self.api.create(&effect.id, app, &request).await {
+            Ok(machine) => machine,
+            Err(trouble) => {
+                let Some(id) = namesake(&trouble.failure) else {
+                    return Err(trouble);
+                };
+                let at = At {
+                    effect: &effect.id,
+                    app,
+                    id: &id,
+                };
+                self.is_young(app, &id);
+                let there = self.get(effect, at).await.map_err(Trouble::refused)?;
+                if !change::marked(there.config_view(), &effect.id) {
+                    return Err(trouble);
+                }
+                there
+            }
+        };
+        Ok(self.made(app, &group, &machine))
+    }
+
+    /// A Machine that was made has the mark, also if it is gone since because its image cannot be
+    /// pulled. One that is made late is found by its name, as the create is sent again.
+    pub(crate) async fn find_create(&self, effect: &Effect, app: &str) -> Found {
+        self.limits.action("list", app).await;
+        let found = Mutex::new(None);
+        let held = || found.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = |machine: Machine| {
+            // By whatever else it was listed.
+            if change::marked(machine.config_view(), &effect.id) {
+                *held() = Some(machine);
+            }
+        };
+        let which = Which::MadeBy(&effect.id);
+        let listed = self.read(effect, || self.api.list(&effect.id, app, which, &each));
+        if listed.await.is_err() {
+            return Found::DidNot;
+        }
+        match held().take() {
+            Some(machine) => Found::Happened(self.made(app, machine.process_group(), &machine)),
+            None => Found::DidNot,
+        }
+    }
+
+    /// What is known of a Machine that an effect made.
+    fn made(&self, app: &str, group: &str, machine: &Machine) -> Outcome {
+        self.is_young(app, &machine.id);
+        self.note_group(app, &machine.id, group);
+        created(machine)
+    }
+
+    /// Runs a command.
+    pub(crate) async fn send_exec(&self, effect: &Effect, at: At<'_>) -> Result<Outcome, Trouble> {
+        let mut options: ExecOptions = effect.request.arguments().map_err(Trouble::refused)?;
+        if options.command.first().is_none_or(String::is_empty) {
+            let failure = Failure::Invalid("there is no command".to_owned());
+            return Err(Trouble::refused(failure));
+        }
+        let longest = u64::try_from(LONGEST_EXEC.as_millis()).unwrap_or(u64::MAX);
+        options.timeout_ms = options.timeout_ms.clamp(1000, longest);
+        let ended = self.api.exec(at, &options).await?;
+        let exit_code = match ended.exit_code {
+            // 128 and the signal, as shells say it.
+            0 if ended.exit_signal > 0 => 128 + ended.exit_signal,
+            code => code,
+        };
+        Ok(Outcome::ok(&Executed {
+            exit_code,
+            stdout: tail(ended.stdout),
+            stderr: tail(ended.stderr),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_host_names_and_tell_effects_apart() {
+        let effect = |number| EffectId {
+            run: "01mcc5rm000000000000002000".into(),
+            step: "create greens~2".into(),
+            number,
+        };
+        let (one, two) = (name(&effect(1)), name(&effect(2)));
+        assert_ne!(one, two);
+        assert_eq!(one, name(&effect(1)));
+        assert!(one.len() <= 63 && one.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+    }
+
+    #[test]
+    fn the_machine_that_has_a_name_is_read_from_the_refusal() {
+        let text = "conflict (status 409): already_exists: unique machine name violation, machine ID 148e21 already exists with name x";
+        let id = namesake(&Failure::Conflict(text.to_owned()));
+        assert_eq!(id.as_deref(), Some("148e21"));
+        let other =
+            Failure::Conflict("conflict (status 409): lease currently held by x".to_owned());
+        assert_eq!(namesake(&other), None);
+        assert_eq!(namesake(&Failure::Unavailable(text.to_owned())), None);
+    }
+
+    #[test]
+    fn outputs_keep_their_end() {
+        assert_eq!(tail("abc".to_owned()), "abc");
+        let long = format!("{}end", "ä".repeat(OUTPUT_BYTES));
+        let cut = tail(long);
+        assert!(cut.len() <= OUTPUT_BYTES && cut.ends_with("end"));
+    }
+}

@@ -1,0 +1,62 @@
+//! What a fork's apps were when they were copied: what a plan rests on.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::capability::Effect;
+use crate::contract::Failure;
+use crate::contract::machines::{Filter, Scope};
+use crate::fly::machines::ListArguments;
+use crate::fly::machines::executor::{Executing, keeps};
+use crate::fly::world::api::At;
+use crate::fly::world::fork::Fork;
+use crate::fly::world::summary;
+
+impl Executing {
+    /// What a request reads or writes to, by `app/id`; of the target itself nothing.
+    pub(crate) async fn original_of(
+        &self,
+        effect: &Effect,
+    ) -> Result<BTreeMap<String, Value>, Failure> {
+        let Some(fork) = &self.fork else {
+            return Ok(BTreeMap::new());
+        };
+        let request = &effect.request;
+        let (kept, filter) = match At::of(effect) {
+            Some(at) => {
+                self.touched(effect, fork, at.app).await?;
+                (fork.original(at.app, Some(at.id)), Filter::default())
+            }
+            None => {
+                let ListArguments { scope, filter } = request.arguments()?;
+                let kept = match scope {
+                    Scope::App(app) => {
+                        self.touched(effect, fork, &app).await?;
+                        fork.original(&app, None)
+                    }
+                    Scope::Organisation => {
+                        let all = self.read(effect, || fork.organisation(&effect.id)).await?;
+                        all.machines.iter().map(summary::listed).collect()
+                    }
+                };
+                (kept, filter)
+            }
+        };
+        let kept = kept.into_iter().filter(|machine| keeps(&filter, machine));
+        kept.map(|machine| {
+            let whole = serde_json::to_value(&machine)
+                .map_err(|e| Failure::other("answer", e.to_string()))?;
+            Ok((format!("{}/{}", machine.app, machine.id), whole))
+        })
+        .collect()
+    }
+
+    /// Sees to it that a fork has an app. One that does not exist has no Machines.
+    async fn touched(&self, effect: &Effect, fork: &Fork, app: &str) -> Result<(), Failure> {
+        match self.read(effect, || fork.touch(&effect.id, app)).await {
+            Ok(()) | Err(Failure::NotFound(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The rows of the operations table.
+
+use crate::effect::{Kind, Row};
+
+const READ: Row = Row {
+    fork: "answered by the fork, exact once the app is copied",
+    ..Row::READ
+};
+
+const WAIT: Row = Row {
+    verb: "wait",
+    waits: true,
+    fork: "virtual time passes; start and check times are assumed",
+    assumes: "what is waited for comes about: 1 s to stop, 2 s to start",
+    ..READ
+};
+
+const WRITE: Row = Row {
+    in_doubt: "the state",
+    projection: &["state", "host_status"],
+    ..Row::WRITE
+};
+
+const LEASE: Row = Row {
+    kind: Kind::Write,
+    verb: "lease",
+    housekeeping: true,
+    in_doubt: "owner and description of the lease",
+    fork: "held in the fork; none is taken on the target",
+    ..READ
+};
+
+/// What a plan rests on of a Machine that was listed.
+const SEEN: [&str; 8] = [
+    "id",
+    "state",
+    "group",
+    "region",
+    "image_digest",
+    "host_status",
+    "cordoned",
+    "standbys",
+];
+
+pub(crate) static ROWS: [Row; 21] = [
+    Row {
+        name: "machines.list",
+        projection: &SEEN,
+        ..READ
+    },
+    Row {
+        name: "machines.get",
+        // It was asked for by its id.
+        projection: SEEN.split_at(1).1,
+        ..READ
+    },
+    Row {
+        name: "machines.events",
+        ..READ
+    },
+    Row {
+        name: "machines.start",
+        verb: "start",
+        undo: Some("machines.stop"),
+        ..WRITE
+    },
+    Row {
+        name: "machines.stop",
+        verb: "stop",
+        undo: Some("machines.start"),
+        ..WRITE
+    },
+    Row {
+        name: "machines.restart",
+        verb: "restart",
+        idempotent: false,
+        in_doubt: "an exit with requested_stop, newer than the newest event before the intent; to be sure that it did not happen, our lease is taken anew; without the lease: cannot be found out",
+        ..WRITE
+    },
+    Row {
+        name: "machines.suspend",
+        verb: "suspend",
+        undo: Some("machines.start"),
+        ..WRITE
+    },
+    Row {
+        name: "machines.signal",
+        verb: "signal",
+        idempotent: false,
+        in_doubt: "cannot be found out",
+        fork: "nothing changes",
+        ..WRITE
+    },
+    Row {
+        name: "machines.cordon",
+        verb: "cordon",
+        in_doubt: "the flag",
+        undo: Some("machines.uncordon"),
+        projection: &["cordoned", "host_status"],
+        ..WRITE
+    },
+    Row {
+        name: "machines.uncordon",
+        verb: "cordon",
+        in_doubt: "the flag",
+        undo: Some("machines.cordon"),
+        projection: &["cordoned", "host_status"],
+        ..WRITE
+    },
+    Row {
+        name: "machines.versions",
+        ..READ
+    },
+    Row {
+        name: "machines.update",
+        verb: "update",
+        in_doubt: "the effect's id in the Machine's metadata; it names the version that it is for, so it counts once",
+        undo: Some("machines.restore"),
+        assumes: "the image can be pulled, and there is room",
+        projection: &["instance_id", "state", "host_status", "cordoned"],
+        ..WRITE
+    },
+    Row {
+        name: "machines.restore",
+        verb: "update",
+        in_doubt: "as an update",
+        assumes: "the image can be pulled, and there is room",
+        projection: &["instance_id", "state", "host_status", "cordoned"],
+        ..WRITE
+    },
+    Row {
+        name: "machines.create",
+        verb: "create",
+        in_doubt: "the effect's id in the metadata, of Machines that are gone, too; else sent again: its name is made of the effect's id, and Fly has each name once",
+        undo: Some("machines.destroy"),
+        creates: Some("/id"),
+        assumes: "there is room, and the image can be pulled",
+        projection: &[],
+        ..WRITE
+    },
+    Row {
+        name: "machines.destroy",
+        verb: "destroy",
+        in_doubt: "gone, or on its way",
+        projection: &["state", "host_status", "instance_id"],
+        ..WRITE
+    },
+    Row {
+        name: "machines.set-metadata",
+        verb: "metadata",
+        in_doubt: "sent again",
+        undo: Some("machines.set-metadata"),
+        projection: &["host_status"],
+        ..WRITE
+    },
+    Row {
+        name: "machines.exec",
+        verb: "exec",
+        idempotent: false,
+        in_doubt: "cannot be found out",
+        fork: "nothing runs",
+        assumes: "the command ends with 0 and prints nothing",
+        ..WRITE
+    },
+    Row {
+        name: "machines.wait",
+        ..WAIT
+    },
+    Row {
+        name: "machines.wait-healthy",
+        assumes: "the checks pass, 1 s after the start",
+        ..WAIT
+    },
+    Row {
+        name: "machines.lease",
+        undo: Some("machines.release"),
+        ..LEASE
+    },
+    Row {
+        name: "machines.release",
+        ..LEASE
+    },
+];
+
+/// The row of an operation.
+pub(crate) fn row(name: &str) -> &'static Row {
+    Row::named(&ROWS, name)
+}

@@ -1,0 +1,126 @@
+//! What the capability `machines` needs of a world: few requests, each sent once. `http.rs`
+//! answers them from Fly, `fork.rs` from a model. What to do when an answer is missing or bad is
+//! decided above, in `executor.rs`, for both alike.
+
+use std::time::Duration;
+
+use groundcrew_fleet::api::{
+    CreateRequest, Event, ExecResponse, Lease, Machine, MachineVersion, MetadataPatch, OrgMachine,
+    UpdateRequest, WaitQuery, WaitResponse,
+};
+
+use crate::capability::Effect;
+use crate::clock::BoxFuture;
+use crate::contract::machines::{ExecOptions, RestartOptions, StopOptions};
+use crate::effect::EffectId;
+use crate::service::trouble::Trouble;
+
+/// A write on one Machine whose answer says nothing.
+#[derive(Debug, Clone)]
+pub(crate) enum Command {
+    Start,
+    Stop(StopOptions),
+    Restart(RestartOptions),
+    Suspend,
+    Signal(String),
+    Cordon,
+    Uncordon,
+    Destroy { force: bool },
+    SetMetadata(MetadataPatch),
+}
+
+/// Every Machine of the organisation, and the regions that did not answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Everything {
+    pub(crate) machines: Vec<OrgMachine>,
+    pub(crate) missing_regions: Vec<String>,
+}
+
+/// One Machine, for whose sake.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'a> {
+    pub(crate) effect: &'a EffectId,
+    pub(crate) app: &'a str,
+    pub(crate) id: &'a str,
+}
+
+impl<'a> At<'a> {
+    /// The Machine that an effect is about; without an id if it makes one, and none if it names
+    /// none.
+    pub(crate) fn of(effect: &'a Effect) -> Option<Self> {
+        let request = &effect.request;
+        let id = request.subject.as_deref();
+        let makes = request.row.creates.map(|_| "");
+        Some(Self {
+            effect: &effect.id,
+            app: request.app.as_deref()?,
+            id: id.or(makes)?,
+        })
+    }
+}
+
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
+
+/// Which Machines of an app.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which<'a> {
+    /// All that are there.
+    There,
+    /// What has the metadata key `groundcrew_effect` with this effect, also if it is gone since.
+    MadeBy(&'a EffectId),
+}
+
+/// Takes the Machines of a listing.
+pub(crate) type Each<'e> = dyn Fn(Machine) + Send + Sync + 'e;
+
+/// See the module.
+pub(crate) trait Api: Send + Sync + 'static {
+    /// Machines of an app, handed over one by one. When it fails some may have been.
+    fn list<'a>(
+        &'a self,
+        effect: &'a EffectId,
+        app: &'a str,
+        which: Which<'a>,
+        each: &'a Each<'a>,
+    ) -> Answer<'a, ()>;
+    fn list_organisation<'a>(&'a self, effect: &'a EffectId) -> Answer<'a, Everything>;
+    fn get<'a>(&'a self, at: At<'a>) -> Answer<'a, Machine>;
+    fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>>;
+    fn command<'a>(
+        &'a self,
+        at: At<'a>,
+        command: &'a Command,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, ()>;
+    fn versions<'a>(&'a self, at: At<'a>) -> Answer<'a, Vec<MachineVersion>>;
+    fn update<'a>(
+        &'a self,
+        at: At<'a>,
+        request: &'a UpdateRequest,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, Machine>;
+    fn create<'a>(
+        &'a self,
+        effect: &'a EffectId,
+        app: &'a str,
+        request: &'a CreateRequest,
+    ) -> Answer<'a, Machine>;
+    fn exec<'a>(&'a self, at: At<'a>, options: &'a ExecOptions) -> Answer<'a, ExecResponse>;
+    /// None: the time is up.
+    fn wait<'a>(
+        &'a self,
+        at: At<'a>,
+        query: &'a WaitQuery,
+        timeout: Duration,
+    ) -> Answer<'a, Option<WaitResponse>>;
+    /// Acquires, or with a nonce refreshes.
+    fn lease<'a>(
+        &'a self,
+        at: At<'a>,
+        ttl: Duration,
+        description: &'a str,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, Lease>;
+    fn held_lease<'a>(&'a self, at: At<'a>) -> Answer<'a, Option<Lease>>;
+    fn release<'a>(&'a self, at: At<'a>, nonce: &'a str) -> Answer<'a, ()>;
+}

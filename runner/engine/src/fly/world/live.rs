@@ -1,0 +1,402 @@
+//! The Machines API over HTTP. One request in, one answer out; no retries here.
+//!
+//! Facts: Fly's OpenAPI document and documentation, and flyctl's and fly-go's sources for what the
+//! document leaves out.
+
+use std::fmt;
+use std::time::Duration;
+
+use groundcrew_fleet::api::{
+    CreateRequest, Event, ExecResponse, Lease, LeaseEnvelope, LeaseRequest, Machine,
+    MachineVersion, OrgMachines, StartResponse, UpdateRequest, WaitQuery, WaitResponse,
+};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde_json::{Value, json};
+
+use crate::contract::Failure;
+use crate::contract::machines::ExecOptions;
+use crate::deadline::{Deadline, WRITE};
+use crate::effect::EffectId;
+use crate::fly::machines::change::EFFECT;
+use crate::fly::world::api::{Answer, Api, At, Command, Each, Everything, Which};
+use crate::service::trouble::Trouble;
+use crate::service::{Service, body, refused, unreadable};
+use crate::target::Target;
+
+/// Carries a lease's nonce. (OpenAPI document.)
+const NONCE_HEADER: &str = "fly-machine-lease-nonce";
+
+/// A long poll may be answered this much later than it asked.
+const LONG_POLL_SLACK: Duration = Duration::from_secs(10);
+
+/// The longest wait that Fly accepts: above it answers 400.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// No answer may be larger. A listing of 10,000 Machines has about 40 MB.
+const ANSWER_BYTES: usize = 128 << 20;
+
+/// How many Machines of the organisation to ask for at once. (Documented maximum.)
+const ORGANISATION_PAGE: usize = 1000;
+
+/// How many pages of an organisation are read before we call it endless.
+const ORGANISATION_PAGES: usize = 1000;
+
+pub(crate) struct Http {
+    pub(crate) service: Service,
+    organisation: Option<String>,
+    scale: f64,
+}
+
+impl Http {
+    pub(crate) fn new(target: &Target, deadline: Deadline) -> Result<Self, String> {
+        Ok(Self {
+            service: Service::new(target, &target.machines_api, deadline)?,
+            organisation: target.organisation.clone(),
+            scale: target.time_scale.max(f64::MIN_POSITIVE),
+        })
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        effect: &EffectId,
+    ) -> Result<RequestBuilder, Trouble> {
+        let path: Vec<&str> = [&["v1"], path].concat();
+        self.service.request(method, &path, effect)
+    }
+
+    fn machine(
+        &self,
+        method: Method,
+        at: At<'_>,
+        rest: &[&str],
+    ) -> Result<RequestBuilder, Trouble> {
+        let path: Vec<&str> = ["apps", at.app, "machines", at.id]
+            .iter()
+            .chain(rest)
+            .copied()
+            .collect();
+        self.request(method, &path, at.effect)
+    }
+}
+
+impl Http {
+    async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Trouble> {
+        self.service.read(request, ANSWER_BYTES).await
+    }
+}
+
+/// Reads a list of Machines one by one: thousands of them with their configurations are large, and
+/// nobody needs them all at once.
+struct OneByOne<'a>(&'a Each<'a>);
+
+impl<'de> DeserializeSeed<'de> for OneByOne<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneByOne<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of Machines")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(machine) = list.next_element::<Machine>()? {
+            (self.0)(machine);
+        }
+        Ok(())
+    }
+}
+
+fn leased(request: RequestBuilder, nonce: Option<&str>) -> RequestBuilder {
+    match nonce {
+        Some(nonce) => request.header(NONCE_HEADER, nonce),
+        None => request,
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs_f64().ceil().max(1.0))
+}
+
+impl Api for Http {
+    fn list<'a>(
+        &'a self,
+        effect: &'a EffectId,
+        app: &'a str,
+        which: Which<'a>,
+        each: &'a Each<'a>,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let request = self.request(Method::GET, &["apps", app, "machines"], effect)?;
+            let request = match which {
+                Which::There => request,
+                Which::MadeBy(effect) => {
+                    let with = format!("metadata.{EFFECT}");
+                    let effect = effect.to_string();
+                    request.query(&[("include_deleted", "true"), (&with, &effect)])
+                }
+            };
+            let body = body(self.service.send(request).await?, ANSWER_BYTES).await?;
+            let mut json = serde_json::Deserializer::from_slice(&body);
+            OneByOne(each)
+                .deserialize(&mut json)
+                .and_then(|()| json.end())
+                .map_err(|e| unreadable(&e))
+        })
+    }
+
+    fn list_organisation<'a>(&'a self, effect: &'a EffectId) -> Answer<'a, Everything> {
+        Box::pin(async move {
+            let Some(organisation) = &self.organisation else {
+                return Err(Trouble::refused(Failure::Invalid(
+                    "the target names no organisation".to_owned(),
+                )));
+            };
+            let mut all = Everything::default();
+            let mut cursor = String::new();
+            for _ in 0..ORGANISATION_PAGES {
+                let mut request =
+                    self.request(Method::GET, &["orgs", organisation, "machines"], effect)?;
+                request = request.query(&[("limit", ORGANISATION_PAGE.to_string())]);
+                if !cursor.is_empty() {
+                    request = request.query(&[("cursor", &cursor)]);
+                }
+                let page: OrgMachines = self.read(request).await?;
+                all.machines.extend(page.machines);
+                all.missing_regions.extend(page.error_regions);
+                // A page may be short or empty while more remain: only the cursor tells the end.
+                if page.next_cursor.is_empty() || page.next_cursor == cursor {
+                    all.missing_regions.sort();
+                    all.missing_regions.dedup();
+                    return Ok(all);
+                }
+                cursor = page.next_cursor;
+            }
+            Err(Trouble::refused(Failure::other(
+                "endless",
+                format!("the organisation's listing has no end after {ORGANISATION_PAGES} pages"),
+            )))
+        })
+    }
+
+    fn get<'a>(&'a self, at: At<'a>) -> Answer<'a, Machine> {
+        Box::pin(async move { self.read(self.machine(Method::GET, at, &[])?).await })
+    }
+
+    fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>> {
+        Box::pin(async move {
+            let request = self.machine(Method::GET, at, &["events"])?;
+            self.read(request.query(&[("limit", limit)])).await
+        })
+    }
+
+    fn command<'a>(
+        &'a self,
+        at: At<'a>,
+        command: &'a Command,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut request = match command {
+                Command::Start => self.machine(Method::POST, at, &["start"])?,
+                Command::Suspend => self.machine(Method::POST, at, &["suspend"])?,
+                Command::Cordon => self.machine(Method::POST, at, &["cordon"])?,
+                Command::Uncordon => self.machine(Method::POST, at, &["uncordon"])?,
+                Command::Signal(signal) => self
+                    .machine(Method::POST, at, &["signal"])?
+                    .json(&json!({ "signal": signal })),
+                Command::Stop(options) => {
+                    let mut body = serde_json::Map::new();
+                    if let Some(signal) = &options.signal {
+                        body.insert("signal".to_owned(), signal.clone().into());
+                    }
+                    if let Some(timeout) = options.timeout_ms {
+                        body.insert(
+                            "timeout".to_owned(),
+                            seconds(Duration::from_millis(timeout)).into(),
+                        );
+                    }
+                    self.machine(Method::POST, at, &["stop"])?
+                        .json(&Value::Object(body))
+                }
+                Command::Restart(options) => {
+                    let mut pairs = vec![("force_stop", options.force_stop.to_string())];
+                    pairs.extend(
+                        options
+                            .timeout_ms
+                            .map(|ms| ("timeout", seconds(Duration::from_millis(ms)))),
+                    );
+                    pairs.extend(options.signal.clone().map(|signal| ("signal", signal)));
+                    self.machine(Method::POST, at, &["restart"])?.query(&pairs)
+                }
+                Command::Destroy { force } => self
+                    .machine(Method::DELETE, at, &[])?
+                    .query(&[("force", force)]),
+                Command::SetMetadata(patch) => {
+                    self.machine(Method::PATCH, at, &["metadata"])?.json(patch)
+                }
+            };
+            request = leased(request, nonce);
+            let response = self.service.send(request).await?;
+            if matches!(command, Command::Start) {
+                // A start can fail with a status of 200. (fly-go reads this too.)
+                let bytes = body(response, ANSWER_BYTES).await?;
+                if let Ok(started) = serde_json::from_slice::<StartResponse>(&bytes)
+                    && started.status.as_deref() == Some("error")
+                {
+                    let why = started
+                        .message
+                        .unwrap_or_else(|| "no reason given".to_owned());
+                    return Err(Trouble::refused(Failure::other(
+                        "start-failed",
+                        format!("the Machine was not started: {why}"),
+                    )));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn versions<'a>(&'a self, at: At<'a>) -> Answer<'a, Vec<MachineVersion>> {
+        Box::pin(async move {
+            let request = self.machine(Method::GET, at, &["versions"])?;
+            self.read(request).await
+        })
+    }
+
+    fn update<'a>(
+        &'a self,
+        at: At<'a>,
+        request: &'a UpdateRequest,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, Machine> {
+        Box::pin(async move {
+            let sent = self.machine(Method::POST, at, &[])?.json(request);
+            self.read(leased(sent, nonce)).await
+        })
+    }
+
+    fn create<'a>(
+        &'a self,
+        effect: &'a EffectId,
+        app: &'a str,
+        request: &'a CreateRequest,
+    ) -> Answer<'a, Machine> {
+        Box::pin(async move {
+            let path = ["apps", app, "machines"];
+            let sent = self.request(Method::POST, &path, effect)?.json(request);
+            self.read(sent).await
+        })
+    }
+
+    fn exec<'a>(&'a self, at: At<'a>, options: &'a ExecOptions) -> Answer<'a, ExecResponse> {
+        Box::pin(async move {
+            let timeout = Duration::from_millis(options.timeout_ms);
+            let seconds = timeout.as_secs().max(1);
+            let body = json!({ "command": options.command, "timeout": seconds });
+            let sent = self.machine(Method::POST, at, &["exec"])?.json(&body);
+            let patience = timeout.div_f64(self.scale) + WRITE;
+            self.read(sent.timeout(patience)).await
+        })
+    }
+
+    fn wait<'a>(
+        &'a self,
+        at: At<'a>,
+        wait: &'a WaitQuery,
+        timeout: Duration,
+    ) -> Answer<'a, Option<WaitResponse>> {
+        Box::pin(async move {
+            let timeout = timeout.clamp(Duration::from_secs(1), LONGEST_WAIT);
+            let mut pairs = vec![
+                ("timeout", timeout.as_secs().to_string()),
+                ("state", wait.states.join(",")),
+            ];
+            pairs.extend(wait.version.clone().map(|version| ("version", version)));
+            pairs.extend(wait.from_event_id.clone().map(|id| ("from_event_id", id)));
+            let request = self
+                .machine(Method::GET, at, &["wait"])?
+                .query(&pairs)
+                .timeout(timeout.div_f64(self.scale) + LONG_POLL_SLACK);
+            let answered = self.service.execute(request).await?;
+            if answered.response.status() == StatusCode::REQUEST_TIMEOUT {
+                return Ok(None);
+            }
+            if !answered.response.status().is_success() {
+                return Err(refused(answered).await);
+            }
+            let body = body(answered, ANSWER_BYTES).await?;
+            serde_json::from_slice(&body)
+                .map(Some)
+                .map_err(|e| unreadable(&e))
+        })
+    }
+
+    fn lease<'a>(
+        &'a self,
+        at: At<'a>,
+        ttl: Duration,
+        description: &'a str,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, Lease> {
+        Box::pin(async move {
+            let body = LeaseRequest {
+                ttl: Some(ttl.as_secs().max(1)),
+                description: Some(description.to_owned()),
+            };
+            let request = self.machine(Method::POST, at, &["lease"])?.json(&body);
+            let envelope: LeaseEnvelope = self.read(leased(request, nonce)).await?;
+            envelope.data.ok_or_else(|| Trouble {
+                failure: Failure::Unavailable("a lease was answered without its data".to_owned()),
+                may_have_happened: true,
+                transient: true,
+                retry_after: None,
+            })
+        })
+    }
+
+    fn held_lease<'a>(&'a self, at: At<'a>) -> Answer<'a, Option<Lease>> {
+        Box::pin(async move {
+            match self
+                .read::<LeaseEnvelope>(self.machine(Method::GET, at, &["lease"])?)
+                .await
+            {
+                Ok(envelope) => Ok(envelope.data),
+                Err(Trouble {
+                    failure: Failure::NotFound(_),
+                    ..
+                }) => Ok(None),
+                Err(trouble) => Err(trouble),
+            }
+        })
+    }
+
+    fn release<'a>(&'a self, at: At<'a>, nonce: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            match self
+                .service
+                .send(
+                    self.machine(Method::DELETE, at, &["lease"])?
+                        .header(NONCE_HEADER, nonce),
+                )
+                .await
+            {
+                // Gone already: expired, or an earlier try got through.
+                Ok(_)
+                | Err(Trouble {
+                    failure: Failure::NotFound(_),
+                    ..
+                }) => Ok(()),
+                Err(trouble) => Err(trouble),
+            }
+        })
+    }
+}

@@ -1,0 +1,565 @@
+//! The gate: the one door that every effect passes, in this order:
+//!
+//! **granted? → within limits? → write down the intent → which world? → do it → write down the
+//! outcome → deliver.**
+//!
+//! There is one gate per attempt of a step. It holds the step's grant; the world (the target, or
+//! a fork of it) is chosen once per run, by the executors that [`RunShared`] carries, so nothing
+//! here or in a plugin can tell a rehearsal from the real thing. Deliberately absent: any request
+//! to the outside, any retry, any knowledge of what an operation means.
+
+pub(crate) mod past;
+mod repeat;
+pub(crate) mod shared;
+pub(crate) mod writes;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::capability::Effect;
+use crate::clock::{Parked, millis};
+use crate::contract::Failure;
+use crate::effect::{EffectId, Kind, Outcome, Request, Row};
+use crate::gate::past::Past;
+use crate::gate::shared::{Halt, RunShared};
+use crate::grant::Effective;
+use crate::journal::{Decision, Draft, JournalError};
+use crate::plan::made as made_id;
+use repeat::Repeat;
+use writes::{Part, Refused};
+
+/// See the module.
+pub(crate) struct Gate {
+    run: Arc<RunShared>,
+    step: Arc<str>,
+    part: Part,
+    grants: BTreeMap<&'static str, Effective>,
+    state: Mutex<State>,
+    arrived: Notify,
+    /// Ends this step's waits, by an interrupt or by the step's own end.
+    ending: CancellationToken,
+}
+
+/// An effect under way.
+struct Underway {
+    cancel: CancellationToken,
+    /// It writes to something other than this run's own bookkeeping.
+    forward: bool,
+}
+
+#[derive(Default)]
+struct State {
+    /// Effects under way.
+    running: HashMap<u64, Underway>,
+    /// Settled, not yet delivered, in the order in which they settled.
+    ready: VecDeque<(u64, Outcome)>,
+    /// The Machines that this step has written to: the blast radius.
+    written: HashMap<(String, String), Option<String>>,
+    in_doubt: Vec<u64>,
+    parked: Option<Parked>,
+    last: u64,
+    /// What the step did before and has not repeated yet.
+    past: Option<Past>,
+}
+
+/// What a request acts on, by app and id; what it makes has a name of its own until it is made.
+fn target(number: u64, request: &Request) -> Option<(String, String)> {
+    let app = request.app.clone()?;
+    match (&request.subject, request.row.creates) {
+        (Some(subject), _) => Some((app, subject.clone())),
+        (None, Some(_)) => Some((app, unmade(number))),
+        (None, None) => None,
+    }
+}
+
+fn unmade(number: u64) -> String {
+    format!("#{number}")
+}
+
+impl Gate {
+    pub(crate) fn new(
+        run: Arc<RunShared>,
+        step: Arc<str>,
+        part: Part,
+        grants: BTreeMap<&'static str, Effective>,
+        past: Option<Past>,
+    ) -> Arc<Self> {
+        let ending = run.interrupt.child_token();
+        Arc::new(Self {
+            run,
+            step,
+            part,
+            grants,
+            state: Mutex::new(State {
+                past,
+                ..State::default()
+            }),
+            arrived: Notify::new(),
+            ending,
+        })
+    }
+
+    pub(crate) fn step(&self) -> &str {
+        &self.step
+    }
+
+    pub(crate) fn run(&self) -> &RunShared {
+        &self.run
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes everything that the plugin submitted since it last blocked. Intents that need
+    /// nothing to be read first are committed together; then the effects are under way.
+    pub(crate) async fn submit(self: &Arc<Self>, batch: Vec<(u64, Request)>) -> Result<(), Halt> {
+        if let Some(past) = &mut self.state().past {
+            for (number, request) in batch {
+                past.ask(number, request)?;
+            }
+            return Ok(());
+        }
+        self.go(batch).await
+    }
+
+    async fn go(self: &Arc<Self>, batch: Vec<(u64, Request)>) -> Result<(), Halt> {
+        let mut drafts = Vec::with_capacity(batch.len());
+        let (mut go, mut denied, mut ask) = (Vec::new(), Vec::new(), Vec::new());
+        let mut durable = false;
+        for (number, request) in batch {
+            let effect = self.effect(number, request);
+            let granted = self.granted(&effect.request);
+            if granted.is_ok() && self.asks_first(&effect) {
+                ask.push(effect);
+                continue;
+            }
+            let request = &effect.request;
+            match self.decided(number, granted.map(|()| None), request) {
+                Err(refused) => {
+                    let (drafted, outcome) = self.denial(number, request, refused);
+                    drafts.extend(drafted);
+                    denied.push((number, outcome));
+                }
+                Ok(()) => {
+                    durable |= request.row.kind == Kind::Write;
+                    let decision = Decision::Allowed;
+                    let intent =
+                        Draft::intended(&self.step, number, decision, false, request, None);
+                    drafts.push(intent);
+                    go.push(effect);
+                }
+            }
+        }
+        self.write_down(drafts, durable).await?;
+        for (number, outcome) in denied {
+            self.arrive(number, outcome);
+        }
+        for effect in go {
+            self.spawn(effect, Gate::perform);
+        }
+        for effect in ask {
+            self.spawn(effect, Gate::ask_then_perform);
+        }
+        Ok(())
+    }
+
+    /// Blocks until something is settled, journals what is about to be delivered, and returns it
+    /// with the plugin's new `now`. Empty when nothing is under way; no time passes then.
+    pub(crate) async fn next(
+        self: &Arc<Self>,
+        max: usize,
+    ) -> Result<(Vec<(u64, Outcome)>, u64), Halt> {
+        loop {
+            match self.repeat(true)? {
+                Repeat::Delivered(delivery) => return Ok(delivery),
+                Repeat::Idle => return Ok((Vec::new(), 0)),
+                Repeat::Left(past) => self.leave(past).await?,
+                Repeat::Nothing => {}
+            }
+            let parked = {
+                let mut state = self.state();
+                let idle = state.running.is_empty() && state.ready.is_empty();
+                match self.run.clock.as_virtual() {
+                    // In a rehearsal the guest always comes last at an instant, so that it sees
+                    // all that happened then, whatever order threads ran in.
+                    Some(clock) if !idle => {
+                        let (parked, sleep) = clock.park(!state.ready.is_empty());
+                        state.parked = Some(parked);
+                        Some(sleep)
+                    }
+                    Some(_) | None => None,
+                }
+            };
+            if let Some(sleep) = parked {
+                sleep.await;
+            }
+            if let Some(failure) = self.run.journal.failure() {
+                return Err(failure.into());
+            }
+            let (batch, idle) = {
+                let mut state = self.state();
+                state.parked = None;
+                let count = state.ready.len().min(max.max(1));
+                let batch: Vec<_> = state.ready.drain(..count).collect();
+                (batch, state.running.is_empty())
+            };
+            let now = millis(self.run.clock.now());
+            if !batch.is_empty() {
+                let effects = batch.iter().map(|(number, _)| *number).collect();
+                // Not waited for: no later intent can become durable before this.
+                self.run
+                    .journal
+                    .append(vec![Draft::delivered(&self.step, effects, now)]);
+                return Ok((batch, now));
+            }
+            if idle {
+                return Ok((batch, now));
+            }
+            self.arrived.notified().await;
+            // Whatever else is settled at this moment is delivered with it: each delivery costs the
+            // plugin a turn, and whoever settles a wake-up.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Asks for one effect to end early.
+    pub(crate) fn cancel(&self, number: u64) {
+        let mut state = self.state();
+        if let Some(past) = &mut state.past {
+            past.cancel(number);
+        } else if let Some(underway) = state.running.get(&number) {
+            underway.cancel.cancel();
+        }
+    }
+
+    /// Ends the step: waits end early, what was sent is seen to its end, and what the step still
+    /// holds is given back, under the host's own name.
+    pub(crate) async fn finish(self: &Arc<Self>) -> Result<Vec<u64>, Halt> {
+        self.ending.cancel();
+        loop {
+            match self.repeat(false)? {
+                Repeat::Delivered(_) | Repeat::Idle => {}
+                Repeat::Left(past) => self.leave(past).await?,
+                Repeat::Nothing => break,
+            }
+        }
+        loop {
+            let (batch, _) = self.next(usize::MAX).await?;
+            if batch.is_empty() {
+                break;
+            }
+        }
+        let mut drafts = Vec::new();
+        let mut effects = Vec::new();
+        for executor in self.run.executors.values() {
+            for left in executor.left_behind(&self.step) {
+                let number = self.state().last + 1;
+                let mut effect = self.effect(number, left.request);
+                effect.cancel = CancellationToken::new();
+                drafts.push(Draft::intended(
+                    &self.step,
+                    number,
+                    Decision::Allowed,
+                    true,
+                    &effect.request,
+                    None,
+                ));
+                effects.push(effect);
+            }
+        }
+        if !drafts.is_empty() {
+            self.write_down(drafts, true).await?;
+            for effect in effects {
+                self.spawn(effect, Gate::perform);
+            }
+            while !self.next(usize::MAX).await?.0.is_empty() {}
+        }
+        Ok(self.in_doubt())
+    }
+
+    /// The writes of which it is not known, at this moment, whether they happened.
+    pub(crate) fn in_doubt(&self) -> Vec<u64> {
+        let state = self.state();
+        let unsettled = state
+            .running
+            .iter()
+            .filter(|(_, u)| u.forward)
+            .map(|(n, _)| *n);
+        let mut all: Vec<u64> = state.in_doubt.iter().copied().chain(unsettled).collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn effect(&self, number: u64, request: Request) -> Effect {
+        let waits = request.row.waits;
+        let cancel = if waits {
+            self.ending.child_token()
+        } else {
+            CancellationToken::new()
+        };
+        let mut state = self.state();
+        state.last = state.last.max(number);
+        let forward = Effective::counts(&request);
+        let underway = Underway {
+            cancel: cancel.clone(),
+            forward,
+        };
+        state.running.insert(number, underway);
+        drop(state);
+        Effect {
+            id: self.id(number),
+            request: Arc::new(request),
+            baseline: None,
+            cancel,
+        }
+    }
+
+    fn id(&self, number: u64) -> EffectId {
+        EffectId {
+            run: self.run.id.clone(),
+            step: self.step.clone(),
+            number,
+        }
+    }
+
+    /// A denial is an intent that is not performed, and its outcome.
+    fn denial(&self, number: u64, request: &Request, refused: Refused) -> ([Draft; 2], Outcome) {
+        let outcome = Outcome::failed(refused.failure);
+        let decision = refused.decision;
+        let drafts = [
+            Draft::intended(&self.step, number, decision, false, request, None),
+            Draft::settled(&self.step, number, &outcome),
+        ];
+        (drafts, outcome)
+    }
+
+    /// **Granted?** By the step's grant as met with the plugin's request and the policy.
+    fn granted(&self, request: &Request) -> Result<(), Failure> {
+        let row = request.row;
+        if !row.verb.is_empty() {
+            let capability = row.capability();
+            let grant = self.grants.get(capability).ok_or_else(|| {
+                Failure::Denied(format!("the step has no grant for `{capability}`"))
+            })?;
+            grant.allows(request).map_err(Failure::Denied)?;
+        }
+        if Effective::counts(request)
+            && self.run.interrupt.is_cancelled()
+            && self.part != Part::Finally
+            && !self.run.writes().takes_back(request)
+        {
+            return Err(Failure::Cancelled(
+                "the run is being interrupted; nothing more is sent".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether something has to be read before the request can be decided or written down.
+    fn asks_first(&self, effect: &Effect) -> bool {
+        let row = effect.request.row;
+        let capability = row.capability();
+        let asks = |grant: &Effective| {
+            grant.asks_group() || (grant.asks_share() && Effective::counts(&effect.request))
+        };
+        let on_something = target(0, &effect.request).is_some();
+        let executor = self.run.executors.get(capability);
+        on_something && self.grants.get(capability).is_some_and(asks)
+            || executor.is_some_and(|executor| executor.prepares(row))
+    }
+
+    /// **Within limits?** The plan that is applied, if one is, and the blast radius.
+    fn decided(
+        &self,
+        number: u64,
+        granted: Result<Option<String>, Failure>,
+        request: &Request,
+    ) -> Result<(), Refused> {
+        let group = granted?;
+        self.run
+            .writes()
+            .decide(&self.step, self.part, number, request)?;
+        Ok(self.within_limits(number, request, group)?)
+    }
+
+    /// The blast radius. What is made counts as one more.
+    fn within_limits(
+        &self,
+        number: u64,
+        request: &Request,
+        group: Option<String>,
+    ) -> Result<(), Failure> {
+        let Some(machine) = target(number, request) else {
+            return Ok(());
+        };
+        let Some(grant) = self.grants.get(request.row.capability()) else {
+            return Ok(());
+        };
+        if !Effective::counts(request) {
+            return Ok(());
+        }
+        let executor = self.run.executors.get(request.row.capability());
+        let mut state = self.state();
+        if !state.written.contains_key(&machine) {
+            grant
+                .allows_one_more(state.written.len())
+                .map_err(Failure::Denied)?;
+            if let (true, Some(group)) = (grant.asks_share(), &group) {
+                let written = state
+                    .written
+                    .iter()
+                    .filter(|((a, _), g)| *a == machine.0 && g.as_ref() == Some(group))
+                    .count();
+                let size = executor.and_then(|e| e.population(&machine.0, group));
+                let size = size.unwrap_or(0);
+                grant
+                    .allows_share(group, written, size)
+                    .map_err(Failure::Denied)?;
+            }
+            state.written.insert(machine, group);
+        }
+        Ok(())
+    }
+
+    /// **Write down** the intent or the outcome. Reads need no sync of their own.
+    async fn write_down(&self, drafts: Vec<Draft>, durable: bool) -> Result<(), JournalError> {
+        if durable {
+            self.run.journal.commit(drafts).await
+        } else {
+            self.run.journal.append(drafts);
+            Ok(())
+        }
+    }
+
+    fn spawn<F>(self: &Arc<Self>, effect: Effect, work: fn(Arc<Self>, Effect) -> F)
+    where
+        F: Future<Output = Result<(), JournalError>> + Send + 'static,
+    {
+        // A place in the present instant's order is taken here, in the order of submission.
+        let ticket = self
+            .run
+            .clock
+            .as_virtual()
+            .map(crate::clock::VirtualClock::ticket);
+        let gate = self.clone();
+        tokio::spawn(async move {
+            let _busy = match ticket {
+                Some(ticket) => Some(ticket.turn().await),
+                None => None,
+            };
+            if work(gate.clone(), effect).await.is_err() {
+                // Everyone who waits finds the journal's failure when woken.
+                gate.wake();
+            }
+        });
+    }
+
+    /// What could not be decided at once: the group is looked up, the baseline is read; then the
+    /// intent, alone or with whatever else is written at that moment.
+    async fn ask_then_perform(self: Arc<Self>, mut effect: Effect) -> Result<(), JournalError> {
+        let number = effect.id.number;
+        let decided = self.ask(&mut effect).await;
+        let decided = decided.and_then(|group| self.granted(&effect.request).map(|()| group));
+        match self.decided(number, decided, &effect.request) {
+            Ok(()) => {
+                let intent = Draft::intended(
+                    &self.step,
+                    number,
+                    Decision::Allowed,
+                    false,
+                    &effect.request,
+                    effect.baseline.as_ref(),
+                );
+                self.write_down(vec![intent], effect.request.row.kind == Kind::Write)
+                    .await?;
+                self.perform(effect).await
+            }
+            Err(refused) => {
+                let (drafts, outcome) = self.denial(number, &effect.request, refused);
+                self.run.journal.append(drafts.into());
+                self.arrive(number, outcome);
+                Ok(())
+            }
+        }
+    }
+
+    async fn ask(&self, effect: &mut Effect) -> Result<Option<String>, Failure> {
+        let capability = effect.request.row.capability();
+        let Some(executor) = self.run.executors.get(capability) else {
+            return Ok(None);
+        };
+        let mut group = None;
+        if let Some(grant) = self.grants.get(capability)
+            && (grant.asks_group() || grant.asks_share())
+            && target(0, &effect.request).is_some()
+        {
+            group = executor.group(effect).await?;
+            if let Some(group) = &group {
+                grant.allows_group(group).map_err(Failure::Denied)?;
+            }
+        }
+        if executor.prepares(effect.request.row) {
+            effect.baseline = executor.prepare(effect).await?;
+        }
+        Ok(group)
+    }
+
+    /// **Which world?** The executor's. **Do it. Write down the outcome.**
+    async fn perform(self: Arc<Self>, effect: Effect) -> Result<(), JournalError> {
+        let number = effect.id.number;
+        let (row, app) = (effect.request.row, effect.request.app.clone());
+        let fault = self.run.fault(&effect.request);
+        let outcome = match (fault, self.run.executors.get(row.capability())) {
+            (Some(fault), _) => Outcome::failed(fault.failure()),
+            (None, Some(executor)) => executor.perform(effect).await,
+            (None, None) => row.unperformed().into(),
+        };
+        self.write_down(
+            vec![Draft::settled(&self.step, number, &outcome)],
+            row.kind == Kind::Write,
+        )
+        .await?;
+        // After that: what it opens must not be on the disk before it.
+        self.run.writes().settled(&self.step, number, row, &outcome);
+        self.came_out(number, row, &app, &outcome);
+        self.arrive(number, outcome);
+        Ok(())
+    }
+
+    /// What has been made counts by its id from now on; what surely was not, not at all.
+    fn came_out(&self, number: u64, row: &'static Row, app: &Option<String>, outcome: &Outcome) {
+        let (Some(app), true) = (app, row.creates.is_some() && !outcome.in_doubt) else {
+            return;
+        };
+        let mut state = self.state();
+        let group = state.written.remove(&(app.clone(), unmade(number)));
+        let made = outcome.result.as_ref().ok();
+        if let (Some(group), Some(id)) = (group, made.and_then(|answer| made_id(row, answer))) {
+            state.written.insert((app.clone(), id), group);
+        }
+    }
+
+    /// **Deliver**, when the plugin asks next.
+    fn arrive(&self, number: u64, outcome: Outcome) {
+        let mut state = self.state();
+        state.running.remove(&number);
+        if outcome.in_doubt {
+            state.in_doubt.push(number);
+        }
+        state.ready.push_back((number, outcome));
+        drop(state);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let parked = self.state().parked.clone();
+        match parked {
+            Some(parked) => parked.wake(),
+            None => self.arrived.notify_one(),
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! A run: opening its journal, keeping its claim alive, and letting its pipeline run to its end
+//! (`pipeline.rs`).
+
+pub(crate) mod pipeline;
+pub(crate) mod replay;
+pub(crate) mod resume;
+pub(crate) mod step;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use groundcrew_fleet::Faults;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::admit::Admitted;
+use crate::capability::operations::Operations;
+use crate::capability::{Capability, Commons, Executor, Setting};
+use crate::clock::{Clock, RealClock, VirtualClock, after};
+use crate::deadline::{CLAIM, Deadline, HEARTBEAT};
+use crate::digest::digest;
+use crate::engine::{Engine, StartError};
+use crate::gate::shared::{Halt, RunShared};
+use crate::gate::writes::Writes;
+use crate::journal::observer::Observer;
+use crate::journal::{
+    Draft, FORMAT, JournalError, Mode, NoteBody, PlanApplied, RunOpened, RunState, RunStatus,
+    StepEnded, Writer,
+};
+use crate::plan::{self, SignedPlan};
+use crate::run::pipeline::Running;
+use crate::store::{Claim, NewRun, StoreError};
+
+/// A run under way.
+pub struct RunHandle {
+    run: Arc<str>,
+    interrupt: CancellationToken,
+    stop: CancellationToken,
+    report: oneshot::Receiver<RunReport>,
+}
+
+/// How a run came out.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// Its id.
+    pub run: Arc<str>,
+    /// How it ended; none if it was stopped at once, or its journal could not be written, and is
+    /// left as it is.
+    pub status: Option<RunStatus>,
+    /// Its steps by key, in the order in which they ended.
+    pub steps: Vec<StepEnded>,
+    /// Writes of which it is not known whether they happened, as `step/number`.
+    pub in_doubt: Vec<String>,
+    /// Why it could not go on, if it is left as it is.
+    pub halt: Option<Halt>,
+}
+
+impl RunHandle {
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Interrupts it in order: no more forward writes; what has been sent is seen to its end;
+    /// leases are given back, `finally` runs.
+    pub fn interrupt(&self) {
+        self.interrupt.cancel();
+    }
+
+    /// Stops it at once. It is left abandoned, as if the process had died.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Tokens for both, to hand to whoever listens for signals.
+    pub fn tokens(&self) -> (CancellationToken, CancellationToken) {
+        (self.interrupt.clone(), self.stop.clone())
+    }
+
+    /// Waits for its end.
+    pub async fn finished(self) -> RunReport {
+        let run = self.run.clone();
+        self.report.await.unwrap_or(RunReport {
+            run,
+            status: None,
+            steps: Vec::new(),
+            in_doubt: Vec::new(),
+            halt: None,
+        })
+    }
+}
+
+pub(crate) async fn start(
+    engine: Arc<Engine>,
+    admitted: Admitted,
+    observer: Arc<dyn Observer>,
+) -> Result<RunHandle, StartError> {
+    let request = &admitted.request;
+    let now = engine.wall.now();
+    let clock: Arc<dyn Clock> = match request.mode {
+        Mode::Perform => Arc::new(RealClock::new(now, request.target.time_scale)),
+        Mode::Rehearsal => Arc::new(VirtualClock::new(now)),
+    };
+    let deadline = Deadline::new(engine.wall.clone());
+    let accepted_drift = plan::fits(&engine, &admitted).await?;
+    let executors = executors(&engine, &admitted, request.mode, &clock, &deadline)?;
+    // A rehearsal holds nobody up.
+    let locks = match request.mode {
+        Mode::Perform => admitted.locks.clone(),
+        Mode::Rehearsal => Vec::new(),
+    };
+    let new = NewRun {
+        run: admitted.run.to_string(),
+        runbook: request.runbook.name.clone(),
+        target: request.target.name.clone(),
+        mode: request.mode,
+        locks: locks.clone(),
+    };
+    let claim = engine.store.open(&new, now, after(now, CLAIM));
+    let claim = claim.map_err(|e| match (e, &request.plan) {
+        // The run that applies a plan has its id from it.
+        (StoreError::Exists(run), Some(_)) => StartError::Applied(run),
+        (e, _) => e.into(),
+    })?;
+    let journal = Writer::start(
+        engine.store.clone(),
+        claim.clone(),
+        0,
+        engine.wall.clone(),
+        observer,
+    );
+    let header = RunOpened {
+        format: FORMAT,
+        run: admitted.run.to_string(),
+        engine: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: request.mode,
+        started_at: admitted.started_at,
+        runbook: request.runbook.name.clone(),
+        runbook_digest: digest(request.text.as_bytes()),
+        runbook_text: request.text.clone(),
+        inputs: request.inputs.clone(),
+        target: request.target.to_json(),
+        actor: request.actor.clone(),
+        seed: request.seed,
+        plugins: admitted.plugins.clone(),
+        policy_digest: admitted.policy_digest.clone(),
+        limits: engine.limits,
+        locks,
+        rehearses: admitted.rehearses.clone(),
+        faults: request.faults.iter().map(ToString::to_string).collect(),
+        plan: request.plan.as_ref().map(|plan| PlanApplied {
+            digest: plan.digest().to_owned(),
+            author: plan.author().name().to_owned(),
+            approvals: admitted.approvals.clone(),
+            accepted_drift,
+            text: plan.text(),
+        }),
+    };
+    journal.commit(vec![Draft::run_opened(&header)]).await?;
+    Ok(launch(Launch {
+        engine,
+        admitted,
+        claim,
+        journal,
+        clock,
+        deadline,
+        executors,
+        past: RunState::default(),
+    }))
+}
+
+/// What performs the effects of a run, by capability.
+pub(crate) fn executors(
+    engine: &Engine,
+    admitted: &Admitted,
+    mode: Mode,
+    clock: &Arc<dyn Clock>,
+    deadline: &Deadline,
+) -> Result<HashMap<&'static str, Arc<dyn Executor>>, StartError> {
+    let setting = Setting {
+        run: admitted.run.clone(),
+        target: admitted.request.target.clone(),
+        mode,
+        clock: clock.clone(),
+        seed: admitted.request.seed,
+        deadline: deadline.clone(),
+        commons: Commons::default(),
+    };
+    let operations: Arc<dyn Capability> = Arc::new(Operations);
+    let all = engine.capabilities.iter().chain([&operations]);
+    all.map(|capability| {
+        let executor = capability.executor(&setting);
+        Ok((capability.name(), executor.map_err(StartError::Capability)?))
+    })
+    .collect()
+}
+
+/// A run whose journal is open.
+pub(crate) struct Launch {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) admitted: Admitted,
+    pub(crate) claim: Claim,
+    pub(crate) journal: Writer,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) deadline: Deadline,
+    pub(crate) executors: HashMap<&'static str, Arc<dyn Executor>>,
+    /// What an earlier process did of it.
+    pub(crate) past: RunState,
+}
+
+pub(crate) fn launch(launch: Launch) -> RunHandle {
+    let Launch {
+        engine,
+        admitted,
+        claim,
+        journal,
+        clock,
+        deadline,
+        executors,
+        past,
+    } = launch;
+    let interrupt = CancellationToken::new();
+    if past.interrupted {
+        interrupt.cancel();
+    }
+    let stop = CancellationToken::new();
+    let rows = engine.rows();
+    let plan = admitted.request.plan.as_ref().map(SignedPlan::plan);
+    let shared = Arc::new(RunShared {
+        id: admitted.run.clone(),
+        clock,
+        journal,
+        executors,
+        interrupt: interrupt.clone(),
+        writes: Mutex::new(Writes::new(plan, &past, &rows)),
+        faults: Mutex::new(Faults::new(
+            admitted.request.seed,
+            admitted.request.faults.clone(),
+        )),
+        rows,
+        past: Mutex::new(past.steps),
+        resumed_from: past.last_at,
+        repeats_only: false,
+    });
+    let (done, report) = oneshot::channel();
+    let handle = RunHandle {
+        run: admitted.run.clone(),
+        interrupt,
+        stop: stop.clone(),
+        report,
+    };
+    tokio::spawn(async move {
+        let running = Running {
+            engine: engine.clone(),
+            shared: shared.clone(),
+            scope: admitted.scope,
+            planning: admitted.planning,
+            steps: Vec::new(),
+            in_doubt: Vec::new(),
+            failed: false,
+        };
+        let report = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(None),
+            fenced = heartbeat(&engine, &claim, &deadline) => Err(Some(fenced)),
+            () = note_interrupt(&shared, past.interrupted) => Err(None),
+            report = running.run(admitted.steps, admitted.finally) => Ok(report),
+        };
+        // From here on nothing is sent, whatever is still under way.
+        deadline.pass();
+        let report = report.unwrap_or_else(|fenced| RunReport {
+            run: shared.id.clone(),
+            status: None,
+            steps: Vec::new(),
+            in_doubt: Vec::new(),
+            halt: shared.journal.failure().or(fenced).map(Halt::Journal),
+        });
+        if report.status.is_some()
+            && let Err(e) = engine.store.release(&claim)
+        {
+            tracing::warn!(
+                "the run's locks are not given up; the next run that needs them takes them: {e}"
+            );
+        }
+        let _ = done.send(report);
+    });
+    handle
+}
+
+/// Writes down that the run was interrupted, so that whoever resumes it brings it to its end and
+/// not on.
+async fn note_interrupt(shared: &RunShared, known: bool) {
+    shared.interrupt.cancelled().await;
+    if !known {
+        let note = Draft::note(None, NoteBody::Interrupted);
+        shared.journal.append(vec![note]);
+    }
+    std::future::pending().await
+}
+
+/// Shows that the run is alive; returns when it has been taken over: nothing can be written down
+/// any more, whether the run had something to write or not.
+async fn heartbeat(engine: &Arc<Engine>, claim: &Claim, deadline: &Deadline) -> JournalError {
+    loop {
+        engine.wall.sleep(HEARTBEAT).await;
+        let began = deadline.beginning();
+        let (engine, claim) = (engine.clone(), claim.clone());
+        let beat = tokio::task::spawn_blocking(move || {
+            engine.store.beat(&claim, after(engine.wall.now(), CLAIM))
+        })
+        .await;
+        match beat {
+            Ok(Err(e @ StoreError::Fenced(_))) => return JournalError(Arc::new(e)),
+            Ok(Err(e)) => tracing::warn!("the run could not show that it is alive: {e}"),
+            Ok(Ok(())) => deadline.extend(began),
+            Err(_) => {}
+        }
+    }
+}
