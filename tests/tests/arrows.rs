@@ -9,10 +9,18 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each crate may depend on among ours, outside its tests. Every member of the workspace is here
 /// or is a plugin.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("groundcrew-runbook", &[]),
-    ("groundcrew-fleet", &[]),
-    ("groundcrew", &["groundcrew-runbook", "groundcrew-fleet"]),
+    ("groundcrew-faults", &[]),
+    ("groundcrew-fleet", &["groundcrew-faults"]),
+    (
+        "groundcrew",
+        &[
+            "groundcrew-runbook",
+            "groundcrew-faults",
+            "groundcrew-fleet",
+        ],
+    ),
     ("groundcrew-simulator", &["groundcrew-fleet"]),
     (
         "groundcrew-cli",
@@ -49,8 +57,9 @@ const ARROWS: [(&str, &[&str]); 14] = [
 const A_PLUGIN: &str = "a plugin";
 
 /// What must not be depended on, and by whom.
-const NEVER: [(&str, &[&str]); 3] = [
+const NEVER: [(&str, &[&str]); 4] = [
     ("groundcrew-runbook", &["tokio", "wasmtime", "reqwest"]),
+    ("groundcrew-faults", &["tokio", "wasmtime", "reqwest"]),
     ("groundcrew-fleet", &["tokio", "wasmtime", "reqwest"]),
     ("groundcrew", &["clap", "axum", "indicatif"]),
 ];

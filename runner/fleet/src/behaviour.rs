@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::image::{self, Marker};
-use crate::random;
+use groundcrew_faults as random;
 
 /// A range of milliseconds, both ends included.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

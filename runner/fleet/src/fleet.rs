@@ -15,10 +15,10 @@ use crate::behaviour::{Behaviour, Course, Fate, Phase, RestartPrediction};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, Pending};
 use crate::metrics::Sample;
-use crate::random;
 use crate::service::Watch;
 use crate::state::State;
 use crate::time::Time;
+use groundcrew_faults as random;
 
 /// What a fleet starts from.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@ use crate::api;
 use crate::behaviour::Fate;
 use crate::fleet::{Fleet, Settings};
 use crate::machine::Machine;
-use crate::random;
 use crate::state::State;
+use groundcrew_faults as random;
 
 /// Of this many Machines one is stopped, and another one of a group stands by.
 const ONE_IN: usize = 20;

@@ -3,8 +3,8 @@
 use crate::api::{ApiError, Done, Lease, LeaseRequest};
 use crate::fleet::{Caller, Fleet};
 use crate::machine::{HeldLease, Machine};
-use crate::random;
 use crate::time::Time;
+use groundcrew_faults as random;
 
 /// Seconds of a lease whose taker names none. Fly does not document its default.
 pub const DEFAULT_LEASE_TTL: u64 = 60;

@@ -25,7 +25,6 @@ mod making;
 mod metrics;
 mod platform;
 mod proxy;
-mod random;
 mod reads;
 mod releases;
 mod service;

@@ -10,9 +10,9 @@ use crate::behaviour::{Fate, Phase};
 use crate::fleet::{Caller, Fleet};
 use crate::image::image_ref;
 use crate::machine::{Machine, Pending, Previous};
-use crate::random;
 use crate::state::{State, Stimulus};
 use crate::time::Time;
+use groundcrew_faults as random;
 
 impl Fleet {
     /// Makes a Machine.

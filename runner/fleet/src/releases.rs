@@ -3,7 +3,7 @@
 
 use crate::api::{self, ApiError, ReleaseStatus};
 use crate::fleet::{Caller, Fleet};
-use crate::random;
+use groundcrew_faults as random;
 
 /// Releases kept of each app; older ones are forgotten. Our own bound.
 const KEPT: usize = 1000;

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use groundcrew_fleet::FaultRule;
+use groundcrew_faults::FaultRule;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::Failure;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use groundcrew_fleet::Faults;
+use groundcrew_faults::Faults;
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;

@@ -9,7 +9,7 @@ pub(crate) mod step;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use groundcrew_fleet::Faults;
+use groundcrew_faults::Faults;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 

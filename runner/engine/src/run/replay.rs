@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use groundcrew_fleet::Faults;
+use groundcrew_faults::Faults;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 

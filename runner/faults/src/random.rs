@@ -12,7 +12,7 @@ const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// A number drawn for this purpose.
-pub(crate) fn draw(seed: u64, purpose: &str, of: &str, count: u64) -> u64 {
+pub fn draw(seed: u64, purpose: &str, of: &str, count: u64) -> u64 {
     let mut hash = FNV_OFFSET;
     let parts = [
         &seed.to_le_bytes()[..],
@@ -29,6 +29,6 @@ pub(crate) fn draw(seed: u64, purpose: &str, of: &str, count: u64) -> u64 {
 }
 
 /// A number below `bound` (0 if it is 0), by multiplication: the same on every machine.
-pub(crate) fn below(drawn: u64, bound: u64) -> u64 {
+pub fn below(drawn: u64, bound: u64) -> u64 {
     ((u128::from(drawn) * u128::from(bound)) >> 64) as u64
 }
