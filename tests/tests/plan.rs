@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use groundcrew::PlanRequest;
 use groundcrew::journal::{Actor, Decision, RunStatus};
-use groundcrew::plan::{PlanRequest, SignedPlan};
+use groundcrew::plan::SignedPlan;
 use groundcrew::store::MemoryStore;
 use groundcrew::{Engine, Key, Policy, RunRequest, Target, Unobserved};
 use groundcrew_fleet::{Behaviour, Caller, Fate, Fleet, Generated, Settings, Time, api, generate};

@@ -48,12 +48,12 @@ fn since_boot() -> Duration {
 }
 
 /// Milliseconds since the Unix epoch, as the contract with plugins counts.
-pub(crate) fn millis(at: Timestamp) -> u64 {
+pub fn millis(at: Timestamp) -> u64 {
     u64::try_from(at.as_millisecond()).unwrap_or(0)
 }
 
 /// `at + duration`, held at the end of time instead of overflowing.
-pub(crate) fn after(at: Timestamp, duration: Duration) -> Timestamp {
+pub fn after(at: Timestamp, duration: Duration) -> Timestamp {
     jiff::SignedDuration::try_from(duration)
         .ok()
         .and_then(|d| at.checked_add(d).ok())
@@ -61,7 +61,7 @@ pub(crate) fn after(at: Timestamp, duration: Duration) -> Timestamp {
 }
 
 /// `later - earlier`, zero if it is not later.
-pub(crate) fn between(earlier: Timestamp, later: Timestamp) -> Duration {
+pub fn between(earlier: Timestamp, later: Timestamp) -> Duration {
     Duration::try_from(later.duration_since(earlier)).unwrap_or(Duration::ZERO)
 }
 

@@ -30,7 +30,7 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
 const ACT: Duration = Duration::from_secs(15);
 
 /// A write is given up after this long without an answer. What it did is then found out.
-pub(crate) const WRITE: Duration = Duration::from_secs(12);
+pub const WRITE: Duration = Duration::from_secs(12);
 
 const _: () = assert!(ACT.as_secs() + WRITE.as_secs() < CLAIM.as_secs());
 
@@ -60,7 +60,7 @@ impl Deadline {
     }
 
     /// For work that is nobody's run: it does not pass.
-    pub(crate) fn never(clock: Arc<dyn Clock>) -> Self {
+    pub fn never(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
             until: Arc::new(AtomicU64::new(u64::MAX)),

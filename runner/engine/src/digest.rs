@@ -3,6 +3,6 @@
 use sha2::{Digest, Sha256};
 
 /// SHA-256, in lower-case hexadecimal.
-pub(crate) fn digest(bytes: impl AsRef<[u8]>) -> String {
+pub fn digest(bytes: impl AsRef<[u8]>) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }

@@ -6,25 +6,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::admit::{self, Admitted, Identity, Refusal, RunRequest};
 use crate::capability::Capability;
 use crate::capability::operations::Operations;
-use crate::clock::{Clock, after};
-use crate::contract::Failure;
-use crate::deadline::CLAIM;
-use crate::effect::Row;
-use crate::journal::observer::Observer;
-use crate::journal::{
-    Draft, Illegal, JournalError, Record, RunClosed, RunState, RunStatus, StepEnded, StepProblem,
-    StepStatus, Writer,
-};
+use crate::clock::Clock;
+use crate::effect::{Executor, Row, Setting};
+use crate::journal::{Illegal, Record, RunState};
 use crate::limits::Limits;
 use crate::plan::Drift;
-use crate::run::{self, RunHandle};
 use crate::sandbox::cache::CompiledCache;
 use crate::sandbox::{Plugin, PluginError, Sandbox};
-use crate::store::{RunSummary, Store, StoreError};
-use crate::target::Target;
+use crate::store::{JournalError, Store, StoreError};
+
+/// What performs the effects of a run, by capability.
+pub(crate) type Executors = HashMap<&'static str, Arc<dyn Executor>>;
 
 /// Where plugins come from: a directory, the binary itself, memory.
 pub trait PluginSource: Send + Sync + 'static {
@@ -103,26 +97,6 @@ pub enum StartError {
     /// The program itself cannot go on.
     #[error("{0}")]
     Fault(String),
-}
-
-/// What closing an abandoned run did about one lease.
-#[derive(Debug, Clone)]
-pub struct LeaseClosed {
-    /// The app.
-    pub app: String,
-    /// The Machine.
-    pub machine: String,
-    /// True: it was the run's and is released. False: it is not the run's any more.
-    pub outcome: Result<bool, Failure>,
-}
-
-/// What closing an abandoned run found.
-#[derive(Debug, Clone)]
-pub struct Closed {
-    /// The leases that the journal tells of.
-    pub leases: Vec<LeaseClosed>,
-    /// Writes of which it is not known whether they happened, as `step/number operation target`.
-    pub in_doubt: Vec<String>,
 }
 
 impl Engine {
@@ -205,35 +179,6 @@ impl Engine {
         &*self.store
     }
 
-    /// Checks everything that can be checked without touching the network.
-    ///
-    /// # Errors
-    /// Every refusal.
-    pub async fn admit(&self, request: RunRequest) -> Result<Admitted, Vec<Refusal>> {
-        let identity = match &request.plan {
-            Some(plan) => Identity::of(plan.plan().run.as_str().into(), plan.plan().made_at),
-            None => {
-                let now = self.wall.now();
-                Identity::of(admit::new_id(now, request.seed), now)
-            }
-        };
-        admit::admit(self, request, identity).await
-    }
-
-    /// Opens the journal, takes the locks and starts. A rehearsal takes no locks. Where a plan is
-    /// applied the target is first compared with it.
-    ///
-    /// # Errors
-    /// If a lock is held or the store fails; if the plan has expired, has been applied, or the
-    /// target has changed. Nothing has been written to the target.
-    pub async fn start(
-        self: &Arc<Self>,
-        admitted: Admitted,
-        observer: Arc<dyn Observer>,
-    ) -> Result<RunHandle, StartError> {
-        run::start(self.clone(), admitted, observer).await
-    }
-
     /// The entries of a run and what they fold to.
     ///
     /// # Errors
@@ -247,146 +192,14 @@ impl Engine {
         Ok((records, state))
     }
 
-    /// Closes a run whose process is gone: releases the leases that are still its own, closes its
-    /// journal and gives up its locks. `sure` says that the caller knows the process to be dead,
-    /// so that nobody has to wait for the claim to expire.
-    ///
-    /// # Errors
-    /// If the run is alive, has ended, or the store fails.
-    pub async fn cancel_run(
-        &self,
-        run: &str,
-        target: &Target,
-        sure: bool,
-        observer: Arc<dyn Observer>,
-    ) -> Result<Closed, StartError> {
-        let now = self.wall.now();
-        let summary: RunSummary = self.store.run(run, now)?;
-        if let crate::store::Standing::Closed(status) = summary.standing {
-            return Err(StartError::Ended {
-                run: run.to_owned(),
-                status: status.word(),
-            });
-        }
-        let claim = self.store.claim(run, now, after(now, CLAIM * 4), sure)?;
-        let (records, state) = match self.journal(run) {
-            Err(damaged @ StartError::Damaged { .. }) => {
-                // Nobody can go on with it: its locks must not stay for ever.
-                self.store.release(&claim)?;
-                return Err(damaged);
-            }
-            other => other?,
-        };
-        let held = held_leases(&state);
-        let leases = match state.mode() {
-            Some(crate::journal::Mode::Perform) => {
-                crate::fly::machines::release_abandoned(target, run, &held)
-                    .await
-                    .map_err(StartError::Capability)?
-            }
-            Some(crate::journal::Mode::Rehearsal) | None => Vec::new(),
-        };
-        let in_doubt = in_doubt(&state, |operation| self.is_read(operation));
-        let writer = Writer::start(
-            self.store.clone(),
-            claim.clone(),
-            records.len() as u64,
-            self.wall.clone(),
-            observer,
-        );
-        let mut drafts: Vec<Draft> = Vec::new();
-        for key in state
-            .steps
-            .iter()
-            .filter(|(_, step)| step.ended.is_none())
-            .map(|(key, _)| key)
-        {
-            let problem = StepProblem {
-                kind: crate::contract::ProblemKind::Cancelled,
-                code: None,
-                message: "the run's process was gone".to_owned(),
-            };
-            drafts.push(Draft::step_ended(&StepEnded {
-                step: key.clone(),
-                status: StepStatus::Cancelled,
-                output: None,
-                problem: Some(problem),
-            }));
-        }
-        if state.header.is_some() {
-            drafts.push(Draft::run_closed(&RunClosed {
-                status: RunStatus::Cancelled,
-                in_doubt: in_doubt.clone(),
-                plan: None,
-            }));
-            writer.commit(drafts).await?;
-        }
-        self.store.release(&claim)?;
-        let leases = leases
-            .into_iter()
-            .map(|(app, machine, outcome)| LeaseClosed {
-                app,
-                machine,
-                outcome,
-            })
-            .collect();
-        Ok(Closed { leases, in_doubt })
-    }
-
-    /// By the table; what is not in it (a capability that this engine lacks) counts as a write.
-    /// What is housekeeping ends by itself.
-    fn is_read(&self, operation: &str) -> bool {
-        let reads = |row: &Row| {
-            row.name == operation && (row.kind == crate::effect::Kind::Read || row.housekeeping)
-        };
-        operation.starts_with("operations.") || self.operations().any(reads)
-    }
-}
-
-/// The Machines whose lease the run may still hold: asked for and not given back.
-fn held_leases(state: &RunState) -> Vec<(String, String)> {
-    let mut held = std::collections::BTreeSet::new();
-    for (_, effect) in state.effects() {
-        let request = &effect.intended.request;
-        let (Some(app), Some(id)) = (&request.app, &request.subject) else {
-            continue;
-        };
-        let answered = effect
-            .settled
-            .as_ref()
-            .map(|settled| settled.answer.is_some());
-        match (request.operation.as_str(), answered) {
-            ("machines.lease", None | Some(true)) => {
-                held.insert((app.clone(), id.clone()));
-            }
-            ("machines.release", Some(true)) => {
-                held.remove(&(app.clone(), id.clone()));
-            }
-            _ => {}
-        }
-    }
-    held.into_iter().collect()
-}
-
-/// Writes that were intended and never settled, or settled as in doubt.
-fn in_doubt(state: &RunState, is_read: impl Fn(&str) -> bool) -> Vec<String> {
-    let unsure = state.effects().filter(|(_, effect)| {
-        let write = effect.intended.decision == crate::journal::Decision::Allowed
-            && !is_read(&effect.intended.request.operation);
-        write
-            && effect
-                .settled
-                .as_ref()
-                .is_none_or(|settled| settled.in_doubt)
-    });
-    unsure
-        .map(|(step, effect)| {
-            let request = &effect.intended.request;
-            let on = request.on();
-            format!(
-                "{step}/{} {} {on}",
-                effect.intended.effect, request.operation
-            )
+    /// What performs the effects of a run, by capability.
+    pub(crate) fn executors(&self, setting: &Setting) -> Result<Executors, StartError> {
+        let operations: Arc<dyn Capability> = Arc::new(Operations);
+        let all = self.capabilities.iter().chain([&operations]);
+        all.map(|capability| {
+            let executor = capability.executor(setting);
+            Ok((capability.name(), executor.map_err(StartError::Capability)?))
         })
         .collect()
+    }
 }

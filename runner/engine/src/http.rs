@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, Url, header};
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::capability::{Capability, Effect, Executor, Linking, Setting, arguments};
-use crate::clock::BoxFuture;
-use crate::contract::Failure;
-use crate::contract::http::{CheckRequest, Checked, Method};
-use crate::effect::{Outcome, Request, Row};
 use crate::service::client;
+use crate::{
+    BoxFuture, Capability, Effect, Executor, Failure, Linking, Outcome, Request, Row, Setting,
+    arguments,
+};
 
 /// The longest that a check may take. (The contract.)
 const LONGEST: Duration = Duration::from_secs(60);
@@ -46,6 +47,45 @@ static ROWS: [Row; 2] = [
         ..Row::READ
     },
 ];
+
+/// `http.method`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Method {
+    #[component(name = "get")]
+    Get,
+    #[component(name = "head")]
+    Head,
+    #[component(name = "options")]
+    Options,
+}
+
+/// `http.check-request`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct CheckRequest {
+    pub(crate) url: String,
+    pub(crate) method: Method,
+    #[component(name = "timeout-ms")]
+    pub(crate) timeout_ms: u64,
+    #[component(name = "max-bytes")]
+    pub(crate) max_bytes: u32,
+}
+
+/// `http.checked`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct Checked {
+    pub(crate) status: u16,
+    #[component(name = "content-type")]
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: String,
+    pub(crate) truncated: bool,
+    #[component(name = "elapsed-ms")]
+    pub(crate) elapsed_ms: u64,
+}
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]

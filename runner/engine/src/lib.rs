@@ -16,7 +16,7 @@
 //! # async fn embed(plugins: Box<dyn PluginSource>, text: String) -> Result<(), Box<dyn std::error::Error>> {
 //! let wall = Arc::new(RealClock::new(jiff::Timestamp::now(), 1.0));
 //! let engine = Arc::new(Engine::new(EngineParts {
-//!     capabilities: vec![Arc::new(Machines)], // and your own
+//!     capabilities: vec![], // `groundcrew_capabilities::all()`, and your own
 //!     plugins: vec![plugins],
 //!     store: Arc::new(MemoryStore::default()),
 //!     wall,
@@ -59,43 +59,46 @@ pub mod plan;
 mod rehearse;
 mod run;
 mod sandbox;
-mod service;
+pub mod service;
 pub mod store;
 mod target;
 
 pub use admit::{Admitted, Refusal, RunRequest};
 pub use capability::guest::Guest;
-pub use capability::{
-    Afterwards, Capability, Commons, Effect, Executor, Forked, Found, Linking, Setting, arguments,
-};
-pub use clock::{BoxFuture, Busy, Clock, RealClock, VirtualClock};
-pub use contract::machines as machine_types;
+pub use capability::{Capability, Linking};
+pub use clock::{BoxFuture, Busy, Clock, RealClock, VirtualClock, after, between, millis};
 pub use contract::{
     CapabilityRequest, Failure, ItemState, Level, OtherFailure, PluginInfo, ProblemKind,
 };
-pub use deadline::Deadline;
+pub use deadline::{Deadline, WRITE};
+pub use digest::digest;
 pub use effect::fault::{OperationFault, OperationRule};
-pub use effect::{EffectId, Kind, Outcome, Request, Row};
-pub use engine::{Closed, Engine, EngineParts, LeaseClosed, PluginSource, StartError};
-pub use fly::apps::Apps;
-pub use fly::machines::{Machines, list_machines, reachable};
-pub use fly::releases::Releases;
+pub use effect::{
+    Afterwards, Change, Commons, Effect, EffectId, Executor, Forked, Found, GivenUp, InService,
+    Kind, Mode, Outcome, Population, Request, Row, Setting, arguments,
+};
+pub use engine::{Engine, EngineParts, PluginSource, StartError};
 pub use gate::past::Diverged;
 pub use gate::shared::Halt;
 pub use grant::{Approvals, CapabilityGrant, Effective, Policy, TargetPolicy};
-pub use http::Http;
-pub use journal::observer::{Observer, Unobserved};
+pub use journal::{Observer, Unobserved};
 pub use key::{Key, KeyError};
 pub use limits::Limits;
-pub use metrics::Metrics;
+pub use rehearse::MakeError;
+pub use run::plan::{Made, PlanRequest};
+pub use run::replay::{Repeated, ReplayError};
 pub use run::resume::{Answer, Question, ResumeError, ResumeRequest};
-pub use run::{RunHandle, RunReport};
+pub use run::{Closed, RunHandle, RunReport};
 pub use sandbox::cache::{CacheError, CompiledCache};
 pub use sandbox::{Plugin, PluginError};
 pub use service::EFFECT_HEADER;
 pub use target::{CredentialSource, FLY_MACHINES_API, Secret, Target, TargetError};
 
+pub use fly::contract as machine_types;
+pub use fly::{Apps, Machines, Releases, list_machines, reachable};
 pub use groundcrew_runbook as runbook;
+pub use http::Http;
+pub use metrics::Metrics;
 
 /// The capabilities that come with Groundcrew, for an [`Engine`] to offer beside an embedder's own.
 pub fn capabilities() -> Vec<std::sync::Arc<dyn Capability>> {

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use reqwest::{Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::capability::{Capability, Effect, Executor, Linking, Setting, arguments};
-use crate::clock::BoxFuture;
-use crate::contract::Failure;
-use crate::contract::metrics::Sample;
-use crate::effect::{EffectId, Outcome, Request, Row};
 use crate::service::retry::Retries;
-use crate::service::trouble::{Trouble, refusal};
+use crate::service::trouble::{Trouble, by_status};
 use crate::service::{LazyService, body, unreadable};
+use crate::{
+    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Linking, Outcome, Request, Row,
+    Setting, arguments,
+};
 
 /// No answer may be larger: what Fly's endpoint allows.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -33,6 +33,15 @@ static ROWS: [Row; 1] = [Row {
     assumes: "the metrics stay as they are now",
     ..Row::READ
 }];
+
+/// `metrics.sample`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct Sample {
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) value: String,
+    pub(crate) at: u64,
+}
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
@@ -77,7 +86,7 @@ impl Capability for Metrics {
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
         Ok(Arc::new(Executing {
             retries: Retries::live(setting),
-            service: LazyService::new(setting, &setting.target.metrics_api),
+            service: LazyService::new(setting, &setting.target.metrics_api, by_status),
         }))
     }
 }
@@ -110,7 +119,7 @@ impl Executing {
             }
             // Prometheus says what is wrong with a query in its own words.
             Ok(answer) if answer.status == "error" => Err(refused(status, &answer)),
-            _ if !status.is_success() => Err(refusal(status, &headers, &bytes)),
+            _ if !status.is_success() => Err(by_status(status, &headers, &bytes)),
             Ok(_) => Err(Trouble::refused(nonsense("it is no result of a query"))),
             Err(e) => Err(unreadable(&e)),
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use clap::Args as Arguments;
 use groundcrew::journal::Mode;
-use groundcrew::plan::{MakeError, PlanError, PlanRequest, SignedPlan};
+use groundcrew::plan::{PlanError, SignedPlan};
 use groundcrew::{Key, OperationRule, Policy, RunRequest, Unobserved};
+use groundcrew::{MakeError, PlanRequest};
 use serde_json::{Value, json};
 
 use super::run::{checked, find, inputs};

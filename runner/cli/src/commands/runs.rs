@@ -230,13 +230,13 @@ async fn cancel(shared: &Shared, run: &str, target: Option<&str>) -> Result<(), 
     let closed = engine
         .cancel_run(run, &target, sure, Arc::new(Unobserved))
         .await?;
-    for lease in &closed.leases {
+    for lease in &closed.given_up {
         match &lease.outcome {
-            Ok(true) => eprintln!("released the lease of {}/{}", lease.app, lease.machine),
+            Ok(true) => eprintln!("released the lease of {}", lease.on),
             Ok(false) => {}
             Err(e) => eprintln!(
-                "warning: the lease of {}/{} is not released ({e}); it ends by itself within a minute",
-                lease.app, lease.machine
+                "warning: the lease of {} is not released ({e}); it ends by itself within a minute",
+                lease.on
             ),
         }
     }

@@ -2,6 +2,7 @@
 //! has touched the network.
 
 mod planned;
+pub(crate) mod powers;
 mod request;
 
 use std::collections::BTreeMap;
@@ -14,14 +15,15 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::capability::Capability;
-use crate::clock::millis;
+use crate::clock::{Clock, millis};
+use crate::deadline::Deadline;
 use crate::digest::digest;
-use crate::effect::{Kind, Row};
+use crate::effect::{Commons, Kind, Mode, Row, Setting};
 use crate::engine::Engine;
 use crate::grant::{CapabilityGrant, Effective, Policy, quoted};
 use crate::journal::PluginUsed;
-use crate::plan::{Planning, powers};
 use crate::sandbox::Plugin;
+use powers::powers;
 
 pub(crate) use planned::another_build;
 pub use request::RunRequest;
@@ -73,8 +75,6 @@ pub struct Admitted {
     pub(crate) approvals: Vec<String>,
     /// Of a rehearsal for a plan: the run that will apply it.
     pub(crate) rehearses: Option<String>,
-    /// Of a rehearsal that is to end in a plan.
-    pub(crate) planning: Option<Planning>,
     /// What an operator may want to know before it starts.
     pub warnings: Vec<String>,
 }
@@ -88,6 +88,19 @@ impl Admitted {
     /// The locks that it will take.
     pub fn locks(&self) -> &[String] {
         &self.locks
+    }
+
+    /// What its executors are made for, in one of the two worlds.
+    pub(crate) fn setting(&self, mode: Mode, clock: Arc<dyn Clock>, deadline: Deadline) -> Setting {
+        Setting {
+            run: self.run.clone(),
+            target: self.request.target.clone(),
+            mode,
+            clock,
+            seed: self.request.seed,
+            deadline,
+            commons: Commons::default(),
+        }
     }
 
     /// What each step may do, by step and capability.
@@ -112,6 +125,23 @@ pub(crate) struct AdmittedStep {
 impl AdmittedStep {
     pub(crate) fn id(&self) -> &str {
         &self.step.id
+    }
+}
+
+impl Engine {
+    /// Checks everything that can be checked without touching the network.
+    ///
+    /// # Errors
+    /// Every refusal.
+    pub async fn admit(&self, request: RunRequest) -> Result<Admitted, Vec<Refusal>> {
+        let identity = match &request.plan {
+            Some(plan) => Identity::of(plan.plan().run.as_str().into(), plan.plan().made_at),
+            None => {
+                let now = self.wall.now();
+                Identity::of(new_id(now, request.seed), now)
+            }
+        };
+        admit(self, request, identity).await
     }
 }
 
@@ -200,7 +230,6 @@ pub(crate) async fn admit(
         plugins,
         policy_digest,
         approvals,
-        planning: None,
         warnings,
         request,
     })

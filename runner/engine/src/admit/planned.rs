@@ -1,9 +1,10 @@
 //! The part of admission that is about plans: approvals, what a plan was made with, and the faults of
 //! rehearsals.
 
-use crate::admit::{Admission, Refusal};
+use super::{Admission, Refusal};
+use crate::effect::Mode;
 use crate::grant::quoted;
-use crate::journal::{Mode, PluginUsed};
+use crate::journal::PluginUsed;
 use crate::key::Key;
 use crate::plan::{PlanError, Powers};
 

@@ -3,9 +3,10 @@
 use groundcrew_runbook::Runbook;
 use serde_json::Value;
 
+use crate::effect::Mode;
 use crate::effect::fault::OperationRule;
 use crate::grant::Policy;
-use crate::journal::{Actor, Mode};
+use crate::journal::Actor;
 use crate::plan::{PlanError, SignedPlan};
 use crate::target::Target;
 

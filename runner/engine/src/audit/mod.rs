@@ -20,7 +20,6 @@ use tiles::Files;
 
 pub use crate::journal::leaf::{Leaf, NOTHING, link};
 pub use crate::key::Key;
-pub use crate::run::replay::{Repeated, ReplayError};
 pub use publish::publish;
 pub use receipt::{Checked, Receipt, check, prove};
 pub use tiles::HEIGHT;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::audit::{AuditError, Signed};
+use super::{AuditError, Signed};
 use crate::service::client;
 use crate::target::is_loopback;
 

@@ -5,7 +5,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use tlog_tiles::{Hash, TileHashReader};
 
-use crate::audit::{AuditError, AuditLog, Key, signed};
+use super::{AuditError, AuditLog, Key, signed};
 use crate::digest::digest;
 use crate::journal::leaf::{Leaf, NOTHING, link};
 use crate::store::Store;

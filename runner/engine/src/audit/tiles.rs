@@ -7,7 +7,7 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::FlockOperation;
 use tlog_tiles::{Tile, TileReader};
 
-use crate::audit::AuditError;
+use super::AuditError;
 
 /// The height of tiles: 256 hashes each. (tlog-tiles)
 pub const HEIGHT: u8 = 8;

@@ -8,8 +8,8 @@ use std::thread::ScopedJoinHandle;
 use thiserror::Error;
 use tlog_tiles::{Hash, HashReader, Tile};
 
-use crate::audit::tiles::{self, HEIGHT};
-use crate::audit::{AuditError, AuditLog, Signed, signed};
+use super::tiles::{self, HEIGHT};
+use super::{AuditError, AuditLog, Signed, signed};
 use crate::journal::leaf::{Leaf, NOTHING, link};
 use crate::journal::{Illegal, RunState};
 use crate::store::{Logged, Store};

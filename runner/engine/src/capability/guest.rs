@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rand::Rng;
 use rand_pcg::Pcg64;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 use wasmtime::{StoreLimits, StoreLimitsBuilder};
 
@@ -365,6 +366,17 @@ impl Guest {
         }
         text
     }
+}
+
+/// The generator behind a step's `random`.
+pub(crate) fn random(run: &str, step: &str) -> Pcg64 {
+    let digest = Sha256::digest(format!("{run}/{step}").as_bytes());
+    let part = |range: std::ops::Range<usize>| {
+        let mut bytes = [0u8; 16];
+        bytes.copy_from_slice(&digest[range]);
+        u128::from_le_bytes(bytes)
+    };
+    Pcg64::new(part(0..16), part(16..32))
 }
 
 impl Gate {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 
 use crate::capability::guest::Guest;
-use crate::capability::{Capability, Effect, Executor, Linking, Setting};
+use crate::capability::{Capability, Linking};
 use crate::clock::{BoxFuture, Clock};
 use crate::contract::{Failure, ItemState, Level};
-use crate::effect::{Kind, Outcome, Request, Row};
+use crate::effect::{Effect, Executor, Kind, Outcome, Request, Row, Setting};
 use crate::journal::NoteBody;
 
 pub(crate) const OPERATIONS: &str = "groundcrew:host/operations@0.1.0";

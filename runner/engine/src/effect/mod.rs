@@ -1,6 +1,8 @@
 //! Effects: what a plugin asks of the host, and what becomes of it.
 
+mod executor;
 pub(crate) mod fault;
+mod setting;
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +10,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::Failure;
+
+pub use executor::{
+    Afterwards, Change, Effect, Executor, Forked, Found, GivenUp, InService, Population,
+};
+pub use setting::{Commons, Mode, Setting};
+
+/// A typed argument list as the arguments of a request.
+pub fn arguments<T: Serialize>(value: &T) -> serde_json::Value {
+    serde_json::to_value(value).unwrap_or(serde_json::Value::Null)
+}
 
 /// Reading or writing, the first thing that is asked of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,14 +89,20 @@ impl Row {
 
     /// The row of an operation in its capability's table. Each name that is linked stands there, which
     /// a test of every capability walks.
-    pub(crate) fn named(rows: &'static [Self], operation: &str) -> &'static Self {
+    pub fn named(rows: &'static [Self], operation: &str) -> &'static Self {
         let found = rows.iter().find(|row| row.operation() == operation);
         found.unwrap_or(&rows[0])
     }
 
     /// What nothing performs: a row without an arm, our mistake.
-    pub(crate) fn unperformed(&self) -> Failure {
+    pub fn unperformed(&self) -> Failure {
         Failure::other("no-executor", format!("nothing performs `{}`", self.name))
+    }
+
+    /// The id of what an effect has made, out of its answer.
+    pub(crate) fn made(&self, answer: &str) -> Option<String> {
+        let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
+        Some(answer.pointer(self.creates?)?.as_str()?.to_owned())
     }
 
     /// The operation's part of the name.
@@ -161,6 +179,11 @@ impl Request {
     pub fn with(mut self, arguments: serde_json::Value) -> Self {
         self.arguments = arguments;
         self
+    }
+
+    /// Whether it is a forward write: it changes something other than the run's own bookkeeping.
+    pub fn counts(&self) -> bool {
+        self.row.kind == Kind::Write && !self.row.housekeeping
     }
 
     /// Reads the arguments back as the type they were made from.

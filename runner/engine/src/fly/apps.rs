@@ -9,16 +9,17 @@ use std::sync::Arc;
 use groundcrew_fleet::api::{App as Shown, AppList, PlacementRequest, Placements};
 use groundcrew_fleet::{Caller, Fleet};
 use reqwest::Method;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::capability::{Capability, Effect, Executor, Found, Linking, Setting, arguments};
-use crate::clock::BoxFuture;
-use crate::contract::Failure;
-use crate::contract::apps::{App, CapacityQuery, Room};
-use crate::effect::{Outcome, Request, Row};
-use crate::fly::machines::Fly;
+use crate::fly::world::Fly;
 use crate::service::retry::Retries;
 use crate::service::trouble::Trouble;
+use crate::{
+    BoxFuture, Capability, Effect, Executor, Failure, Found, Linking, Outcome, Request, Row,
+    Setting, arguments,
+};
 
 /// No answer may be larger. An app takes about 400 bytes.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -52,6 +53,36 @@ static ROWS: [Row; 4] = [
 
 fn row(operation: &str) -> &'static Row {
     Row::named(&ROWS, operation)
+}
+
+/// `apps.app`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct App {
+    pub(crate) name: String,
+    pub(crate) organisation: String,
+    pub(crate) status: String,
+    pub(crate) machines: u32,
+    pub(crate) volumes: u32,
+}
+
+/// `apps.capacity-query`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct CapacityQuery {
+    pub(crate) like: Option<String>,
+    pub(crate) regions: Vec<String>,
+    pub(crate) count: u32,
+}
+
+/// `apps.room`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct Room {
+    pub(crate) region: String,
+    pub(crate) machines: u32,
+    #[component(name = "at-once")]
+    pub(crate) at_once: u32,
 }
 
 /// See the module.

@@ -1,7 +1,15 @@
 //! Fly: three capabilities that act on one world. `world/` is what Fly, or a fork of it, answers;
 //! `machines/`, `apps.rs` and `releases.rs` are what plugins may ask for.
 
-pub(crate) mod apps;
-pub(crate) mod machines;
-pub(crate) mod releases;
-pub(crate) mod world;
+mod apps;
+pub mod contract;
+mod look;
+mod machines;
+mod refusals;
+mod releases;
+mod world;
+
+pub use apps::Apps;
+pub use look::{list_machines, reachable};
+pub use machines::Machines;
+pub use releases::Releases;

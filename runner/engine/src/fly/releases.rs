@@ -11,18 +11,19 @@ use groundcrew_fleet::api::{
 };
 use groundcrew_fleet::{Caller, Fleet};
 use reqwest::Method;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::capability::{Capability, Effect, Executor, Found, Linking, Setting, arguments};
-use crate::clock::BoxFuture;
-use crate::contract::Failure;
-use crate::contract::releases::{NewRelease, Release, Status};
-use crate::effect::{EffectId, Outcome, Request, Row};
-use crate::fly::machines::Fly;
+use crate::fly::world::Fly;
 use crate::service::LazyService;
 use crate::service::retry::Retries;
 use crate::service::trouble::Trouble;
+use crate::{
+    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Found, Linking, Outcome, Request,
+    Row, Setting, arguments,
+};
 
 /// No answer may be larger. A release carries its app's configuration.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -61,6 +62,48 @@ static ROWS: [Row; 4] = [
 
 fn row(operation: &str) -> &'static Row {
     Row::named(&ROWS, operation)
+}
+
+/// `releases.release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct Release {
+    pub(crate) id: String,
+    pub(crate) version: u32,
+    pub(crate) status: String,
+    pub(crate) strategy: String,
+    pub(crate) image: String,
+    pub(crate) user: String,
+    #[component(name = "created-at")]
+    pub(crate) created_at: String,
+    #[component(name = "in-progress")]
+    pub(crate) in_progress: bool,
+    pub(crate) definition: Option<String>,
+}
+
+/// `releases.new-release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct NewRelease {
+    pub(crate) strategy: String,
+    pub(crate) image: String,
+    pub(crate) definition: Option<String>,
+}
+
+/// `releases.status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Status {
+    #[component(name = "running")]
+    Running,
+    #[component(name = "complete")]
+    Complete,
+    #[component(name = "failed")]
+    Failed,
+    #[component(name = "interrupted")]
+    Interrupted,
 }
 
 /// See the module.
@@ -102,7 +145,11 @@ impl Capability for Releases {
         Ok(Arc::new(Executing {
             fly: Fly::of(setting)?,
             retries: Retries::live(setting),
-            service: LazyService::new(setting, &setting.target.releases_api),
+            service: LazyService::new(
+                setting,
+                &setting.target.releases_api,
+                crate::fly::refusals::refusal,
+            ),
             copied: Mutex::default(),
         }))
     }

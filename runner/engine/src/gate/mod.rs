@@ -19,15 +19,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::capability::Effect;
 use crate::clock::{Parked, millis};
 use crate::contract::Failure;
-use crate::effect::{EffectId, Kind, Outcome, Request, Row};
+use crate::effect::{Effect, EffectId, Kind, Outcome, Request, Row};
 use crate::gate::past::Past;
 use crate::gate::shared::{Halt, RunShared};
 use crate::grant::Effective;
-use crate::journal::{Decision, Draft, JournalError};
-use crate::plan::made as made_id;
+use crate::journal::{Decision, Draft};
+use crate::store::JournalError;
 use repeat::Repeat;
 use writes::{Part, Refused};
 
@@ -303,7 +302,7 @@ impl Gate {
         };
         let mut state = self.state();
         state.last = state.last.max(number);
-        let forward = Effective::counts(&request);
+        let forward = request.counts();
         let underway = Underway {
             cancel: cancel.clone(),
             forward,
@@ -347,7 +346,7 @@ impl Gate {
             })?;
             grant.allows(request).map_err(Failure::Denied)?;
         }
-        if Effective::counts(request)
+        if request.counts()
             && self.run.interrupt.is_cancelled()
             && self.part != Part::Finally
             && !self.run.writes().takes_back(request)
@@ -364,7 +363,7 @@ impl Gate {
         let row = effect.request.row;
         let capability = row.capability();
         let asks = |grant: &Effective| {
-            grant.asks_group() || (grant.asks_share() && Effective::counts(&effect.request))
+            grant.asks_group() || (grant.asks_share() && effect.request.counts())
         };
         let on_something = target(0, &effect.request).is_some();
         let executor = self.run.executors.get(capability);
@@ -399,7 +398,7 @@ impl Gate {
         let Some(grant) = self.grants.get(request.row.capability()) else {
             return Ok(());
         };
-        if !Effective::counts(request) {
+        if !request.counts() {
             return Ok(());
         }
         let executor = self.run.executors.get(request.row.capability());
@@ -538,7 +537,7 @@ impl Gate {
         let mut state = self.state();
         let group = state.written.remove(&(app.clone(), unmade(number)));
         let made = outcome.result.as_ref().ok();
-        if let (Some(group), Some(id)) = (group, made.and_then(|answer| made_id(row, answer))) {
+        if let (Some(group), Some(id)) = (group, made.and_then(|answer| row.made(answer))) {
             state.written.insert((app.clone(), id), group);
         }
     }

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::capability::Effect;
+use super::{Gate, target};
 use crate::contract::Failure;
-use crate::effect::{Outcome, Request};
+use crate::effect::{Effect, Outcome, Request};
 use crate::gate::past::{Again, Delivery, Diverged, Past};
 use crate::gate::shared::Halt;
-use crate::gate::{Gate, target};
 use crate::grant::Effective;
 use crate::journal::{Draft, IntendedRequest};
 
 /// Where a step that is repeated is.
-pub(crate) enum Repeat {
+pub(super) enum Repeat {
     Delivered(Delivery),
     /// The plugin waits for nothing.
     Idle,
@@ -26,7 +25,7 @@ pub(crate) enum Repeat {
 impl Gate {
     /// What was delivered next before, or the past when it is over. When the plugin has ended, what
     /// it waited for does not matter any more.
-    pub(crate) fn repeat(&self, waits: bool) -> Result<Repeat, Halt> {
+    pub(super) fn repeat(&self, waits: bool) -> Result<Repeat, Halt> {
         let mut state = self.state();
         let Some(past) = &mut state.past else {
             return Ok(Repeat::Nothing);
@@ -43,7 +42,7 @@ impl Gate {
     /// Goes on live where the journal ends: what was settled waits to be delivered, what was under
     /// way is performed under the intent that it has, what was never written down goes the whole
     /// way.
-    pub(crate) async fn leave(self: &Arc<Self>, past: Past) -> Result<(), Halt> {
+    pub(super) async fn leave(self: &Arc<Self>, past: Past) -> Result<(), Halt> {
         let left = past.leave()?;
         if self.run.repeats_only {
             return Err(self.at_the_end(left.fresh.first()));
@@ -52,7 +51,7 @@ impl Gate {
             let Some(request) = self.recorded(&recorded) else {
                 continue;
             };
-            let written = target(number, &request).filter(|_| Effective::counts(&request));
+            let written = target(number, &request).filter(|_| request.counts());
             let Some(written) = written else {
                 continue;
             };
@@ -132,10 +131,7 @@ impl Gate {
     /// out before the run went on.
     fn again(self: &Arc<Self>, again: Again) {
         // What nobody asks for again is the host's own: giving back, and nothing else.
-        let own = || {
-            self.recorded(&again.recorded)
-                .filter(|r| !Effective::counts(r))
-        };
+        let own = || self.recorded(&again.recorded).filter(|r| !r.counts());
         let Some(request) = again.request.or_else(own) else {
             return;
         };

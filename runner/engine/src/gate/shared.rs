@@ -8,14 +8,13 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::capability::Executor;
 use crate::clock::{Busy, Clock};
 use crate::effect::fault::OperationFault;
-use crate::effect::{Request, Row};
+use crate::effect::{Executor, Request, Row};
 use crate::gate::past::Diverged;
 use crate::gate::writes::Writes;
-use crate::journal::{JournalError, StepEnded, StepState, Writer};
-use crate::store::StoreError;
+use crate::journal::{StepEnded, StepState};
+use crate::store::{JournalError, StoreError, Writer};
 
 /// Why a run cannot go on: its journal cannot be written, or does not tell what its plugins do.
 #[derive(Debug, Clone, Error)]

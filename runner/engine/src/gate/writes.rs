@@ -10,9 +10,8 @@ use std::collections::HashMap;
 
 use crate::contract::Failure;
 use crate::effect::{Outcome, Request, Row};
-use crate::grant::Effective;
 use crate::journal::{Decision, IntendedRequest, OperationState, RunState};
-use crate::plan::{Act, Multiset, Plan, What, act, made, renamed};
+use crate::plan::{Act, Multiset, Plan, What, act, renamed};
 
 /// Which part of the pipeline a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +182,7 @@ impl Writes {
                 }
             }
             let (request, number) = (recorded.request(row), effect.intended.effect);
-            if Effective::counts(&request) {
+            if request.counts() {
                 let planned = writes.take(step, &request);
                 writes.begin(step, number, &request, planned);
             }
@@ -227,7 +226,7 @@ impl Writes {
         let Some(done) = self.end(step, number) else {
             return;
         };
-        let Some(id) = made(done.row, answer) else {
+        let Some(id) = done.row.made(answer) else {
             return;
         };
         if let Some(undo) = done.row.undo {
@@ -286,7 +285,7 @@ impl Writes {
         number: u64,
         request: &Request,
     ) -> Result<(), Refused> {
-        if !Effective::counts(request) {
+        if !request.counts() {
             return Ok(());
         }
         let planned = self.take(step, request);

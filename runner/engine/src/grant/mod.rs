@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{Kind, Request};
+use crate::effect::Request;
 use crate::key::{Key, KeyError};
 
 /// A grant of one capability, as a runbook or a policy writes it. A field that is not given
@@ -328,11 +328,6 @@ impl Effective {
     pub fn verbs(&self) -> &[String] {
         &self.verbs
     }
-
-    /// Whether the row's verb counts as a forward write for this grant.
-    pub(crate) fn counts(request: &Request) -> bool {
-        request.row.kind == Kind::Write && !request.row.housekeeping
-    }
 }
 
 /// Whether a list of origins, however they are spelt, has this one.
@@ -368,7 +363,7 @@ pub(crate) fn quoted(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::Row;
+    use crate::effect::{Kind, Row};
 
     static RESTART: Row = Row {
         name: "machines.restart",

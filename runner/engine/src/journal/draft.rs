@@ -4,12 +4,12 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::contract::Failure;
-use crate::effect::{Outcome, Request};
-use crate::journal::{
+use super::{
     Decision, Delivered, EntryKind, Note, NoteBody, RunClosed, RunOpened, RunStatus, StepBegan,
     StepEnded,
 };
+use crate::contract::Failure;
+use crate::effect::{Outcome, Request};
 
 /// An entry before it has a place.
 #[derive(Debug)]

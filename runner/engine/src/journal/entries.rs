@@ -6,17 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::contract::{Failure, ItemState, Level, ProblemKind};
-use crate::effect::{Request, Row};
-
-/// Whether effects reach the world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Writes act on the target.
-    Perform,
-    /// Writes act on a fork of it.
-    Rehearsal,
-}
+use crate::effect::{Mode, Request, Row};
 
 /// Who runs it, as told by the program that embeds the engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +26,7 @@ pub struct Actor {
 /// The header of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunOpened {
-    /// [`crate::journal::FORMAT`].
+    /// [`super::FORMAT`].
     pub format: u32,
     /// The run's id.
     pub run: String,

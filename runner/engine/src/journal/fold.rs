@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::journal::{
+use super::{
     Actor, Decision, Delivered, Entry, Intended, Mode, NoteBody, Record, RunClosed, RunOpened,
     Settled, StepBegan, StepEnded, StepStatus,
 };
@@ -187,11 +187,11 @@ impl RunState {
         if self.header.is_some() {
             return Err("the run is open already".to_owned());
         }
-        if header.format > crate::journal::FORMAT {
+        if header.format > super::FORMAT {
             return Err(format!(
                 "format {} is newer than this program's {}",
                 header.format,
-                crate::journal::FORMAT
+                super::FORMAT
             ));
         }
         self.actor = Some(header.actor.clone());

@@ -7,22 +7,22 @@
 mod draft;
 mod entries;
 mod fold;
-pub(crate) mod leaf;
-pub(crate) mod observer;
+pub mod leaf;
+mod observer;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use crate::store::writer::{JournalError, Writer};
+pub use crate::effect::Mode;
 pub use draft::Draft;
 pub use entries::{
-    Actor, Decision, Delivered, Intended, IntendedRequest, Mode, Note, NoteBody, PlanApplied,
-    PluginUsed, RunClosed, RunOpened, RunStatus, Settled, StepBegan, StepEnded, StepProblem,
-    StepStatus,
+    Actor, Decision, Delivered, Intended, IntendedRequest, Note, NoteBody, PlanApplied, PluginUsed,
+    RunClosed, RunOpened, RunStatus, Settled, StepBegan, StepEnded, StepProblem, StepStatus,
 };
 pub use fold::{Illegal, OperationState, RunState, StepState};
+pub use observer::{Observer, Unobserved};
 
 /// The version of the format of the entries below. Older ones stay readable for ever.
 pub const FORMAT: u32 = 1;

@@ -22,15 +22,13 @@ use thiserror::Error;
 
 use crate::clock::millis;
 use crate::digest::digest;
-use crate::effect::Row;
 use crate::effect::fault::OperationRule;
 use crate::journal::{Actor, IntendedRequest, PluginUsed, RunStatus};
 use crate::key::{self, Key, KeyError};
 
-pub use crate::rehearse::{Made, MakeError, PlanRequest};
-pub(crate) use crate::rehearse::{Planning, powers};
+pub use crate::effect::{Change, InService, Population};
 pub use drift::Drift;
-pub(crate) use drift::fits;
+pub(crate) use drift::{chosen, compare, projected};
 pub(crate) use multiset::{Act, Multiset, What, act};
 
 /// The format that this crate writes.
@@ -167,44 +165,6 @@ pub struct Said {
     pub step: String,
     /// The sentence.
     pub text: String,
-}
-
-/// How many Machines an app has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Population {
-    /// On the target.
-    pub before: usize,
-    /// At most, on the way.
-    pub peak: usize,
-    /// In the end.
-    pub after: usize,
-    /// Who serves, by process group.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub service: BTreeMap<String, InService>,
-}
-
-/// How many Machines of a process group serve: started, in service, their checks passing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InService {
-    /// On the target.
-    pub before: u64,
-    /// At least, on the way.
-    pub least: u64,
-    /// The longest time during which none does, in milliseconds, by the times that are assumed.
-    pub gap_ms: u64,
-}
-
-/// A field that will be different.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Change {
-    /// `app/id`.
-    pub subject: String,
-    /// Its name; empty if the whole thing is new, or gone.
-    pub field: String,
-    /// Before; null if it is new.
-    pub before: Value,
-    /// Afterwards; null if it is gone.
-    pub after: Value,
 }
 
 /// What the pipeline does when these faults strike.
@@ -438,12 +398,6 @@ fn rename(value: &mut Value, name: &impl Fn(&str) -> Option<String>) {
         Value::Object(fields) => fields.values_mut().for_each(|value| rename(value, name)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-}
-
-/// The id of what an effect has made, out of its answer.
-pub(crate) fn made(row: &Row, answer: &str) -> Option<String> {
-    let answer: Value = serde_json::from_str(answer).ok()?;
-    Some(answer.pointer(row.creates?)?.as_str()?.to_owned())
 }
 
 /// A plan as it is signed.

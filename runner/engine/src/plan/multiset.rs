@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::{Plan, PlannedWrite};
 use crate::journal::{IntendedRequest, step_id};
-use crate::plan::{Plan, PlannedWrite};
 
 /// Arguments, and the name of what is made, by what is done to what.
 #[derive(Debug, Clone, Default)]

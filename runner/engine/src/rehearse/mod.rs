@@ -2,58 +2,28 @@
 //! the journal and the fork. The rehearsal's last entry names the plan's digest, so that the audit
 //! log has it.
 
+pub(crate) mod fits;
 pub(crate) mod told;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::admit::{self, AdmittedStep, Identity, Refusal, RunRequest};
-use crate::capability::{Effect, Executor, Forked};
-use crate::clock::after;
+use crate::admit::Refusal;
 use crate::digest::digest;
-use crate::effect::fault::OperationRule;
-use crate::effect::{EffectId, Row};
+use crate::effect::{Effect, EffectId, Executor, Forked, Row};
 use crate::engine::{Engine, StartError};
 use crate::gate::shared::RunShared;
-use crate::journal::observer::Observer;
-use crate::journal::{Intended, IntendedRequest, Mode};
-use crate::key::Key;
+use crate::journal::{Intended, IntendedRequest};
 use crate::plan::{
-    Assumption, Contingency, FORMAT, Observation, Plan, PlanError, Powers, SignedPlan, texts,
+    Assumption, Contingency, FORMAT, Observation, Plan, PlanError, Powers, chosen, projected,
     written,
 };
-use crate::rehearse::told::Told;
-use crate::run::RunReport;
-
-/// What is to be planned.
-#[derive(Debug, Clone)]
-pub struct PlanRequest {
-    /// The run. Its mode and faults do not matter.
-    pub run: RunRequest,
-    /// Each is rehearsed too, and what the pipeline then does may be done.
-    pub contingencies: Vec<Vec<OperationRule>>,
-    /// Signs it.
-    pub author: Key,
-    /// How long it can be applied.
-    pub valid_for: Duration,
-}
-
-/// What came out of it.
-#[derive(Debug)]
-pub struct Made {
-    /// How the rehearsal ended.
-    pub report: RunReport,
-    /// The plan; none if the rehearsal did not succeed.
-    pub plan: Option<SignedPlan>,
-    /// What an operator may want to know.
-    pub warnings: Vec<String>,
-}
+use told::Told;
 
 /// Why there is no plan. Nothing has happened.
 #[derive(Debug, Error)]
@@ -75,153 +45,12 @@ pub enum MakeError {
 /// What a rehearsal needs to know to end in a plan.
 #[derive(Clone)]
 pub(crate) struct Planning {
-    author: String,
-    made_at: Timestamp,
-    expires_at: Timestamp,
-    steps: Vec<Powers>,
-    contingencies: Vec<Contingency>,
-    made: Arc<Mutex<Option<Result<Plan, MakeError>>>>,
-}
-
-impl Engine {
-    /// Rehearses a run, and makes a signed plan of what it did.
-    ///
-    /// # Errors
-    /// If it is not admitted, cannot be rehearsed, or the plan cannot be signed. A rehearsal that
-    /// fails is none: its report says why there is no plan.
-    pub async fn plan(
-        self: &Arc<Self>,
-        request: PlanRequest,
-        observer: Arc<dyn Observer>,
-    ) -> Result<Made, MakeError> {
-        let made_at = self.wall.now();
-        let run = admit::new_id(made_at, request.run.seed);
-        let rehearsal = |suffix: String, faults: Vec<OperationRule>| {
-            let identity = Identity {
-                journal: format!("{run}{suffix}").into(),
-                known_as: run.clone(),
-                started_at: made_at,
-            };
-            let request = RunRequest {
-                mode: Mode::Rehearsal,
-                faults,
-                plan: None,
-                accepted_drift: Vec::new(),
-                ..request.run.clone()
-            };
-            async move {
-                let admitted = admit::admit(self, request, identity).await;
-                admitted.map_err(MakeError::Refused)
-            }
-        };
-        let mut main = rehearsal("-plan".to_owned(), Vec::new()).await?;
-        let mut contingencies = Vec::new();
-        for (at, faults) in request.contingencies.iter().enumerate() {
-            let admitted = rehearsal(format!("-plan-{}", at + 1), faults.clone()).await?;
-            let handle = self.start(admitted, observer.clone()).await?;
-            contingencies.push(self.contingency(faults, &handle.finished().await)?);
-        }
-        let made: Arc<Mutex<Option<Result<Plan, MakeError>>>> = Arc::default();
-        main.planning = Some(Planning {
-            author: request.author.public().to_owned(),
-            made_at,
-            expires_at: after(made_at, request.valid_for),
-            steps: powers(&main.steps, &main.finally),
-            contingencies,
-            made: made.clone(),
-        });
-        let warnings = main.warnings.clone();
-        let report = self.start(main, observer).await?.finished().await;
-        let plan = made.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let plan = match plan {
-            Some(plan) => Some(SignedPlan::sign(plan?, &request.author)?),
-            None => None,
-        };
-        Ok(Made {
-            report,
-            plan,
-            warnings,
-        })
-    }
-
-    fn contingency(
-        &self,
-        faults: &[OperationRule],
-        report: &RunReport,
-    ) -> Result<Contingency, MakeError> {
-        let unended = || MakeError::Unseen(format!("rehearsal {} did not end", report.run));
-        let (records, _) = self.journal(&report.run)?;
-        let told = Told::of(&records, &self.rows())?;
-        Ok(Contingency {
-            faults: texts(faults),
-            rehearsal: report.run.to_string(),
-            status: report.status.ok_or_else(unended)?,
-            writes: told.writes,
-        })
-    }
-}
-
-/// What each step can do, as it was admitted.
-pub(crate) fn powers(steps: &[AdmittedStep], finally: &[AdmittedStep]) -> Vec<Powers> {
-    fn of(step: &AdmittedStep, unbound: bool, all: &mut Vec<Powers>) {
-        let grants = step.grants.iter();
-        all.push(Powers {
-            step: step.id().to_owned(),
-            plugin: step.plugin.info.name.clone(),
-            imports: step.plugin.imports.clone(),
-            grants: grants
-                .map(|(name, grant)| ((*name).to_owned(), grant.to_json()))
-                .collect(),
-            unbound,
-        });
-        step.rescue.iter().for_each(|step| of(step, true, all));
-    }
-    let mut all = Vec::new();
-    steps.iter().for_each(|step| of(step, false, &mut all));
-    finally.iter().for_each(|step| of(step, true, &mut all));
-    all
-}
-
-impl Powers {
-    /// Whether it can do no more than `planned`. A policy may have become stricter since.
-    pub(crate) fn within(&self, planned: &Self) -> bool {
-        let same = (&self.step, &self.plugin, &self.imports, self.unbound)
-            == (
-                &planned.step,
-                &planned.plugin,
-                &planned.imports,
-                planned.unbound,
-            );
-        let grant = |(name, now): (&String, &Value)| {
-            let planned = planned.grants.get(name);
-            planned.is_some_and(|planned| no_more(now, planned))
-        };
-        same && self.grants.iter().all(grant)
-    }
-}
-
-/// Whether a grant, as it is written down, allows no more than another.
-fn no_more(now: &Value, planned: &Value) -> bool {
-    let list = |of: &Value, field: &str| of[field].as_array().cloned().unwrap_or_default();
-    let verbs = list(planned, "verbs");
-    let fewer = list(now, "verbs").iter().all(|verb| verbs.contains(verb));
-    // Each list is one more condition: what was one then has to be one now.
-    let bound = |field: &str| {
-        let conditions = list(now, field);
-        let planned = list(planned, field);
-        planned.iter().all(|list| conditions.contains(list))
-    };
-    let at_most = |field: &str| match (now[field].as_u64(), planned[field].as_u64()) {
-        (_, None) => true,
-        (None, Some(_)) => false,
-        (Some(now), Some(planned)) => now <= planned,
-    };
-    fewer
-        && bound("apps")
-        && bound("groups")
-        && bound("origins")
-        && at_most("max_machines")
-        && at_most("max_share")
+    pub(crate) author: String,
+    pub(crate) made_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) steps: Vec<Powers>,
+    pub(crate) contingencies: Vec<Contingency>,
+    pub(crate) made: Arc<Mutex<Option<Result<Plan, MakeError>>>>,
 }
 
 /// What a new thing is made like, by app and id.
@@ -356,20 +185,6 @@ impl Planning {
 
 /// What people want to know of a thing, if it has it.
 const ABOUT: [&str; 3] = ["name", "group", "region"];
-
-fn chosen(whole: &Value, fields: &[&str]) -> Map<String, Value> {
-    let of = |field: &&str| Some(((*field).to_owned(), whole.get(*field)?.clone()));
-    fields.iter().filter_map(of).collect()
-}
-
-/// Of each thing the fields that count.
-pub(crate) fn projected(
-    row: &Row,
-    found: &BTreeMap<String, Value>,
-) -> BTreeMap<String, Map<String, Value>> {
-    let of = |(subject, whole): (&String, &Value)| (subject.clone(), chosen(whole, row.projection));
-    found.iter().map(of).collect()
-}
 
 /// What a request reads or writes to, as it was when the fork was made.
 pub(crate) async fn original(

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Map;
 
+use super::MakeError;
 use crate::contract::Level;
 use crate::effect::Row;
-use crate::grant::Effective;
 use crate::journal::{Decision, Entry, Intended, Note, NoteBody, Record, Settled, step_id};
-use crate::plan::{PlannedWrite, Said, made, renamed};
-use crate::rehearse::MakeError;
+use crate::plan::{PlannedWrite, Said, renamed};
 
 /// How many notes a plan keeps.
 const NOTES: usize = 100;
@@ -77,7 +76,7 @@ impl Reading<'_> {
             let of = (intended.request.operation.clone(), row.assumes);
             *self.told.assumptions.entry(of).or_default() += 1;
         }
-        if Effective::counts(&intended.request.request(row)) {
+        if intended.request.request(row).counts() {
             self.write(&intended, row, given);
         }
         if !row.projection.is_empty() {
@@ -109,7 +108,7 @@ impl Reading<'_> {
     fn settled(&mut self, settled: Settled) {
         let making = self.making.remove(&(settled.step, settled.effect));
         if let (Some((row, app, name)), Some(answer)) = (making, settled.answer)
-            && let Some(id) = made(row, answer.get())
+            && let Some(id) = row.made(answer.get())
         {
             self.names.insert((app, id), name);
         }

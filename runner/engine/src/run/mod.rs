@@ -1,12 +1,14 @@
 //! A run: opening its journal, keeping its claim alive, and letting its pipeline run to its end
 //! (`pipeline.rs`).
 
-pub(crate) mod pipeline;
+mod cancel;
+mod pipeline;
+pub(crate) mod plan;
 pub(crate) mod replay;
+mod report;
 pub(crate) mod resume;
-pub(crate) mod step;
+mod step;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use groundcrew_faults::Faults;
@@ -14,22 +16,19 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admitted;
-use crate::capability::operations::Operations;
-use crate::capability::{Capability, Commons, Executor, Setting};
 use crate::clock::{Clock, RealClock, VirtualClock, after};
 use crate::deadline::{CLAIM, Deadline, HEARTBEAT};
 use crate::digest::digest;
-use crate::engine::{Engine, StartError};
+use crate::effect::Mode;
+use crate::engine::{Engine, Executors, StartError};
 use crate::gate::shared::{Halt, RunShared};
 use crate::gate::writes::Writes;
-use crate::journal::observer::Observer;
-use crate::journal::{
-    Draft, FORMAT, JournalError, Mode, NoteBody, PlanApplied, RunOpened, RunState, RunStatus,
-    StepEnded, Writer,
-};
-use crate::plan::{self, SignedPlan};
+use crate::journal::{Draft, FORMAT, NoteBody, Observer, PlanApplied, RunOpened, RunState};
+use crate::plan::SignedPlan;
+use crate::rehearse::Planning;
+use crate::rehearse::fits::fits;
 use crate::run::pipeline::Running;
-use crate::store::{Claim, NewRun, StoreError};
+use crate::store::{Claim, JournalError, NewRun, StoreError, Writer};
 
 /// A run under way.
 pub struct RunHandle {
@@ -39,21 +38,8 @@ pub struct RunHandle {
     report: oneshot::Receiver<RunReport>,
 }
 
-/// How a run came out.
-#[derive(Debug, Clone)]
-pub struct RunReport {
-    /// Its id.
-    pub run: Arc<str>,
-    /// How it ended; none if it was stopped at once, or its journal could not be written, and is
-    /// left as it is.
-    pub status: Option<RunStatus>,
-    /// Its steps by key, in the order in which they ended.
-    pub steps: Vec<StepEnded>,
-    /// Writes of which it is not known whether they happened, as `step/number`.
-    pub in_doubt: Vec<String>,
-    /// Why it could not go on, if it is left as it is.
-    pub halt: Option<Halt>,
-}
+pub use cancel::Closed;
+pub use report::RunReport;
 
 impl RunHandle {
     /// The run's id.
@@ -90,9 +76,26 @@ impl RunHandle {
     }
 }
 
+impl Engine {
+    /// Opens the journal, takes the locks and starts. A rehearsal takes no locks. Where a plan is
+    /// applied the target is first compared with it.
+    ///
+    /// # Errors
+    /// If a lock is held or the store fails; if the plan has expired, has been applied, or the
+    /// target has changed. Nothing has been written to the target.
+    pub async fn start(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        observer: Arc<dyn Observer>,
+    ) -> Result<RunHandle, StartError> {
+        start(self.clone(), admitted, None, observer).await
+    }
+}
+
 pub(crate) async fn start(
     engine: Arc<Engine>,
     admitted: Admitted,
+    planning: Option<Planning>,
     observer: Arc<dyn Observer>,
 ) -> Result<RunHandle, StartError> {
     let request = &admitted.request;
@@ -102,8 +105,9 @@ pub(crate) async fn start(
         Mode::Rehearsal => Arc::new(VirtualClock::new(now)),
     };
     let deadline = Deadline::new(engine.wall.clone());
-    let accepted_drift = plan::fits(&engine, &admitted).await?;
-    let executors = executors(&engine, &admitted, request.mode, &clock, &deadline)?;
+    let accepted_drift = fits(&engine, &admitted).await?;
+    let setting = admitted.setting(request.mode, clock.clone(), deadline.clone());
+    let executors = engine.executors(&setting)?;
     // A rehearsal holds nobody up.
     let locks = match request.mode {
         Mode::Perform => admitted.locks.clone(),
@@ -166,33 +170,8 @@ pub(crate) async fn start(
         deadline,
         executors,
         past: RunState::default(),
+        planning,
     }))
-}
-
-/// What performs the effects of a run, by capability.
-pub(crate) fn executors(
-    engine: &Engine,
-    admitted: &Admitted,
-    mode: Mode,
-    clock: &Arc<dyn Clock>,
-    deadline: &Deadline,
-) -> Result<HashMap<&'static str, Arc<dyn Executor>>, StartError> {
-    let setting = Setting {
-        run: admitted.run.clone(),
-        target: admitted.request.target.clone(),
-        mode,
-        clock: clock.clone(),
-        seed: admitted.request.seed,
-        deadline: deadline.clone(),
-        commons: Commons::default(),
-    };
-    let operations: Arc<dyn Capability> = Arc::new(Operations);
-    let all = engine.capabilities.iter().chain([&operations]);
-    all.map(|capability| {
-        let executor = capability.executor(&setting);
-        Ok((capability.name(), executor.map_err(StartError::Capability)?))
-    })
-    .collect()
 }
 
 /// A run whose journal is open.
@@ -203,9 +182,11 @@ pub(crate) struct Launch {
     pub(crate) journal: Writer,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) deadline: Deadline,
-    pub(crate) executors: HashMap<&'static str, Arc<dyn Executor>>,
+    pub(crate) executors: Executors,
     /// What an earlier process did of it.
     pub(crate) past: RunState,
+    /// Of a rehearsal that is to end in a plan.
+    pub(crate) planning: Option<Planning>,
 }
 
 pub(crate) fn launch(launch: Launch) -> RunHandle {
@@ -218,6 +199,7 @@ pub(crate) fn launch(launch: Launch) -> RunHandle {
         deadline,
         executors,
         past,
+        planning,
     } = launch;
     let interrupt = CancellationToken::new();
     if past.interrupted {
@@ -254,7 +236,7 @@ pub(crate) fn launch(launch: Launch) -> RunHandle {
             engine: engine.clone(),
             shared: shared.clone(),
             scope: admitted.scope,
-            planning: admitted.planning,
+            planning,
             steps: Vec::new(),
             in_doubt: Vec::new(),
             failed: false,

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use groundcrew_runbook::{OnFailure, Scope};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::admit::AdmittedStep;
-use crate::clock::{Busy, VirtualClock};
+use crate::clock::VirtualClock;
 use crate::contract::ProblemKind;
 use crate::engine::Engine;
 use crate::gate::shared::{Halt, RunShared};
 use crate::gate::writes::Part;
 use crate::journal::{Draft, RunClosed, RunStatus, StepEnded, StepProblem, StepStatus};
-use crate::plan::Planning;
+use crate::rehearse::Planning;
+use crate::run::report::{Ran, outcome};
 use crate::run::{RunReport, step};
 
 /// The steps of a run on their way.
@@ -26,23 +27,6 @@ pub(crate) struct Running {
     pub(crate) steps: Vec<StepEnded>,
     pub(crate) in_doubt: Vec<String>,
     pub(crate) failed: bool,
-}
-
-/// How a step came out, after its attempts and its rescue.
-pub(crate) struct Ran {
-    pub(crate) id: String,
-    pub(crate) ended: Vec<StepEnded>,
-    pub(crate) in_doubt: Vec<String>,
-    /// Holds a virtual clock until what comes next has started.
-    pub(crate) busy: Option<Busy>,
-}
-
-impl Ran {
-    fn status(&self) -> StepStatus {
-        self.ended
-            .last()
-            .map_or(StepStatus::Failed, |ended| ended.status)
-    }
 }
 
 impl Running {
@@ -216,16 +200,4 @@ impl Running {
         self.steps.extend(ran.ended);
         self.in_doubt.extend(ran.in_doubt);
     }
-}
-
-/// What later expressions see of a step.
-pub(crate) fn outcome(ended: &StepEnded) -> Value {
-    let mut seen = json!({ "status": ended.status, "failed": ended.status == StepStatus::Failed });
-    if let Some(output) = &ended.output {
-        seen["output"] = output.clone();
-    }
-    if let Some(problem) = &ended.problem {
-        seen["problem"] = json!({ "kind": problem.kind, "message": problem.message });
-    }
-    seen
 }

@@ -16,11 +16,9 @@ use crate::gate::Gate;
 use crate::gate::past::{Diverged, Past};
 use crate::gate::shared::{Halt, RunShared};
 use crate::gate::writes::Part;
-use crate::journal::observer::Unobserved;
-use crate::journal::{PluginUsed, RunOpened, StepState, StepStatus, Writer, step_id};
-use crate::run::step;
+use crate::journal::{PluginUsed, RunOpened, StepState, StepStatus, Unobserved, step_id};
 use crate::sandbox::{Plugin, Stopped};
-use crate::store::{MemoryStore, NewRun, Store};
+use crate::store::{MemoryStore, NewRun, Store, Writer};
 
 /// Why a run is not shown to be what its journal says.
 #[derive(Debug, Error)]
@@ -105,7 +103,7 @@ impl Engine {
                     .unwrap_or_default()
                     .to_owned(),
             };
-            let random = step::random(header.known_as(), &key);
+            let random = crate::capability::guest::random(header.known_as(), &key);
             let guest = Guest::new(Some(gate.clone()), self.limits, info, random, began.now);
             let input = began.input.to_string();
             let result = self.sandbox.run(&plugin, guest, input).await;

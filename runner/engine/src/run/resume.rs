@@ -14,20 +14,18 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::{self, Admitted, Identity, Refusal, RunRequest};
-use crate::capability::{Effect, Executor, Found};
 use crate::clock::{Clock, RealClock, after, between};
 use crate::contract::Failure;
 use crate::deadline::{CLAIM, Deadline};
-use crate::effect::{EffectId, Kind, Outcome, Row};
+use crate::effect::{Effect, EffectId, Executor, Found, Kind, Mode, Outcome, Row};
 use crate::engine::{Engine, StartError};
 use crate::grant::Policy;
-use crate::journal::observer::Observer;
 use crate::journal::{
-    Actor, Decision, Draft, Mode, NoteBody, OperationState, RunOpened, RunState, Settled, Writer,
+    Actor, Decision, Draft, NoteBody, Observer, OperationState, RunOpened, RunState, Settled,
 };
 use crate::plan::SignedPlan;
 use crate::run::{self, Launch, RunHandle};
-use crate::store::{Claim, Standing};
+use crate::store::{Claim, Standing, Writer};
 use crate::target::Target;
 
 /// What is needed beside the journal.
@@ -164,13 +162,8 @@ impl Resuming {
             seen.map_or(now, |seen| seen.max(now)),
             scale,
         ));
-        let executors = run::executors(
-            &self.engine,
-            &admitted,
-            Mode::Perform,
-            &clock,
-            &self.deadline,
-        )?;
+        let setting = admitted.setting(Mode::Perform, clock.clone(), self.deadline.clone());
+        let executors = self.engine.executors(&setting)?;
 
         let journal = Writer::start(
             self.engine.store.clone(),
@@ -204,6 +197,7 @@ impl Resuming {
             deadline: self.deadline,
             executors,
             past,
+            planning: None,
         }))
     }
 

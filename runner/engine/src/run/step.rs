@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use groundcrew_runbook::Scope;
-use rand_pcg::Pcg64;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::admit::AdmittedStep;
 use crate::capability::guest::Guest;
@@ -20,7 +18,7 @@ use crate::gate::writes::Part;
 use crate::journal::{
     Draft, NoteBody, StepBegan, StepEnded, StepProblem, StepState, StepStatus, step_key,
 };
-use crate::run::pipeline::{Ran, outcome};
+use crate::run::report::{Ran, outcome};
 use crate::sandbox::{Stopped, problem};
 
 /// Runs a step to its end, with its retries and its rescue. The one `busy` that it holds is what
@@ -292,7 +290,7 @@ impl Attempt<'_> {
             Some(gate.clone()),
             self.engine.limits,
             info,
-            random(run, key),
+            crate::capability::guest::random(run, key),
             now,
         );
         let result = tokio::select! {
@@ -437,15 +435,4 @@ async fn alarm(shared: &RunShared, after: Duration) {
 async fn alarm_after_interrupt(shared: &RunShared, after: Duration) {
     shared.interrupt.cancelled().await;
     alarm(shared, after).await;
-}
-
-/// The generator behind a step's `random`.
-pub(crate) fn random(run: &str, step: &str) -> Pcg64 {
-    let digest = Sha256::digest(format!("{run}/{step}").as_bytes());
-    let part = |range: std::ops::Range<usize>| {
-        let mut bytes = [0u8; 16];
-        bytes.copy_from_slice(&digest[range]);
-        u128::from_le_bytes(bytes)
-    };
-    Pcg64::new(part(0..16), part(16..32))
 }

@@ -6,6 +6,7 @@
 //! themselves.
 
 pub(crate) mod cache;
+pub(crate) mod compiled;
 
 use std::sync::Arc;
 
@@ -17,11 +18,12 @@ use wasmtime::{Config, Engine, OptLevel, Store};
 use crate::capability::guest::{Guest, Stop};
 use crate::capability::operations::Operations;
 use crate::capability::{Capability, Linking};
-use crate::contract::{PluginInfo, Problem, RunInfo, load_compiled};
+use crate::contract::{PluginInfo, Problem, RunInfo};
 use crate::digest::digest;
 use crate::journal::StepProblem;
 use crate::limits::Limits;
 use crate::sandbox::cache::CompiledCache;
+use crate::sandbox::compiled::load_compiled;
 
 /// Why a plugin is not admitted.
 #[derive(Debug, Error)]

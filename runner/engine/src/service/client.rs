@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
 
 /// A client that follows nobody anywhere, uses no proxy of the environment, and gives up connecting.
-pub(crate) fn builder() -> ClientBuilder {
+pub fn builder() -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("groundcrew/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -18,7 +18,7 @@ pub(crate) fn builder() -> ClientBuilder {
 }
 
 /// TLS with the system's certificates, which are read here.
-pub(crate) fn tls() -> Result<ClientConfig, String> {
+pub fn tls() -> Result<ClientConfig, String> {
     // Another part of the program may have installed the same provider before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     ClientConfig::with_platform_verifier().map_err(|e| e.to_string())

@@ -23,7 +23,7 @@ const LANE: usize = 100;
 /// long to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-pub(crate) struct Lanes {
+pub(super) struct Lanes {
     builder: fn() -> ClientBuilder,
     /// The system's certificates are read once, not for each lane.
     tls: ClientConfig,
@@ -42,14 +42,15 @@ struct Lane {
 type Place = Arc<()>;
 
 /// An answer whose request keeps its place until this is dropped.
-pub(crate) struct Answered {
-    pub(crate) response: Response,
+pub struct Answered {
+    /// Its status, headers and, still to be read, its body.
+    pub response: Response,
     _place: Option<Place>,
 }
 
 impl Lanes {
     /// `http2` says that the service is known to speak it, also without TLS.
-    pub(crate) fn new(builder: fn() -> ClientBuilder, http2: bool) -> Result<Self, String> {
+    pub(super) fn new(builder: fn() -> ClientBuilder, http2: bool) -> Result<Self, String> {
         let mut tls = client::tls()?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let first = builder().tls_backend_preconfigured(tls.clone()).build();
@@ -63,11 +64,11 @@ impl Lanes {
         })
     }
 
-    pub(crate) fn client(&self) -> &Client {
+    pub(super) fn client(&self) -> &Client {
         &self.first
     }
 
-    pub(crate) async fn send(&self, request: Request) -> reqwest::Result<Answered> {
+    pub(super) async fn send(&self, request: Request) -> reqwest::Result<Answered> {
         if !self.multiplexed.load(Ordering::Relaxed) {
             let response = self.first.execute(request).await?;
             if response.version() == Version::HTTP_2 {

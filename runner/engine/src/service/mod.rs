@@ -1,12 +1,12 @@
-//! A service that is spoken to over HTTP with the target's credential. One request in, one answer
-//! out; no retries here.
+//! For capabilities that speak HTTP: a service with the target's credential. One request in, one
+//! answer out; when something is sent again is `retry.rs`, what a refusal means `trouble.rs`.
 //!
 //! Every request carries the id of the effect it serves in the header [`EFFECT_HEADER`].
 
-pub(crate) mod client;
-pub(crate) mod lanes;
-pub(crate) mod retry;
-pub(crate) mod trouble;
+pub mod client;
+mod lanes;
+pub mod retry;
+pub mod trouble;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,13 +14,14 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Url, header};
 use serde::de::DeserializeOwned;
 
-use crate::capability::Setting;
 use crate::contract::Failure;
 use crate::deadline::{Deadline, WRITE};
-use crate::effect::EffectId;
-use crate::service::lanes::{Answered, Lanes};
-use crate::service::trouble::{Trouble, refusal, unanswered};
+use crate::effect::{EffectId, Setting};
+use crate::service::lanes::Lanes;
+use crate::service::trouble::{Reading, Trouble, unanswered};
 use crate::target::Target;
+
+pub use crate::service::lanes::Answered;
 
 /// Says for which effect a request is made: `run/step/number`.
 pub const EFFECT_HEADER: &str = "groundcrew-effect";
@@ -32,16 +33,26 @@ const READ: Duration = Duration::from_secs(30);
 /// The most of an error's text that is read: more is no use.
 const REFUSAL_BYTES: usize = 64 << 10;
 
-pub(crate) struct Service {
+/// One service of a target. Cheap to make; its connections are opened as they are needed.
+pub struct Service {
     lanes: Lanes,
     base: Url,
     authorization: Option<header::HeaderValue>,
     deadline: Deadline,
+    reading: Reading,
 }
 
 impl Service {
     /// The service at an address, with the target's credential if that may go there.
-    pub(crate) fn new(target: &Target, base: &Url, deadline: Deadline) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// If there is no client to be had, or no header can carry the credential.
+    pub fn new(
+        target: &Target,
+        base: &Url,
+        deadline: Deadline,
+        reading: Reading,
+    ) -> Result<Self, String> {
         let http2 = target.http2 && base.origin() == target.machines_api.origin();
         let lanes = Lanes::new(client::builder, http2)
             .map_err(|e| format!("no HTTP client can be made: {e}"))?;
@@ -54,10 +65,15 @@ impl Service {
             base: base.clone(),
             authorization,
             deadline,
+            reading,
         })
     }
 
-    pub(crate) fn request(
+    /// A request for an effect, below the service's address. A write is given up after [`WRITE`].
+    ///
+    /// # Errors
+    /// `invalid`, if a segment of the path is no name. Nothing is sent.
+    pub fn request(
         &self,
         method: Method,
         path: &[&str],
@@ -91,8 +107,11 @@ impl Service {
         Ok(request)
     }
 
-    /// The one place from which requests leave.
-    pub(crate) async fn execute(&self, request: RequestBuilder) -> Result<Answered, Trouble> {
+    /// The one place from which requests leave. An answer that says no is an answer.
+    ///
+    /// # Errors
+    /// If there is no answer; if this process may not send a write any more ([`Deadline`]).
+    pub async fn execute(&self, request: RequestBuilder) -> Result<Answered, Trouble> {
         let request = request.build().map_err(|e| unanswered(&e))?;
         if request.method() != Method::GET {
             self.deadline.check().map_err(Trouble::refused)?;
@@ -101,17 +120,32 @@ impl Service {
         answered.map_err(|e| unanswered(&e))
     }
 
-    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answered, Trouble> {
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// If there is no answer, or it says no.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Answered, Trouble> {
         let answered = self.execute(request).await?;
         if answered.response.status().is_success() {
             Ok(answered)
         } else {
-            Err(refused(answered).await)
+            Err(self.refused(answered).await)
         }
     }
 
-    /// Reads an answer of at most `most` bytes.
-    pub(crate) async fn read<T: DeserializeOwned>(
+    /// What an answer that says no means.
+    pub async fn refused(&self, answered: Answered) -> Trouble {
+        let status = answered.response.status();
+        let headers = answered.response.headers().clone();
+        let body = body(answered, REFUSAL_BYTES).await.unwrap_or_default();
+        (self.reading)(status, &headers, &body)
+    }
+
+    /// Sends a request and reads the answer: JSON of at most `most` bytes.
+    ///
+    /// # Errors
+    /// If there is no answer, it says no, or is not what was expected.
+    pub async fn read<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
         most: usize,
@@ -122,27 +156,39 @@ impl Service {
 }
 
 /// A service that is made when it is needed: few runs speak to it.
-pub(crate) struct LazyService {
+pub struct LazyService {
     target: Target,
     base: Url,
     deadline: Deadline,
+    reading: Reading,
     made: OnceLock<Result<Service, String>>,
 }
 
 impl LazyService {
     /// As [`Service::new`], later.
-    pub(crate) fn new(setting: &Setting, base: &Url) -> Self {
+    pub fn new(setting: &Setting, base: &Url, reading: Reading) -> Self {
         Self {
             target: setting.target.clone(),
             base: base.clone(),
             deadline: setting.deadline.clone(),
+            reading,
             made: OnceLock::new(),
         }
     }
 
-    /// The service.
-    pub(crate) fn get(&self) -> Result<&Service, Trouble> {
-        let make = || Service::new(&self.target, &self.base, self.deadline.clone());
+    /// The service, made now if it is not yet.
+    ///
+    /// # Errors
+    /// Those of [`Service::new`], as an effect fails.
+    pub fn get(&self) -> Result<&Service, Trouble> {
+        let make = || {
+            Service::new(
+                &self.target,
+                &self.base,
+                self.deadline.clone(),
+                self.reading,
+            )
+        };
         let made = self.made.get_or_init(make).as_ref();
         made.map_err(|why| Trouble::refused(Failure::other("client", why.clone())))
     }
@@ -176,14 +222,8 @@ fn authorization(token: &str) -> Result<header::HeaderValue, String> {
     Ok(value)
 }
 
-pub(crate) async fn refused(answered: Answered) -> Trouble {
-    let status = answered.response.status();
-    let headers = answered.response.headers().clone();
-    let body = body(answered, REFUSAL_BYTES).await.unwrap_or_default();
-    refusal(status, &headers, &body)
-}
-
-pub(crate) fn unreadable(e: &serde_json::Error) -> Trouble {
+/// An answer that is not of the expected form: what became of the request is not known.
+pub fn unreadable(e: &serde_json::Error) -> Trouble {
     Trouble {
         failure: Failure::Unavailable(format!("the answer is not what this service answers: {e}")),
         may_have_happened: true,
@@ -192,7 +232,11 @@ pub(crate) fn unreadable(e: &serde_json::Error) -> Trouble {
     }
 }
 
-pub(crate) async fn body(mut answered: Answered, most: usize) -> Result<Vec<u8>, Trouble> {
+/// The body of an answer.
+///
+/// # Errors
+/// If it breaks off, or is larger than `most` bytes.
+pub async fn body(mut answered: Answered, most: usize) -> Result<Vec<u8>, Trouble> {
     let response = &mut answered.response;
     let announced = response.content_length().unwrap_or(0);
     let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(most).min(most));

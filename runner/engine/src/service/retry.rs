@@ -11,11 +11,9 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::capability::{Effect, Found, Setting};
 use crate::clock::{Clock, RealClock};
 use crate::contract::Failure;
-use crate::effect::{EffectId, Outcome};
-use crate::journal::Mode;
+use crate::effect::{Effect, EffectId, Found, Mode, Outcome, Setting};
 use crate::service::trouble::Trouble;
 
 /// Tries of one request before its failure is final, beyond the first.
@@ -26,14 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends requests of a run until they are answered.
 #[derive(Clone)]
-pub(crate) struct Retries {
+pub struct Retries {
     clock: Arc<dyn Clock>,
     seed: u64,
 }
 
 impl Retries {
     /// By the run's clock.
-    pub(crate) fn new(setting: &Setting) -> Self {
+    pub fn new(setting: &Setting) -> Self {
         Self {
             clock: setting.clock.clone(),
             seed: setting.seed,
@@ -42,7 +40,7 @@ impl Retries {
 
     /// By the target's own time, for what is asked of the target itself: in a rehearsal no virtual
     /// time makes a service more patient.
-    pub(crate) fn live(setting: &Setting) -> Self {
+    pub fn live(setting: &Setting) -> Self {
         let clock = match setting.mode {
             Mode::Perform => setting.clock.clone(),
             Mode::Rehearsal => Arc::new(RealClock::new(
@@ -57,7 +55,7 @@ impl Retries {
     }
 
     /// How long to wait before each further try.
-    pub(crate) fn delays(&self, effect: &EffectId) -> impl Iterator<Item = Duration> + use<> {
+    pub fn delays(&self, effect: &EffectId) -> impl Iterator<Item = Duration> + use<> {
         ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(250))
             .with_max_delay(Duration::from_secs(8))
@@ -68,11 +66,7 @@ impl Retries {
     }
 
     /// Sends a read until it is answered, or its failure is final.
-    pub(crate) async fn read<T, F>(
-        &self,
-        effect: &Effect,
-        send: impl FnMut() -> F,
-    ) -> Result<T, Failure>
+    pub async fn read<T, F>(&self, effect: &Effect, send: impl FnMut() -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Trouble>>,
     {
@@ -81,7 +75,7 @@ impl Retries {
     }
 
     /// The same for the sake of an effect, and not ended early.
-    pub(crate) async fn read_to_end<T, F>(
+    pub async fn read_to_end<T, F>(
         &self,
         effect: &EffectId,
         send: impl FnMut() -> F,
@@ -124,7 +118,7 @@ impl Retries {
     }
 
     /// Sends a write until it is known what became of it, or known that this cannot be known.
-    pub(crate) async fn write<F, G>(
+    pub async fn write<F, G>(
         &self,
         effect: &Effect,
         mut send: impl FnMut() -> F,
@@ -174,7 +168,7 @@ impl Retries {
     ///
     /// # Errors
     /// It was cancelled meanwhile.
-    pub(crate) async fn pause(
+    pub async fn pause(
         &self,
         cancel: &CancellationToken,
         delay: Duration,
@@ -190,6 +184,6 @@ impl Retries {
 }
 
 /// A failure's text with a few words behind it.
-pub(crate) fn said(failure: &Failure, more: &str) -> Failure {
+pub fn said(failure: &Failure, more: &str) -> Failure {
     Failure::Unavailable(format!("{}; {more}", failure.parts().1))
 }

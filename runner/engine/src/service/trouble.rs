@@ -1,13 +1,11 @@
 //! Requests that did not work out: what it was, whether it may have happened all the same, and
 //! whether it is worth another try.
 //!
-//! Facts: the statuses of Fly's OpenAPI document, and the texts that flyctl's and fly-go's sources
-//! look for. Statuses mean the same of Fly and of the model.
+//! What a refusal means is each service's own to say ([`Reading`]).
 
 use std::error::Error as _;
 use std::time::Duration;
 
-use groundcrew_fleet::api::ErrorResponse;
 use reqwest::StatusCode;
 use reqwest::header::{self, HeaderMap};
 
@@ -15,18 +13,20 @@ use crate::contract::Failure;
 
 /// A request that did not work out.
 #[derive(Debug, Clone)]
-pub(crate) struct Trouble {
-    pub(crate) failure: Failure,
+pub struct Trouble {
+    /// What the plugin is told.
+    pub failure: Failure,
     /// Whether the request may have had its effect all the same.
-    pub(crate) may_have_happened: bool,
+    pub may_have_happened: bool,
     /// Whether the same request may work a moment later.
-    pub(crate) transient: bool,
+    pub transient: bool,
     /// How long the service asked us to wait.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
 impl Trouble {
-    pub(crate) fn refused(failure: Failure) -> Self {
+    /// The request surely had no effect, and will not have one.
+    pub fn refused(failure: Failure) -> Self {
         Self {
             failure,
             may_have_happened: false,
@@ -37,7 +37,7 @@ impl Trouble {
 }
 
 /// No answer, or half of one.
-pub(crate) fn unanswered(e: &reqwest::Error) -> Trouble {
+pub fn unanswered(e: &reqwest::Error) -> Trouble {
     let never_sent = e.is_connect() || e.is_builder();
     let what = if e.is_timeout() {
         "no answer in time"
@@ -71,110 +71,37 @@ pub(crate) fn unanswered(e: &reqwest::Error) -> Trouble {
     }
 }
 
-/// An answer that says no, with what of its body was read.
-pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let said = serde_json::from_slice(body).unwrap_or_else(|_| ErrorResponse {
-        // Not the API's own words: a proxy's, say. A line of them is enough.
-        error: String::from_utf8_lossy(body)
-            .trim()
-            .chars()
-            .take(200)
-            .collect(),
-        ..ErrorResponse::default()
-    });
-    let mut trouble = answered(status.as_u16(), &said);
-    trouble.retry_after = header(header::RETRY_AFTER.as_str())
-        .and_then(|seconds| seconds.trim().parse().ok())
-        .map(Duration::from_secs);
-    if let (Some(id), Failure::Unavailable(text)) = (header("fly-request-id"), &mut trouble.failure)
-        && status.is_server_error()
-    {
-        text.push_str(&format!(" (fly-request-id {id})"));
-    }
-    trouble
-}
+/// Reads an answer that says no, with what of its body was read.
+pub type Reading = fn(StatusCode, &HeaderMap, &[u8]) -> Trouble;
 
-/// States that a Machine passes through by itself.
-const PASSING: [&str; 7] = [
-    "creating",
-    "starting",
-    "stopping",
-    "restarting",
-    "suspending",
-    "updating",
-    "replacing",
-];
-
-/// What a status and its text mean, of Fly and of the model alike.
-pub(crate) fn answered(status: u16, said: &ErrorResponse) -> Trouble {
-    let text = match said.wording() {
-        "" => StatusCode::from_u16(status)
-            .ok()
-            .and_then(|status| status.canonical_reason())
-            .unwrap_or("no reason given"),
-        text => text,
-    };
-    let full = |what: &str| format!("{what} (status {status}): {text}");
-    let has = |needle: &str| text.contains(needle);
-    let capacity = said.status.as_deref() == Some("insufficient_capacity")
-        || has("insufficient resources")
-        || has("insufficient memory")
-        || has("over the allowed quota")
-        || has("no capacity");
-    let (failure, may_have_happened, transient) = match status {
-        401 => (
-            Failure::Denied(full("the token is missing or not valid")),
-            false,
-            false,
-        ),
-        _ if capacity => (Failure::Capacity(full("no room")), false, false),
-        403 => (
-            Failure::Denied(full("the token does not allow this")),
-            false,
-            false,
-        ),
-        404 => (Failure::NotFound(full("not found")), false, false),
-        409 if has("concurrent update") => (
-            Failure::Conflict(full("another change of this Machine is under way")),
-            false,
-            true,
-        ),
-        409 => (Failure::Conflict(full("conflict")), false, false),
-        // On its way to somewhere: it takes this once it is there.
-        412 if PASSING
-            .iter()
-            .any(|state| has(&format!("current state: '{state}'"))) =>
-        {
-            (
-                Failure::Conflict(full("the Machine is on its way")),
-                false,
-                true,
-            )
-        }
-        412 => (
-            Failure::Conflict(full("the Machine has changed")),
-            false,
-            false,
-        ),
-        429 => (Failure::RateLimited(full("asked too often")), false, true),
-        408 => (
-            Failure::Unavailable(full("Fly did not hear from the host in time")),
-            true,
-            true,
-        ),
-        _ if has("temporarily disabled") => (
-            Failure::Unavailable(full("the host takes no changes")),
-            false,
-            true,
-        ),
-        500.. => (Failure::Unavailable(full("the service failed")), true, true),
-        _ => (Failure::Invalid(full("refused")), false, false),
+/// By its status alone, for a service that has no words of its own.
+pub fn by_status(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
+    // A line of what it says is enough.
+    let text: String = String::from_utf8_lossy(body)
+        .trim()
+        .chars()
+        .take(200)
+        .collect();
+    let text = format!("status {}: {text}", status.as_u16());
+    let (failure, may_have_happened, transient) = match status.as_u16() {
+        401 | 403 => (Failure::Denied(text), false, false),
+        404 => (Failure::NotFound(text), false, false),
+        409 | 412 => (Failure::Conflict(text), false, false),
+        408 => (Failure::Unavailable(text), true, true),
+        429 => (Failure::RateLimited(text), false, true),
+        500.. => (Failure::Unavailable(text), true, true),
+        _ => (Failure::Invalid(text), false, false),
     };
     Trouble {
         failure,
         may_have_happened,
         transient,
-        retry_after: None,
+        retry_after: retry_after(headers),
     }
+}
+
+/// How long a service asks to be left alone.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let said = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    said.trim().parse().ok().map(Duration::from_secs)
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use super::{Append, NewRun, Store, StoreError};
 use crate::journal::{EntryKind, Illegal, Record, RunState};
-use crate::store::{Append, NewRun, Store, StoreError};
 
 /// The version of the format.
 const BUNDLE: u32 = 1;

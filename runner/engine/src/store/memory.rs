@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::audit::{Leaf, NOTHING, link};
-use crate::journal::{Record, RunStatus};
-use crate::store::{
+use super::{
     Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
 };
+use crate::journal::leaf::{Leaf, NOTHING, link};
+use crate::journal::{Record, RunStatus};
 
 /// See the module.
 #[derive(Debug, Default)]

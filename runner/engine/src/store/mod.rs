@@ -9,17 +9,19 @@ mod lock;
 mod memory;
 mod place;
 mod sqlite;
-pub(crate) mod writer;
+mod writer;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::journal::{Mode, Record, RunStatus};
+use crate::effect::Mode;
+use crate::journal::{Record, RunStatus};
 
 pub use lock::conflicts;
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
+pub use writer::{JournalError, Writer};
 
 /// Why a store did not do what was asked. In every case nothing was changed.
 #[derive(Debug, Error)]
@@ -150,7 +152,7 @@ pub struct LockHeld {
 pub struct Logged {
     /// The leaf's number, from 0 over all runs.
     pub index: u64,
-    /// The leaf's text. (`crate::audit`)
+    /// The leaf's text. (`crate::journal::leaf`)
     pub leaf: String,
     /// The run.
     pub run: String,
@@ -195,7 +197,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     fn beat(&self, claim: &Claim, expires_at: Timestamp) -> Result<(), StoreError>;
 
     /// Appends entries, and in the same transaction the leaf of each to the audit log
-    /// ([`crate::audit::Leaf`]).
+    /// ([`crate::journal::leaf::Leaf`]).
     ///
     /// # Errors
     /// `Fenced`, if the run has been taken over or its length is not what the entries say.

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{Access, Mode as FileMode, OFlags};
 use rustix::io::Errno;
 
-use crate::store::StoreError;
+use super::StoreError;
 
 /// Makes the state directory, if it is not there; nobody else may write to it.
 pub(super) fn directory(directory: &Path) -> Result<(), StoreError> {

@@ -14,12 +14,13 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
 
-use crate::audit::{Leaf, NOTHING, link};
-use crate::journal::{EntryKind, Mode, Record, RunStatus};
-use crate::store::{
+use super::{
     Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
     place,
 };
+use crate::effect::Mode;
+use crate::journal::leaf::{Leaf, NOTHING, link};
+use crate::journal::{EntryKind, Record, RunStatus};
 
 /// How long a change waits for another process's change.
 const BUSY: Duration = Duration::from_secs(5);

@@ -17,10 +17,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use super::{Append, Claim, Store, StoreError};
 use crate::clock::Clock;
-use crate::journal::observer::Observer;
-use crate::journal::{Draft, Record};
-use crate::store::{Append, Claim, Store, StoreError};
+use crate::journal::{Draft, Observer, Record};
 
 /// How long an entry that nobody waits for may stay in memory.
 const LINGER: Duration = Duration::from_millis(100);
@@ -206,9 +205,14 @@ impl Tail {
 mod tests {
     use super::*;
     use crate::clock::RealClock;
-    use crate::journal::observer::Unobserved;
-    use crate::journal::{EntryKind, Mode, NoteBody, RunClosed, RunStatus};
-    use crate::store::{MemoryStore, NewRun};
+    use crate::effect::Mode;
+    use crate::journal::EntryKind;
+    use crate::journal::NoteBody;
+    use crate::journal::RunClosed;
+    use crate::journal::RunStatus;
+    use crate::journal::Unobserved;
+    use crate::store::MemoryStore;
+    use crate::store::NewRun;
 
     #[tokio::test]
     async fn nothing_stands_behind_the_entry_that_closes_a_run() {

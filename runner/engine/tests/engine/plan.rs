@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use groundcrew::journal::{Actor, Decision, Mode, RunStatus};
-use groundcrew::plan::{Made, MakeError, PlanError, PlanRequest, SignedPlan};
+use groundcrew::plan::{PlanError, SignedPlan};
 use groundcrew::{
     Approvals, Key, Limits, OperationRule, Policy, Refusal, ResumeRequest, RunRequest, StartError,
     TargetPolicy, Unobserved,
 };
+use groundcrew::{Made, MakeError, PlanRequest};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};

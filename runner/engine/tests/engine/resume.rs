@@ -441,7 +441,7 @@ async fn a_run_is_re_executed_without_effects() {
         bundle::import(&*other_stage.store, &changed, other_stage.wall.now()).unwrap();
         let replayed = other_stage.engine.replay(run).await;
         assert!(
-            matches!(replayed, Err(groundcrew::audit::ReplayError::Diverged(_))),
+            matches!(replayed, Err(groundcrew::ReplayError::Diverged(_))),
             "{other}: {replayed:?}"
         );
     }

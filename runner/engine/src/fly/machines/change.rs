@@ -4,10 +4,10 @@
 use groundcrew_fleet::api::ConfigView;
 use serde_json::{Map, Value, json};
 
-use crate::contract::Failure;
-use crate::contract::machines::Change;
-use crate::effect::EffectId;
+use crate::fly::contract::Change;
+use crate::fly::world::api::EFFECT;
 use crate::fly::world::summary::RELEASE;
+use crate::{EffectId, Failure};
 
 /// No patch may be longer. (The contract.)
 const PATCH_BYTES: usize = 64 << 10;
@@ -17,10 +17,6 @@ const REPLACED: usize = 32;
 
 /// Tells a Machine for which others it stands by. (flyctl's sources.)
 const STANDBY_FOR: &str = "FLY_STANDBY_FOR";
-
-/// The metadata key under which a Machine tells which effect gave it its configuration: how a
-/// create or an update is found again.
-pub(crate) const EFFECT: &str = "groundcrew_effect";
 
 /// The metadata keys of the process group, the newer first. (flyctl's sources.)
 const GROUP: [&str; 2] = ["fly_process_group", "process_group"];

@@ -1,142 +1,27 @@
 //! Performs the effects of `machines` in either world: rate limits, retries (`retry.rs` of the
 //! engine), and reconciliation by each row's rule (`find_out.rs`).
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use groundcrew_fleet::api::{ConfigView, MetadataPatch};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::capability::{Afterwards, Effect, Executor, Forked, Found, Setting};
-use crate::clock::{BoxFuture, Clock, after};
-use crate::contract::Failure;
-use crate::contract::machines::{
-    Done, Filter, HealthyOptions, Machine, RestartOptions, Scope, StopOptions, WaitOptions,
-};
-use crate::effect::{Kind, Outcome, Request, Row};
-use crate::fly::machines::find_out::late;
-use crate::fly::machines::leases::Leases;
-use crate::fly::machines::rates::Limits;
-use crate::fly::machines::{ListArguments, Listing, change, row, watch};
-use crate::fly::world::api::{Api, At, Command, Which};
-use crate::fly::world::fork::Fork;
+use super::find_out::late;
+use super::reach::{Executing, keeps};
+use super::{ListArguments, Listing, change, row, watch};
+use crate::fly::contract::{Done, HealthyOptions, RestartOptions, Scope, StopOptions, WaitOptions};
+use crate::fly::world::api::{At, Command};
 use crate::fly::world::summary;
-use crate::service::retry::{Retries, said};
+use crate::service::retry::said;
 use crate::service::trouble::Trouble;
-
-/// For how long a Machine that was made may not be found. Assumed, generously.
-const YOUNG: Duration = Duration::from_secs(10);
-
-pub(crate) struct Executing {
-    pub(crate) api: Arc<dyn Api>,
-    /// The same, if it is a fork.
-    pub(crate) fork: Option<Arc<Fork>>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) limits: Limits,
-    pub(crate) leases: Arc<Leases>,
-    retries: Retries,
-    /// Process groups of Machines that have been read: a grant may name groups.
-    groups: Mutex<HashMap<(String, String), String>>,
-    /// When Machines were made, by this process.
-    made: Mutex<HashMap<(String, String), Timestamp>>,
-}
+use crate::{
+    Afterwards, BoxFuture, Effect, Executor, Failure, Forked, Found, GivenUp, Kind, Outcome,
+    Request, Row,
+};
 
 impl Executing {
-    pub(crate) fn start(
-        api: Arc<dyn Api>,
-        fork: Option<Arc<Fork>>,
-        setting: &Setting,
-    ) -> Arc<dyn Executor> {
-        let leases = Leases::new(api.clone(), setting.clock.clone(), setting.run.clone());
-        let limits = Limits::new(setting.clock.clone());
-        Arc::new(Self {
-            api,
-            fork,
-            clock: setting.clock.clone(),
-            limits,
-            leases,
-            retries: Retries::new(setting),
-            groups: Mutex::default(),
-            made: Mutex::default(),
-        })
-    }
-
-    /// Sends a read until it is answered, or its failure is final.
-    pub(crate) async fn read<T, F>(
-        &self,
-        effect: &Effect,
-        send: impl FnMut() -> F,
-    ) -> Result<T, Failure>
-    where
-        F: Future<Output = Result<T, Trouble>>,
-    {
-        self.retries.read(effect, send).await
-    }
-
-    pub(crate) async fn get(
-        &self,
-        effect: &Effect,
-        at: At<'_>,
-    ) -> Result<groundcrew_fleet::api::Machine, Failure> {
-        self.limits.read(at.id).await;
-        let get = async || self.api.get(at).await.map_err(|t| self.young(at, t));
-        let machine = self.read(effect, get).await?;
-        self.note_group(at.app, at.id, machine.process_group());
-        Ok(machine)
-    }
-
-    /// A Machine that was made just now may not be found yet: the platform's parts are eventually
-    /// consistent. (flyctl's issue 4618.)
-    pub(crate) fn young(&self, at: At<'_>, trouble: Trouble) -> Trouble {
-        let not_found = matches!(trouble.failure, Failure::NotFound(_));
-        let made = not_found && {
-            let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            let key = (at.app.to_owned(), at.id.to_owned());
-            made.get(&key)
-                .is_some_and(|at| after(*at, YOUNG) > self.clock.now())
-        };
-        Trouble {
-            transient: trouble.transient || made,
-            ..trouble
-        }
-    }
-
-    /// Notes that a Machine was made just now.
-    pub(crate) fn is_young(&self, app: &str, id: &str) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.insert((app.to_owned(), id.to_owned()), self.clock.now());
-    }
-
-    pub(crate) fn note_group(&self, app: &str, id: &str, group: &str) {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        groups.insert((app.to_owned(), id.to_owned()), group.to_owned());
-    }
-
-    /// What is made of each Machine of an app. Notes the groups of all of them.
-    async fn list_app<T: Send>(
-        &self,
-        effect: &Effect,
-        app: &str,
-        made: impl Fn(&groundcrew_fleet::api::Machine) -> Option<T> + Send + Sync,
-    ) -> Result<Vec<T>, Failure> {
-        self.limits.action("list", app).await;
-        let all = Mutex::new(Vec::new());
-        let all_of = || all.lock().unwrap_or_else(PoisonError::into_inner);
-        let each = |machine: groundcrew_fleet::api::Machine| {
-            self.note_group(app, &machine.id, machine.process_group());
-            all_of().extend(made(&machine));
-        };
-        self.read(effect, || {
-            // What an earlier try left.
-            all_of().clear();
-            self.api.list(&effect.id, app, Which::There, &each)
-        })
-        .await?;
-        Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
-    }
-
     async fn list(&self, effect: &Effect) -> Outcome {
         let arguments: ListArguments = match effect.request.arguments() {
             Ok(arguments) => arguments,
@@ -156,7 +41,7 @@ impl Executing {
                 })
             }
             Scope::Organisation => {
-                self.limits.action("list", "*").await;
+                self.rates.action("list", "*").await;
                 self.read(effect, || self.api.list_organisation(&effect.id))
                     .await
                     .map(|all| Listing {
@@ -170,7 +55,7 @@ impl Executing {
                     })
             }
         };
-        self.limits.tidy();
+        self.rates.tidy();
         listed.into()
     }
 
@@ -181,7 +66,7 @@ impl Executing {
             // Its limit counts by region, which is not known yet.
             return Box::pin(self.send_create(effect, at.app)).await;
         }
-        self.limits.action(effect.request.row.name, at.id).await;
+        self.rates.action(effect.request.row.name, at.id).await;
         match operation {
             "update" | "restore" => Box::pin(self.send_update(effect, at)).await,
             "exec" => Box::pin(self.send_exec(effect, at)).await,
@@ -247,7 +132,7 @@ impl Executing {
     async fn lease(&self, effect: &Effect, at: At<'_>) -> Outcome {
         let mut delays = self.retries.delays(&effect.id);
         loop {
-            self.limits.action("lease", at.id).await;
+            self.rates.action("lease", at.id).await;
             let trouble = match self.leases.acquire(at).await {
                 Ok(()) => return Outcome::ok(&()),
                 Err(trouble) => trouble,
@@ -295,7 +180,7 @@ impl Executing {
     }
 
     async fn events(&self, effect: &Effect, at: At<'_>) -> Outcome {
-        self.limits.action("events", at.id).await;
+        self.rates.action("events", at.id).await;
         let limit: u32 = effect.request.arguments().unwrap_or(20);
         let events = self.read(effect, || self.api.events(at, limit)).await;
         events
@@ -304,15 +189,8 @@ impl Executing {
     }
 }
 
-pub(crate) fn keeps(filter: &Filter, machine: &Machine) -> bool {
-    let within = |list: &[String], value: &String| list.is_empty() || list.contains(value);
-    within(&filter.groups, &machine.group)
-        && within(&filter.regions, &machine.region)
-        && within(&filter.states, &machine.state)
-}
-
 /// The write on one Machine that a request asks for.
-pub(crate) fn command(request: &Request) -> Result<Command, Failure> {
+pub(super) fn command(request: &Request) -> Result<Command, Failure> {
     Ok(match request.row.operation() {
         "start" => Command::Start,
         "suspend" => Command::Suspend,
@@ -397,6 +275,10 @@ impl Executor for Executing {
 
     fn take_over(&self, done: Vec<Effect>) -> BoxFuture<'_, Vec<String>> {
         Box::pin(self.adopt_all(done))
+    }
+
+    fn let_go(&self, done: Vec<Effect>, perhaps: Vec<Effect>) -> BoxFuture<'_, Vec<GivenUp>> {
+        Box::pin(self.give_up(done, perhaps))
     }
 
     fn find_out<'a>(&'a self, effect: &'a Effect, age: Duration) -> BoxFuture<'a, Found> {

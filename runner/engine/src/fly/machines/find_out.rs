@@ -11,12 +11,9 @@ use std::time::Duration;
 use groundcrew_fleet::api::Event;
 use jiff::Timestamp;
 
-use crate::capability::{Effect, Executor, Found};
-use crate::clock::after;
-use crate::contract::Failure;
-use crate::effect::Kind;
-use crate::fly::machines::executor::Executing;
+use super::reach::Executing;
 use crate::fly::world::api::At;
+use crate::{Effect, Executor, Failure, Found, GivenUp, Kind, after};
 
 /// How long a restart that was not confirmed is looked for before we take its absence for a fact.
 /// Longer than Fly holds a request for a host that does not answer.
@@ -27,13 +24,13 @@ const LATE: Duration = Duration::from_secs(8);
 const STOPPING: Duration = Duration::from_secs(330);
 
 /// When what is sent now would have been seen, if it ever arrives.
-pub(crate) fn late(now: Timestamp) -> Timestamp {
+pub(super) fn late(now: Timestamp) -> Timestamp {
     after(now, LATE)
 }
 
 impl Executing {
     /// What became of a write that was written down `age` ago by the wall.
-    pub(crate) async fn find_out_later(&self, effect: &Effect, age: Duration) -> Found {
+    pub(super) async fn find_out_later(&self, effect: &Effect, age: Duration) -> Found {
         let Some(at) = At::of(effect) else {
             return Found::Unknown("it names no Machine".to_owned());
         };
@@ -58,7 +55,7 @@ impl Executing {
     }
 
     /// By the rule of the row. `until` is when what has been sent would have been seen, if it ever arrived.
-    pub(crate) async fn found(&self, effect: &Effect, at: At<'_>, until: Timestamp) -> Found {
+    pub(super) async fn found(&self, effect: &Effect, at: At<'_>, until: Timestamp) -> Found {
         let wanted: &[&str] = match effect.request.row.operation() {
             "restart" => return self.find_restart(effect, at, until).await,
             "update" | "restore" => return self.find_update(effect, at).await,
@@ -146,7 +143,7 @@ impl Executing {
     /// Gives the lease up, if we have it, and takes it again. Each half may be sent again: what is released twice
     /// is released, and a lease that is ours already carries a new nonce.
     async fn take_anew(&self, effect: &Effect, at: At<'_>) -> Result<(), Failure> {
-        self.limits.action("lease", at.id).await;
+        self.rates.action("lease", at.id).await;
         match self.read(effect, || self.leases.renew(at)).await {
             // Whoever is in the way may be we ourselves, by an earlier try whose answer was lost.
             Err(Failure::Conflict(text)) => {
@@ -160,7 +157,7 @@ impl Executing {
     }
 
     /// Takes over the leases that an earlier process of this run holds; gives those that it cannot.
-    pub(crate) async fn adopt_all(&self, done: Vec<Effect>) -> Vec<String> {
+    pub(super) async fn adopt_all(&self, done: Vec<Effect>) -> Vec<String> {
         let mut held = BTreeMap::new();
         for effect in done {
             let key = (effect.request.app.clone(), effect.request.subject.clone());
@@ -175,11 +172,37 @@ impl Executing {
         adopted.into_iter().flatten().collect()
     }
 
+    /// Gives back the leases that a run which is gone may still hold: each is looked at first, and
+    /// released only if it is that run's.
+    pub(super) async fn give_up(&self, done: Vec<Effect>, perhaps: Vec<Effect>) -> Vec<GivenUp> {
+        let mut held = BTreeMap::new();
+        let of = |effect: &Effect| (effect.request.app.clone(), effect.request.subject.clone());
+        for effect in perhaps {
+            if effect.request.row.operation() == "lease" {
+                held.insert(of(&effect), effect);
+            }
+        }
+        for effect in done {
+            match effect.request.row.operation() {
+                "lease" => held.insert(of(&effect), effect),
+                _ => held.remove(&of(&effect)),
+            };
+        }
+        let mut all = Vec::new();
+        for effect in held.values() {
+            let Some(at) = At::of(effect) else { continue };
+            let on = format!("{}/{}", at.app, at.id);
+            let outcome = self.leases.release_if_ours(at).await;
+            all.push(GivenUp { on, outcome });
+        }
+        all
+    }
+
     /// Makes a lease of an earlier process of this run ours, with another nonce: what that process
     /// has sent and is still on its way is refused from then on. Says why it is not, if so.
     async fn adopt(&self, effect: &Effect) -> Option<String> {
         let at = At::of(effect)?;
-        self.limits.action("lease", at.id).await;
+        self.rates.action("lease", at.id).await;
         let taken = match self.read(effect, || self.leases.look(at)).await {
             Ok(Ok(()) | Err(None)) => self.take_anew(effect, at).await,
             Ok(Err(Some(holder))) => Err(Failure::Conflict(format!("it is leased by {holder}"))),

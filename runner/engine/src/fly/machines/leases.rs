@@ -9,14 +9,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, after};
-use crate::contract::Failure;
-use crate::effect::EffectId;
 use crate::fly::world::api::{Api, At};
 use crate::service::trouble::Trouble;
+use crate::{Clock, EffectId, Failure, after};
 
 /// How long a lease lasts if we vanish: short, so that nobody waits long for a dead run.
-pub(crate) const TTL: Duration = Duration::from_secs(60);
+pub(super) const TTL: Duration = Duration::from_secs(60);
 
 /// Refreshed this often: two refreshes may fail before a lease is lost.
 const REFRESH: Duration = Duration::from_secs(20);
@@ -34,7 +32,7 @@ struct Held {
 }
 
 /// See the module.
-pub(crate) struct Leases {
+pub(super) struct Leases {
     api: Arc<dyn Api>,
     clock: Arc<dyn Clock>,
     run: Arc<str>,
@@ -60,21 +58,8 @@ fn ours(description: &str, run: &str) -> bool {
         == Some(run)
 }
 
-/// Releases a Machine's lease if it belongs to `run`; false if it does not.
-pub(crate) async fn release_if_ours(api: &dyn Api, at: At<'_>, run: &str) -> Result<bool, Failure> {
-    let held = api.held_lease(at).await.map_err(|t| t.failure)?;
-    match held {
-        Some(lease) if ours(&lease.description, run) => api
-            .release(at, &lease.nonce)
-            .await
-            .map(|()| true)
-            .map_err(|t| t.failure),
-        Some(_) | None => Ok(false),
-    }
-}
-
 impl Leases {
-    pub(crate) fn new(api: Arc<dyn Api>, clock: Arc<dyn Clock>, run: Arc<str>) -> Arc<Self> {
+    pub(super) fn new(api: Arc<dyn Api>, clock: Arc<dyn Clock>, run: Arc<str>) -> Arc<Self> {
         let leases = Arc::new(Self {
             api,
             clock: clock.clone(),
@@ -103,7 +88,7 @@ impl Leases {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn nonce(&self, app: &str, id: &str) -> Option<String> {
+    pub(super) fn nonce(&self, app: &str, id: &str) -> Option<String> {
         self.lock()
             .get(&(app.to_owned(), id.to_owned()))
             .map(|held| held.nonce.clone())
@@ -120,8 +105,20 @@ impl Leases {
             .insert((at.app.to_owned(), at.id.to_owned()), held);
     }
 
+    /// Releases a Machine's lease if it belongs to the run; false if it does not.
+    pub(super) async fn release_if_ours(&self, at: At<'_>) -> Result<bool, Failure> {
+        let held = self.api.held_lease(at).await.map_err(|t| t.failure)?;
+        match held {
+            Some(lease) if ours(&lease.description, &self.run) => {
+                let released = self.api.release(at, &lease.nonce).await;
+                released.map(|()| true).map_err(|t| t.failure)
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+
     /// Sends one request for the lease.
-    pub(crate) async fn acquire(&self, at: At<'_>) -> Result<(), Trouble> {
+    pub(super) async fn acquire(&self, at: At<'_>) -> Result<(), Trouble> {
         let lease = self
             .api
             .lease(at, TTL, &description(&self.run, &at.effect.step), None)
@@ -132,7 +129,7 @@ impl Leases {
 
     /// After a conflict or an answer that never came: the lease may be ours all the same. True if
     /// it is; otherwise who holds it, if anyone.
-    pub(crate) async fn look(&self, at: At<'_>) -> Result<Result<(), Option<String>>, Trouble> {
+    pub(super) async fn look(&self, at: At<'_>) -> Result<Result<(), Option<String>>, Trouble> {
         Ok(match self.api.held_lease(at).await? {
             Some(lease) if ours(&lease.description, &self.run) => {
                 self.keep(at, lease.nonce);
@@ -145,7 +142,7 @@ impl Leases {
 
     /// Gives the lease up and takes it anew, so that a request which still carries the old nonce
     /// is refused when it arrives late.
-    pub(crate) async fn renew(&self, at: At<'_>) -> Result<(), Trouble> {
+    pub(super) async fn renew(&self, at: At<'_>) -> Result<(), Trouble> {
         if let Some(nonce) = self.nonce(at.app, at.id) {
             self.api.release(at, &nonce).await?;
         }
@@ -153,7 +150,7 @@ impl Leases {
     }
 
     /// Sends one request to give the lease back.
-    pub(crate) async fn release(&self, at: At<'_>) -> Result<(), Trouble> {
+    pub(super) async fn release(&self, at: At<'_>) -> Result<(), Trouble> {
         let Some(nonce) = self.nonce(at.app, at.id) else {
             return Ok(());
         };
@@ -163,7 +160,7 @@ impl Leases {
     }
 
     /// The Machines whose leases a step still holds.
-    pub(crate) fn of_step(&self, step: &str) -> Vec<Key> {
+    pub(super) fn of_step(&self, step: &str) -> Vec<Key> {
         let mut keys: Vec<Key> = self
             .lock()
             .iter()

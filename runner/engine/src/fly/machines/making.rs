@@ -7,19 +7,16 @@ use std::time::Duration;
 use groundcrew_fleet::api::{ConfigView, CreateRequest, Machine, UpdateRequest};
 use serde_json::Value;
 
-use crate::capability::{Effect, Found};
-use crate::contract::Failure;
-use crate::contract::machines::{
+use super::change;
+use super::reach::Executing;
+use crate::fly::contract::{
     Change, CreateOptions, Created, ExecOptions, Executed, RestoreOptions, UpdateOptions, Updated,
     Version,
 };
-use crate::digest::digest;
-use crate::effect::{EffectId, Outcome};
-use crate::fly::machines::change;
-use crate::fly::machines::executor::Executing;
 use crate::fly::world::api::{At, Which};
 use crate::fly::world::summary;
 use crate::service::trouble::Trouble;
+use crate::{Effect, EffectId, Failure, Found, Outcome, digest};
 
 /// A command's output is cut to its last so many bytes. (The contract.)
 const OUTPUT_BYTES: usize = 16 << 10;
@@ -142,7 +139,7 @@ fn tail(mut text: String) -> String {
 
 impl Executing {
     /// Sends an update, or a restore.
-    pub(crate) async fn send_update(
+    pub(super) async fn send_update(
         &self,
         effect: &Effect,
         at: At<'_>,
@@ -184,7 +181,7 @@ impl Executing {
 
     /// An update that arrived left its mark; one that did not is refused when it arrives late, once
     /// another one has: it names the version that it is for.
-    pub(crate) async fn find_update(&self, effect: &Effect, at: At<'_>) -> Found {
+    pub(super) async fn find_update(&self, effect: &Effect, at: At<'_>) -> Found {
         let machine = match self.get(effect, at).await {
             Ok(machine) => machine,
             Err(failure) => {
@@ -206,7 +203,7 @@ impl Executing {
 
     /// The configuration that a Machine had.
     async fn version(&self, effect: &Effect, at: At<'_>, version: &str) -> Result<Value, Failure> {
-        self.limits.action("versions", at.id).await;
+        self.rates.action("versions", at.id).await;
         let versions = self.read(effect, || self.api.versions(at)).await?;
         let found = versions.into_iter().find(|v| v.version == version);
         let config = found.map(|v| v.user_config).filter(Value::is_object);
@@ -216,8 +213,8 @@ impl Executing {
     }
 
     /// The versions of a Machine, newest first.
-    pub(crate) async fn versions(&self, effect: &Effect, at: At<'_>) -> Outcome {
-        self.limits.action("versions", at.id).await;
+    pub(super) async fn versions(&self, effect: &Effect, at: At<'_>) -> Outcome {
+        self.rates.action("versions", at.id).await;
         let versions = self.read(effect, || self.api.versions(at)).await;
         let shown = |version: groundcrew_fleet::api::MachineVersion| {
             let config = ConfigView::new(&version.user_config);
@@ -233,7 +230,7 @@ impl Executing {
     }
 
     /// What a new Machine is made of: its region and its configuration.
-    pub(crate) async fn pattern_of(
+    pub(super) async fn pattern_of(
         &self,
         effect: &Effect,
         app: &str,
@@ -258,7 +255,7 @@ impl Executing {
     }
 
     /// Sends a create. One that was made already, by an earlier try, is that one.
-    pub(crate) async fn send_create(&self, effect: &Effect, app: &str) -> Result<Outcome, Trouble> {
+    pub(super) async fn send_create(&self, effect: &Effect, app: &str) -> Result<Outcome, Trouble> {
         let (region, mut config, options) = self
             .pattern_of(effect, app)
             .await
@@ -267,7 +264,7 @@ impl Executing {
         let group = ConfigView::new(&config).process_group().to_owned();
         // Creates are limited by app and region, not by app alone. (flyctl's issue 3961.)
         let place = format!("{app}/{}", region.as_deref().unwrap_or_default());
-        self.limits.action("create", &place).await;
+        self.rates.action("create", &place).await;
         let request = CreateRequest {
             config,
             name: Some(name(&effect.id)),
@@ -301,8 +298,8 @@ impl Executing {
 
     /// A Machine that was made has the mark, also if it is gone since because its image cannot be
     /// pulled. One that is made late is found by its name, as the create is sent again.
-    pub(crate) async fn find_create(&self, effect: &Effect, app: &str) -> Found {
-        self.limits.action("list", app).await;
+    pub(super) async fn find_create(&self, effect: &Effect, app: &str) -> Found {
+        self.rates.action("list", app).await;
         let found = Mutex::new(None);
         let held = || found.lock().unwrap_or_else(PoisonError::into_inner);
         let each = |machine: Machine| {
@@ -330,7 +327,7 @@ impl Executing {
     }
 
     /// Runs a command.
-    pub(crate) async fn send_exec(&self, effect: &Effect, at: At<'_>) -> Result<Outcome, Trouble> {
+    pub(super) async fn send_exec(&self, effect: &Effect, at: At<'_>) -> Result<Outcome, Trouble> {
         let mut options: ExecOptions = effect.request.arguments().map_err(Trouble::refused)?;
         if options.command.first().is_none_or(String::is_empty) {
             let failure = Failure::Invalid("there is no command".to_owned());

@@ -8,36 +8,31 @@
 //! `limiter.rs` has the rates. Connections, retries and what refusals mean are the engine's
 //! (`service.rs`, `retry.rs`, `trouble.rs`).
 
-pub(crate) mod change;
+pub(super) mod change;
 mod executor;
 mod find_out;
 mod leases;
 mod making;
 mod original;
 mod rates;
-mod rows;
+mod reach;
+pub(super) mod rows;
 mod watch;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::capability::{Capability, Executor, Linking, Setting, arguments};
-use crate::contract::machines::{
+use crate::fly::contract::{
     CreateOptions, Created, Done, Event, ExecOptions, Executed, Filter, Healthy, HealthyOptions,
     Machine, MachinePage, RestartOptions, RestoreOptions, Scope, StopOptions, UpdateOptions,
     Updated, Version, WaitOptions, Waited,
 };
-use crate::effect::{EffectId, Request, Row};
-use crate::fly::world::fork::Fork;
-use crate::fly::world::{api, live as http};
-use crate::journal::Mode;
-use crate::service::Service;
-use crate::service::retry::Retries;
-use crate::service::trouble::Trouble;
-use rows::row;
+use crate::fly::world::Fly;
+use crate::{Capability, Executor, Linking, Request, Row, Setting, arguments};
+use rows::ROWS;
 
-pub(crate) use rows::ROWS;
+pub(super) use rows::row;
 
 const INTERFACE: &str = "groundcrew:host/machines@0.1.0";
 
@@ -60,46 +55,6 @@ type Metadata = Vec<(String, Option<String>)>;
 
 /// How many Machines one page may hold: the contract says 1,000.
 const PAGE: u32 = 1000;
-
-/// The world of one run: Fly, or a fork of it. What acts on apps, releases and Machines shares one.
-pub(crate) struct Fly {
-    http: Arc<http::Http>,
-    /// In a rehearsal.
-    pub(crate) fork: Option<Arc<Fork>>,
-}
-
-impl Fly {
-    /// The one of a run.
-    pub(crate) fn of(setting: &Setting) -> Result<Arc<Self>, String> {
-        setting.commons.share(|| {
-            let http = Arc::new(http::Http::new(&setting.target, setting.deadline.clone())?);
-            let retries = Retries::live(setting);
-            let fork = || Fork::new(http.clone(), retries, setting.clock.clone(), setting.seed);
-            let fork = (setting.mode == Mode::Rehearsal).then(|| Arc::new(fork()));
-            Ok(Self { http, fork })
-        })
-    }
-
-    /// The Machines API itself, also in a rehearsal.
-    pub(crate) fn service(&self) -> &Service {
-        &self.http.service
-    }
-
-    /// The configuration of a Machine, where the run acts.
-    pub(crate) async fn config(
-        &self,
-        effect: &EffectId,
-        app: &str,
-        id: &str,
-    ) -> Result<serde_json::Value, Trouble> {
-        let at = api::At { effect, app, id };
-        let machine = match &self.fork {
-            Some(fork) => api::Api::get(fork.as_ref(), at).await?,
-            None => api::Api::get(self.http.as_ref(), at).await?,
-        };
-        Ok(machine.config)
-    }
-}
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
@@ -186,11 +141,11 @@ impl Capability for Machines {
 
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
         let fly = Fly::of(setting)?;
-        let api: Arc<dyn api::Api> = match &fly.fork {
-            Some(fork) => fork.clone(),
-            None => fly.http.clone(),
-        };
-        Ok(executor::Executing::start(api, fly.fork.clone(), setting))
+        Ok(reach::Executing::start(
+            fly.api(),
+            fly.fork.clone(),
+            setting,
+        ))
     }
 }
 
@@ -204,104 +159,6 @@ fn with<T: Serialize>(name: &'static str) -> impl Fn((String, String, T)) -> Req
             .on(app, id)
             .with(arguments(&options))
     }
-}
-
-/// The Machines of an app, for people who look: one listing, with the retries of any read.
-///
-/// # Errors
-/// As the plugin would see it.
-pub async fn list_machines(
-    target: &crate::target::Target,
-    app: &str,
-) -> Result<Vec<Machine>, crate::contract::Failure> {
-    let listing = look(target, Scope::App(app.to_owned())).await?;
-    Ok(listing.machines)
-}
-
-/// How many Machines the target's organisation has; none if it names no organisation.
-///
-/// # Errors
-/// Why the Machines API does not answer.
-pub async fn reachable(
-    target: &crate::target::Target,
-) -> Result<Option<usize>, crate::contract::Failure> {
-    if target.organisation.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(
-        look(target, Scope::Organisation).await?.machines.len(),
-    ))
-}
-
-async fn look(
-    target: &crate::target::Target,
-    scope: Scope,
-) -> Result<Listing, crate::contract::Failure> {
-    use crate::contract::Failure;
-    let unlinked = |e: String| Failure::other("client", e);
-    let clock: Arc<dyn crate::clock::Clock> = Arc::new(crate::clock::RealClock::new(
-        jiff::Timestamp::UNIX_EPOCH,
-        target.time_scale,
-    ));
-    let setting = Setting {
-        run: "look".into(),
-        target: target.clone(),
-        mode: Mode::Perform,
-        clock: clock.clone(),
-        seed: 0,
-        deadline: crate::deadline::Deadline::never(clock),
-        commons: crate::capability::Commons::default(),
-    };
-    let executor = Machines.executor(&setting).map_err(unlinked)?;
-    let all = ListArguments {
-        scope,
-        filter: Filter::default(),
-    };
-    let request = Arc::new(Request::new(row("list")).with(arguments(&all)));
-    let id = crate::effect::EffectId {
-        run: "look".into(),
-        step: "list".into(),
-        number: 1,
-    };
-    let effect = crate::capability::Effect {
-        id,
-        request,
-        baseline: None,
-        cancel: tokio_util::sync::CancellationToken::new(),
-    };
-    let json = executor.perform(effect).await.result?;
-    serde_json::from_str(&json).map_err(|e| unlinked(e.to_string()))
-}
-
-/// Gives back the leases that a run which is gone still holds, as its journal tells: for each
-/// Machine, the lease is looked at first, and released only if it is that run's.
-pub(crate) async fn release_abandoned(
-    target: &crate::target::Target,
-    run: &str,
-    held: &[(String, String)],
-) -> Result<Vec<(String, String, Result<bool, crate::contract::Failure>)>, String> {
-    let clock = crate::clock::RealClock::new(jiff::Timestamp::UNIX_EPOCH, 1.0);
-    let deadline = crate::deadline::Deadline::never(Arc::new(clock));
-    let http = http::Http::new(target, deadline)?;
-    let mut done = Vec::new();
-    for (number, (app, id)) in held.iter().enumerate() {
-        let effect = crate::effect::EffectId {
-            run: run.into(),
-            step: "cancel".into(),
-            number: number as u64 + 1,
-        };
-        let at = api::At {
-            effect: &effect,
-            app,
-            id,
-        };
-        done.push((
-            app.clone(),
-            id.clone(),
-            leases::release_if_ours(&http, at, run).await,
-        ));
-    }
-    Ok(done)
 }
 
 #[cfg(test)]

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::capability::Effect;
-use crate::contract::Failure;
-use crate::contract::machines::{Filter, Scope};
-use crate::fly::machines::ListArguments;
-use crate::fly::machines::executor::{Executing, keeps};
+use super::ListArguments;
+use super::reach::{Executing, keeps};
+use crate::fly::contract::{Filter, Scope};
 use crate::fly::world::api::At;
 use crate::fly::world::fork::Fork;
 use crate::fly::world::summary;
+use crate::{Effect, Failure};
 
 impl Executing {
     /// What a request reads or writes to, by `app/id`; of the target itself nothing.
-    pub(crate) async fn original_of(
+    pub(super) async fn original_of(
         &self,
         effect: &Effect,
     ) -> Result<BTreeMap<String, Value>, Failure> {

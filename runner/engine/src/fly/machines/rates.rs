@@ -14,14 +14,14 @@ use governor::nanos::Nanos;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use crate::clock::Clock;
+use crate::Clock;
 
 /// Action, app and Machine.
 type Key = (&'static str, String);
 
 type Limiter = RateLimiter<Key, HashMapStateStore<Key>, OurClock, NoOpMiddleware<Instant>>;
 
-pub(crate) struct Limits {
+pub(super) struct Rates {
     actions: Limiter,
     reads: Limiter,
     clock: Arc<dyn Clock>,
@@ -29,7 +29,7 @@ pub(crate) struct Limits {
 
 /// An instant of the run's clock, since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Instant(Nanos);
+pub(super) struct Instant(Nanos);
 
 impl Add<Nanos> for Instant {
     type Output = Self;
@@ -48,7 +48,7 @@ impl Reference for Instant {
 }
 
 #[derive(Clone)]
-pub(crate) struct OurClock(Arc<dyn Clock>);
+pub(super) struct OurClock(Arc<dyn Clock>);
 
 impl GovernorClock for OurClock {
     type Instant = Instant;
@@ -64,8 +64,8 @@ fn at_least_one(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap_or(ONE)
 }
 
-impl Limits {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+impl Rates {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         let limiter = |quota: Quota| {
             RateLimiter::new(quota, HashMapStateStore::default(), OurClock(clock.clone()))
         };
@@ -77,12 +77,12 @@ impl Limits {
     }
 
     /// Returns when an action on something may be sent.
-    pub(crate) async fn action(&self, action: &'static str, on: &str) {
+    pub(super) async fn action(&self, action: &'static str, on: &str) {
         self.pass(&self.actions, (action, on.to_owned())).await;
     }
 
     /// Returns when a Machine may be read.
-    pub(crate) async fn read(&self, on: &str) {
+    pub(super) async fn read(&self, on: &str) {
         self.pass(&self.reads, ("get", on.to_owned())).await;
     }
 
@@ -94,7 +94,7 @@ impl Limits {
     }
 
     /// Forgets what no longer limits anything.
-    pub(crate) fn tidy(&self) {
+    pub(super) fn tidy(&self) {
         self.actions.retain_recent();
         self.reads.retain_recent();
     }

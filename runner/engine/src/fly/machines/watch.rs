@@ -9,13 +9,11 @@ use groundcrew_fleet::api::{CheckResult, Event, Machine, WaitQuery};
 use groundcrew_fleet::{State, Time};
 use jiff::Timestamp;
 
-use crate::capability::Effect;
-use crate::clock::{after, between};
-use crate::contract::Failure;
-use crate::contract::machines::{Healthy, HealthyOptions, WaitOptions, Waited};
-use crate::fly::machines::executor::Executing;
+use super::reach::Executing;
+use crate::fly::contract::{Healthy, HealthyOptions, WaitOptions, Waited};
 use crate::fly::world::api::At;
 use crate::fly::world::live::LONGEST_WAIT;
+use crate::{Effect, Failure, after, between};
 
 /// No wait may be longer. (The contract.)
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -152,7 +150,7 @@ fn ended() -> Failure {
 }
 
 /// Waits for one of some states.
-pub(crate) async fn state(
+pub(super) async fn state(
     by: &Executing,
     effect: &Effect,
     at: At<'_>,
@@ -172,7 +170,7 @@ pub(crate) async fn state(
     let mut poll = FIRST_POLL;
     loop {
         let left = between(by.clock.now(), until);
-        by.limits.action("wait", at.id).await;
+        by.rates.action("wait", at.id).await;
         let wait = async || {
             let answer = by.api.wait(at, &query, poll.min(left)).await;
             answer.map_err(|trouble| by.young(at, trouble))
@@ -212,7 +210,7 @@ pub(crate) async fn state(
 }
 
 /// Waits until every check has passed since the start.
-pub(crate) async fn health(
+pub(super) async fn health(
     by: &Executing,
     effect: &Effect,
     at: At<'_>,

@@ -1,6 +1,6 @@
-//! What the capability `machines` needs of a world: few requests, each sent once. `http.rs`
+//! What the capability `machines` needs of a world: few requests, each sent once. `live.rs`
 //! answers them from Fly, `fork.rs` from a model. What to do when an answer is missing or bad is
-//! decided above, in `executor.rs`, for both alike.
+//! decided in `machines/executor.rs`, for both alike.
 
 use std::time::Duration;
 
@@ -9,11 +9,9 @@ use groundcrew_fleet::api::{
     UpdateRequest, WaitQuery, WaitResponse,
 };
 
-use crate::capability::Effect;
-use crate::clock::BoxFuture;
-use crate::contract::machines::{ExecOptions, RestartOptions, StopOptions};
-use crate::effect::EffectId;
+use crate::fly::contract::{ExecOptions, RestartOptions, StopOptions};
 use crate::service::trouble::Trouble;
+use crate::{BoxFuture, Effect, EffectId};
 
 /// A write on one Machine whose answer says nothing.
 #[derive(Debug, Clone)]
@@ -60,6 +58,9 @@ impl<'a> At<'a> {
 }
 
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
+
+/// The metadata key that names the effect which made a Machine or updated it last.
+pub(crate) const EFFECT: &str = "groundcrew_effect";
 
 /// Which Machines of an app.
 #[derive(Debug, Clone, Copy)]

@@ -16,24 +16,22 @@ use groundcrew_fleet::api::{self, ApiError, ListQuery};
 use groundcrew_fleet::{Behaviour, Caller, Fleet, GroupExtremes, Settings, Time};
 use serde_json::Value;
 
-use crate::capability::Forked;
-use crate::clock::{Clock, millis};
-use crate::contract::machines::Machine as Summary;
-use crate::effect::EffectId;
-use crate::fly::world::api::{Api, At, Everything, Which};
+use super::api::{Api, At, Everything, Which};
+use crate::fly::contract::Machine as Summary;
+use crate::fly::refusals::answered;
 use crate::fly::world::summary;
-use crate::plan::{Change, InService, Population};
 use crate::service::retry::Retries;
-use crate::service::trouble::{Trouble, answered};
+use crate::service::trouble::Trouble;
+use crate::{Change, Clock, EffectId, Forked, InService, Population, millis};
 
 pub(crate) struct Fork {
     live: Arc<dyn Api>,
     /// For what is asked of it.
     retries: Retries,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     model: Mutex<Fleet>,
     /// The apps that have been copied, held while one is.
-    pub(crate) copied: tokio::sync::Mutex<BTreeSet<String>>,
+    pub(super) copied: tokio::sync::Mutex<BTreeSet<String>>,
     /// What was copied, by app and id, and the most Machines that the app has had since.
     originals: Mutex<BTreeMap<String, Original>>,
     /// The first listing of the whole organisation.
@@ -88,7 +86,7 @@ impl Fork {
     }
 
     /// The model, at the present instant.
-    pub(crate) fn model(&self) -> MutexGuard<'_, Fleet> {
+    pub(super) fn model(&self) -> MutexGuard<'_, Fleet> {
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
         model.advance_to(Time::from_millis(millis(self.clock.now())));
         model
@@ -197,7 +195,7 @@ impl Fork {
         forked
     }
 
-    pub(crate) async fn on<T>(
+    pub(super) async fn on<T>(
         &self,
         at: At<'_>,
         nonce: Option<&str>,
@@ -254,7 +252,7 @@ impl Fork {
     }
 
     /// After something that may have made a Machine.
-    pub(crate) fn count(&self, app: &str) {
+    pub(super) fn count(&self, app: &str) {
         let machines = self.model().machine_count(app);
         if let Some(original) = self.originals().get_mut(app) {
             original.peak = original.peak.max(machines);
@@ -300,7 +298,7 @@ fn changes(subject: &str, before: Option<&Summary>, after: Option<&Summary>) -> 
 }
 
 /// The model never fails to answer: what it refuses, Fly would refuse.
-pub(crate) fn refused(e: &ApiError) -> Trouble {
+pub(super) fn refused(e: &ApiError) -> Trouble {
     Trouble {
         may_have_happened: false,
         ..answered(e.status, &e.body)

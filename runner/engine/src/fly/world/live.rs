@@ -14,15 +14,13 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
-use crate::contract::Failure;
-use crate::contract::machines::ExecOptions;
-use crate::deadline::{Deadline, WRITE};
-use crate::effect::EffectId;
-use crate::fly::machines::change::EFFECT;
-use crate::fly::world::api::{Answer, Api, At, Command, Each, Everything, Which};
+use super::api::{Answer, Api, At, Command, Each, Everything, Which};
+use crate::fly::contract::ExecOptions;
+use crate::fly::refusals::refusal;
+use crate::fly::world::api::EFFECT;
 use crate::service::trouble::Trouble;
-use crate::service::{Service, body, refused, unreadable};
-use crate::target::Target;
+use crate::service::{Service, body, unreadable};
+use crate::{Deadline, EffectId, Failure, Target, WRITE};
 
 /// Carries a lease's nonce. (OpenAPI document.)
 const NONCE_HEADER: &str = "fly-machine-lease-nonce";
@@ -42,16 +40,16 @@ const ORGANISATION_PAGE: usize = 1000;
 /// How many pages of an organisation are read before we call it endless.
 const ORGANISATION_PAGES: usize = 1000;
 
-pub(crate) struct Http {
+pub(crate) struct Live {
     pub(crate) service: Service,
     organisation: Option<String>,
     scale: f64,
 }
 
-impl Http {
+impl Live {
     pub(crate) fn new(target: &Target, deadline: Deadline) -> Result<Self, String> {
         Ok(Self {
-            service: Service::new(target, &target.machines_api, deadline)?,
+            service: Service::new(target, &target.machines_api, deadline, refusal)?,
             organisation: target.organisation.clone(),
             scale: target.time_scale.max(f64::MIN_POSITIVE),
         })
@@ -82,7 +80,7 @@ impl Http {
     }
 }
 
-impl Http {
+impl Live {
     async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Trouble> {
         self.service.read(request, ANSWER_BYTES).await
     }
@@ -126,7 +124,7 @@ fn seconds(duration: Duration) -> String {
     format!("{}s", duration.as_secs_f64().ceil().max(1.0))
 }
 
-impl Api for Http {
+impl Api for Live {
     fn list<'a>(
         &'a self,
         effect: &'a EffectId,
@@ -331,7 +329,7 @@ impl Api for Http {
                 return Ok(None);
             }
             if !answered.response.status().is_success() {
-                return Err(refused(answered).await);
+                return Err(self.service.refused(answered).await);
             }
             let body = body(answered, ANSWER_BYTES).await?;
             serde_json::from_slice(&body)

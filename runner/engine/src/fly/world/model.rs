@@ -9,14 +9,11 @@ use groundcrew_fleet::api::{
     WaitResponse,
 };
 
-use crate::clock::millis;
-use crate::contract::Failure;
-use crate::contract::machines::ExecOptions;
-use crate::effect::EffectId;
-use crate::fly::machines::change::EFFECT;
-use crate::fly::world::api::{Answer, Api, At, Command, Each, Everything, Which};
-use crate::fly::world::fork::{Fork, refused};
+use super::fork::{Fork, refused};
+use crate::fly::contract::ExecOptions;
+use crate::fly::world::api::{Answer, Api, At, Command, EFFECT, Each, Everything, Which};
 use crate::service::trouble::Trouble;
+use crate::{EffectId, Failure, millis};
 
 /// Leases in the model last this long: nobody refreshes them.
 const LEASE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -3,7 +3,7 @@
 use groundcrew_fleet::Time;
 use groundcrew_fleet::api::{self, CheckResult, ConfigView};
 
-use crate::contract::machines::{Check, CheckStatus, Event, HostStatus, Machine, Mount};
+use crate::fly::contract::{Check, CheckStatus, Event, HostStatus, Machine, Mount};
 
 /// A check's output is cut to this. (The contract.)
 const OUTPUT_BYTES: usize = 512;

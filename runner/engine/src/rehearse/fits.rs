@@ -1,0 +1,82 @@
+//! Whether a plan still fits: what it observed is asked again, of a new fork: one listing of each app.
+//! Nothing is written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::original;
+use crate::admit::Admitted;
+use crate::clock::{Clock, RealClock};
+use crate::deadline::Deadline;
+use crate::effect::Mode;
+use crate::engine::{Engine, StartError};
+use crate::plan::{Drift, compare, projected};
+use crate::store::{RunSummary, Standing, StoreError, conflicts};
+
+impl Engine {
+    /// What has changed on the target since the plan was made that an admitted run applies. By the
+    /// name, each once; nothing if it applies none.
+    ///
+    /// # Errors
+    /// If the target cannot be read.
+    pub async fn drift(&self, admitted: &Admitted) -> Result<Vec<Drift>, StartError> {
+        let Some(plan) = &admitted.request.plan else {
+            return Ok(Vec::new());
+        };
+        let scale = admitted.request.target.time_scale;
+        let clock: Arc<dyn Clock> = Arc::new(RealClock::new(self.wall.now(), scale));
+        let deadline = Deadline::new(self.wall.clone());
+        let executors = self.executors(&admitted.setting(Mode::Rehearsal, clock, deadline))?;
+        let rows = self.rows();
+        let mut drifts = BTreeMap::new();
+        for (number, observation) in (1..).zip(&plan.plan().observed) {
+            let operation = observation.request.operation.as_str();
+            let row = rows.get(operation).ok_or_else(|| {
+                StartError::Capability(format!("the plan reads `{operation}`, which is not here"))
+            })?;
+            let request = &observation.request;
+            let found = original(&executors, &admitted.run, row, request, number).await;
+            let found = found.map_err(|e| {
+                StartError::Capability(format!("what the plan rests on cannot be read: {e}"))
+            })?;
+            for drift in compare(observation, &projected(row, &found)) {
+                drifts.insert(drift.name(), drift);
+            }
+        }
+        Ok(drifts.into_values().collect())
+    }
+}
+
+/// Whether the plan that a run applies, if it applies one, can still be applied: in time, and on a
+/// target that is as it was but for what is accepted. Gives the names of that.
+pub(crate) async fn fits(engine: &Engine, admitted: &Admitted) -> Result<Vec<String>, StartError> {
+    let Some(signed) = &admitted.request.plan else {
+        return Ok(Vec::new());
+    };
+    let (plan, now) = (signed.plan(), engine.wall.now());
+    if plan.expires_at <= now {
+        return Err(StartError::Expired(plan.expires_at));
+    }
+    // Said before the fleet is looked at: it has changed since, by that very run.
+    if engine.store.run(&plan.run, now).is_ok() {
+        return Err(StartError::Applied(plan.run.clone()));
+    }
+    // Whoever works there now changes it: that is no drift to be accepted.
+    for held in engine.store.locks()? {
+        let wanted = admitted
+            .locks
+            .iter()
+            .any(|lock| conflicts(&held.name, lock));
+        let ended = |run: RunSummary| matches!(run.standing, Standing::Closed(_));
+        if wanted && !engine.store.run(&held.run, now).is_ok_and(ended) {
+            let (lock, run) = (held.name, held.run);
+            return Err(StoreError::Locked { lock, run }.into());
+        }
+    }
+    let drifts = engine.drift(admitted).await?;
+    let accepted = |drift: &Drift| drift.accepted(&admitted.request.accepted_drift);
+    if drifts.iter().all(accepted) {
+        return Ok(drifts.iter().map(Drift::name).collect());
+    }
+    Err(StartError::Drifted(drifts))
+}
