@@ -56,7 +56,7 @@ fn compiled() -> Result<CompiledCache> {
 /// An engine with the bundled plugins, compiled once for the whole test program.
 pub fn engine(store: Arc<dyn Store>) -> Result<Arc<Engine>> {
     let engine = Engine::new(EngineParts {
-        capabilities: groundcrew::capabilities(),
+        capabilities: groundcrew_capabilities::all(),
         plugins: vec![Box::new(built()?)],
         store,
         wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),

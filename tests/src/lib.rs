@@ -10,6 +10,7 @@ pub mod embedded;
 pub mod mortal;
 pub mod packages;
 pub mod processes;
+pub mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

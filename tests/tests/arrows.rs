@@ -1,32 +1,29 @@
-//! The arrows of `ARCHITECTURE.md`: which crate may know which, read from `cargo metadata` and the
-//! sources.
+//! The rules of `ARCHITECTURE.md`: which crate may know which, and within a crate which file, read
+//! from `cargo metadata` and the sources.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
+use groundcrew_tests::sources::{Sources, files_below};
 
 /// What each crate may depend on among ours, outside its tests. Every member of the workspace is here
 /// or is a plugin.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: &[(&str, &[&str])] = &[
     ("groundcrew-runbook", &[]),
     ("groundcrew-faults", &[]),
     ("groundcrew-fleet", &["groundcrew-faults"]),
+    ("groundcrew", &["groundcrew-runbook", "groundcrew-faults"]),
     (
-        "groundcrew",
-        &[
-            "groundcrew-runbook",
-            "groundcrew-faults",
-            "groundcrew-fleet",
-        ],
+        "groundcrew-capabilities",
+        &["groundcrew", "groundcrew-fleet"],
     ),
     ("groundcrew-simulator", &["groundcrew-fleet"]),
     (
         "groundcrew-cli",
         &[
             "groundcrew",
-            "groundcrew-runbook",
+            "groundcrew-capabilities",
             "groundcrew-fleet",
             "groundcrew-simulator",
         ],
@@ -40,7 +37,12 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("groundcrew-fuzz", &["groundcrew"]),
     (
         "groundcrew-tests",
-        &["groundcrew", "groundcrew-fleet", "groundcrew-simulator"],
+        &[
+            "groundcrew",
+            "groundcrew-capabilities",
+            "groundcrew-fleet",
+            "groundcrew-simulator",
+        ],
     ),
     (
         "groundcrew-benches",
@@ -57,11 +59,11 @@ const ARROWS: [(&str, &[&str]); 15] = [
 const A_PLUGIN: &str = "a plugin";
 
 /// What must not be depended on, and by whom.
-const NEVER: [(&str, &[&str]); 4] = [
+const NEVER: &[(&str, &[&str])] = &[
     ("groundcrew-runbook", &["tokio", "wasmtime", "reqwest"]),
     ("groundcrew-faults", &["tokio", "wasmtime", "reqwest"]),
     ("groundcrew-fleet", &["tokio", "wasmtime", "reqwest"]),
-    ("groundcrew", &["clap", "axum", "indicatif"]),
+    ("groundcrew", &["clap", "axum", "indicatif", "governor"]),
 ];
 
 #[test]
@@ -93,53 +95,117 @@ fn arrows_point_one_way() -> Result<()> {
         }
     }
     for (name, _) in ARROWS {
-        ensure!(ours.contains(name) || name == A_PLUGIN, "no crate {name}");
+        ensure!(ours.contains(name) || *name == A_PLUGIN, "no crate {name}");
+    }
+    Ok(())
+}
+
+/// The rooms of the engine, from the ground to the roof: each names only those before it.
+const ROOMS: [&str; 21] = [
+    "clock",
+    "contract",
+    "digest",
+    "key",
+    "limits",
+    "target",
+    "deadline",
+    "effect",
+    "grant",
+    "journal",
+    "service",
+    "plan",
+    "store",
+    "audit",
+    "gate",
+    "capability",
+    "sandbox",
+    "engine",
+    "admit",
+    "rehearse",
+    "run",
+];
+
+#[test]
+fn each_room_of_the_engine_stands_on_those_below_it() -> Result<()> {
+    let mut wrong = Vec::new();
+    for source in Sources::of("runner/engine")?.iter() {
+        let Some(room) = source.module.first() else {
+            continue;
+        };
+        let floor = |room: &str| ROOMS.iter().position(|known| *known == room);
+        let own = floor(room).with_context(|| format!("`{room}` has no place in `ROOMS`"))?;
+        for named in source.names() {
+            let up = named
+                .first()
+                .and_then(|to| floor(to))
+                .is_some_and(|to| to > own);
+            if up {
+                wrong.push(format!("{} names {}", source.file, named.join("::")));
+            }
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "{} arrows run up:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn no_two_files_need_each_other() -> Result<()> {
+    for of in ["runner/engine", "runner/capabilities"] {
+        let sources = Sources::of(of)?;
+        ensure!(sources.edges().len() > 5, "{of}: its files name nothing");
+        let circles = sources.circles();
+        ensure!(circles.is_empty(), "{of}: on circles: {circles:?}");
     }
     Ok(())
 }
 
 #[test]
 fn the_engine_never_prints_reads_the_environment_or_exits() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("no root")?;
     let mut read = 0;
-    for crate_dir in [
-        "runner/engine/src",
-        "runner/fleet/src",
-        "runner/runbook/src",
-    ] {
-        let mut directories = vec![root.join(crate_dir)];
-        while let Some(directory) = directories.pop() {
-            for entry in std::fs::read_dir(&directory)? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    directories.push(path);
-                    continue;
-                }
-                let text = std::fs::read_to_string(&path)?;
-                read += 1;
-                for word in [
-                    "println!",
-                    "eprint",
-                    "env::var",
-                    "process::exit",
-                    "SystemTime::now",
-                    "Timestamp::now",
-                ] {
-                    let line = text
-                        .lines()
-                        .find(|l| l.contains(word) && !l.trim_start().starts_with("//"));
-                    ensure!(
-                        line.is_none(),
-                        "{}: {}",
-                        path.display(),
-                        line.unwrap_or_default()
-                    );
-                }
+    for of in ["engine", "fleet", "runbook", "faults"] {
+        for path in files_below(&format!("runner/{of}/src"), "rs")? {
+            let text = std::fs::read_to_string(&path)?;
+            read += 1;
+            for word in [
+                "println!",
+                "eprint",
+                "env::var",
+                "process::exit",
+                "SystemTime::now",
+                "Timestamp::now",
+            ] {
+                let line = text
+                    .lines()
+                    .find(|l| l.contains(word) && !l.trim_start().starts_with("//"));
+                ensure!(
+                    line.is_none(),
+                    "{}: {}",
+                    path.display(),
+                    line.unwrap_or_default()
+                );
             }
         }
     }
     ensure!(read > 40, "only {read} files were read");
+    Ok(())
+}
+
+#[test]
+fn a_room_is_a_folder_or_a_file() -> Result<()> {
+    for folder in ["runner", "plugins", "xtask", "benches", "tests"] {
+        for path in files_below(folder, "rs")? {
+            let source = path.iter().any(|part| part == "src");
+            ensure!(
+                !source || !path.with_extension("").is_dir(),
+                "{} has a folder beside it: it is that folder's `mod.rs`",
+                path.display()
+            );
+        }
+    }
     Ok(())
 }

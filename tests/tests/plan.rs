@@ -282,7 +282,7 @@ fn change(which: usize, fleet: &mut Fleet, id: &str, other: &str) -> Option<&'st
 async fn counts(target: &Target, engine: &Engine) -> Result<BTreeMap<String, String>> {
     let list = engine.operations().find(|row| row.name == "machines.list");
     let fields = list.context("no such row")?.projection;
-    let machines = groundcrew::list_machines(target, "web").await;
+    let machines = groundcrew_capabilities::fly::list_machines(target, "web").await;
     let machines = machines.map_err(|e| anyhow!("{e}"))?;
     let group = machines.into_iter().filter(|m| m.group == "web");
     group

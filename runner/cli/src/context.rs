@@ -129,7 +129,7 @@ impl Shared {
         limits: Limits,
     ) -> Result<Arc<Engine>, Exit> {
         let parts = EngineParts {
-            capabilities: groundcrew::capabilities(),
+            capabilities: groundcrew_capabilities::all(),
             plugins: self.plugin_sources(config),
             store,
             wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),

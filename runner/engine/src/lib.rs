@@ -47,14 +47,11 @@ mod deadline;
 mod digest;
 mod effect;
 mod engine;
-mod fly;
 mod gate;
 mod grant;
-mod http;
 pub mod journal;
 mod key;
 mod limits;
-mod metrics;
 pub mod plan;
 mod rehearse;
 mod run;
@@ -94,19 +91,4 @@ pub use sandbox::{Plugin, PluginError};
 pub use service::EFFECT_HEADER;
 pub use target::{CredentialSource, FLY_MACHINES_API, Secret, Target, TargetError};
 
-pub use fly::contract as machine_types;
-pub use fly::{Apps, Machines, Releases, list_machines, reachable};
 pub use groundcrew_runbook as runbook;
-pub use http::Http;
-pub use metrics::Metrics;
-
-/// The capabilities that come with Groundcrew, for an [`Engine`] to offer beside an embedder's own.
-pub fn capabilities() -> Vec<std::sync::Arc<dyn Capability>> {
-    vec![
-        std::sync::Arc::new(Machines),
-        std::sync::Arc::new(Apps),
-        std::sync::Arc::new(Releases),
-        std::sync::Arc::new(Metrics),
-        std::sync::Arc::new(Http),
-    ]
-}

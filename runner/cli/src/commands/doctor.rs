@@ -97,7 +97,7 @@ pub(crate) async fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
                 "target",
                 Ok(format!("{} at {}", target.name, target.machines_api)),
             );
-            match groundcrew::reachable(&target).await {
+            match groundcrew_capabilities::fly::reachable(&target).await {
                 Ok(Some(number)) => findings.say(
                     "Machines API",
                     Ok(format!("answers; the organisation has {number} Machines")),

@@ -1,7 +1,7 @@
 //! `groundcrew machines`.
 
 use clap::Args as Arguments;
-use groundcrew::machine_types::{CheckStatus, HostStatus, Machine};
+use groundcrew_capabilities::fly::contract::{CheckStatus, HostStatus, Machine};
 use serde_json::{Value, json};
 
 use crate::context::Shared;
@@ -32,7 +32,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let config = shared.config()?;
     let target = shared.target(&config, args.target.as_deref())?;
-    let all = groundcrew::list_machines(&target, &args.app)
+    let all = groundcrew_capabilities::fly::list_machines(&target, &args.app)
         .await
         .map_err(|e| {
             Exit::failed(format!(

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use groundcrew::service::trouble::Trouble;
+use groundcrew::{EffectId, Failure, millis};
 use groundcrew_fleet::Time;
 use groundcrew_fleet::api::{
     self, CreateRequest, Event, ExecRequest, ExecResponse, Lease, LeaseRequest, ListQuery, Machine,
@@ -12,8 +14,6 @@ use groundcrew_fleet::api::{
 use super::fork::{Fork, refused};
 use crate::fly::contract::ExecOptions;
 use crate::fly::world::api::{Answer, Api, At, Command, EFFECT, Each, Everything, Which};
-use crate::service::trouble::Trouble;
-use crate::{EffectId, Failure, millis};
 
 /// Leases in the model last this long: nobody refreshes them.
 const LEASE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -12,6 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use groundcrew::service::retry::Retries;
+use groundcrew::service::trouble::Trouble;
+use groundcrew::{Change, Clock, EffectId, Forked, InService, Population, millis};
 use groundcrew_fleet::api::{self, ApiError, ListQuery};
 use groundcrew_fleet::{Behaviour, Caller, Fleet, GroupExtremes, Settings, Time};
 use serde_json::Value;
@@ -20,9 +23,6 @@ use super::api::{Api, At, Everything, Which};
 use crate::fly::contract::Machine as Summary;
 use crate::fly::refusals::answered;
 use crate::fly::world::summary;
-use crate::service::retry::Retries;
-use crate::service::trouble::Trouble;
-use crate::{Change, Clock, EffectId, Forked, InService, Population, millis};
 
 pub(crate) struct Fork {
     live: Arc<dyn Api>,

@@ -1,6 +1,6 @@
 //! The rows of the operations table.
 
-use crate::{Kind, Row};
+use groundcrew::{Kind, Row};
 
 const READ: Row = Row {
     fork: "answered by the fork, exact once the app is copied",

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use groundcrew::{Effect, Executor, Failure, Found, GivenUp, Kind, after};
 use groundcrew_fleet::api::Event;
 use jiff::Timestamp;
 
 use super::reach::Executing;
 use crate::fly::world::api::At;
-use crate::{Effect, Executor, Failure, Found, GivenUp, Kind, after};
 
 /// How long a restart that was not confirmed is looked for before we take its absence for a fact.
 /// Longer than Fly holds a request for a host that does not answer.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use groundcrew::{Effect, Failure, after, between};
 use groundcrew_fleet::api::{CheckResult, Event, Machine, WaitQuery};
 use groundcrew_fleet::{State, Time};
 use jiff::Timestamp;
@@ -13,7 +14,6 @@ use super::reach::Executing;
 use crate::fly::contract::{Healthy, HealthyOptions, WaitOptions, Waited};
 use crate::fly::world::api::At;
 use crate::fly::world::live::LONGEST_WAIT;
-use crate::{Effect, Failure, after, between};
 
 /// No wait may be longer. (The contract.)
 const LONGEST: Duration = Duration::from_secs(24 * 3600);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use groundcrew::{Effect, Failure};
 use serde_json::Value;
 
 use super::ListArguments;
@@ -10,7 +11,6 @@ use crate::fly::contract::{Filter, Scope};
 use crate::fly::world::api::At;
 use crate::fly::world::fork::Fork;
 use crate::fly::world::summary;
-use crate::{Effect, Failure};
 
 impl Executing {
     /// What a request reads or writes to, by `app/id`; of the target itself nothing.

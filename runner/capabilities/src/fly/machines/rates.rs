@@ -13,8 +13,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
-
-use crate::Clock;
+use groundcrew::Clock;
 
 /// Action, app and Machine.
 type Key = (&'static str, String);

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use groundcrew::service::retry::Retries;
+use groundcrew::service::trouble::Trouble;
+use groundcrew::{Clock, Effect, Executor, Failure, Setting, after};
 use jiff::Timestamp;
 
 use super::leases::Leases;
@@ -12,9 +15,6 @@ use super::rates::Rates;
 use crate::fly::contract::{Filter, Machine};
 use crate::fly::world::api::{Api, At, Which};
 use crate::fly::world::fork::Fork;
-use crate::service::retry::Retries;
-use crate::service::trouble::Trouble;
-use crate::{Clock, Effect, Executor, Failure, Setting, after};
 
 /// For how long a Machine that was made may not be found. Assumed, generously.
 const YOUNG: Duration = Duration::from_secs(10);

@@ -5,18 +5,17 @@
 
 use std::sync::Arc;
 
+use groundcrew::service::retry::Retries;
+use groundcrew::service::trouble::{Trouble, by_status};
+use groundcrew::service::{LazyService, body, unreadable};
+use groundcrew::{
+    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Linking, Outcome, Request, Row,
+    Setting, arguments,
+};
 use reqwest::{Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasmtime::component::{ComponentType, Lift, Lower};
-
-use crate::service::retry::Retries;
-use crate::service::trouble::{Trouble, by_status};
-use crate::service::{LazyService, body, unreadable};
-use crate::{
-    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Linking, Outcome, Request, Row,
-    Setting, arguments,
-};
 
 /// No answer may be larger: what Fly's endpoint allows.
 const ANSWER_BYTES: usize = 16 << 20;

@@ -9,10 +9,11 @@ pub(crate) mod summary;
 
 use std::sync::Arc;
 
-use crate::service::Service;
-use crate::service::retry::Retries;
-use crate::service::trouble::Trouble;
-use crate::{EffectId, Mode, Setting};
+use groundcrew::service::Service;
+use groundcrew::service::retry::Retries;
+use groundcrew::service::trouble::Trouble;
+use groundcrew::{EffectId, Mode, Setting};
+
 use fork::Fork;
 
 pub(crate) use api::{Api, At};

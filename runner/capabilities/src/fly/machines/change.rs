@@ -1,13 +1,13 @@
 //! Changes of a Machine's configuration, merged by the host. Pure. What Fly owns is kept as it is:
 //! only what a change names is touched.
 
+use groundcrew::{EffectId, Failure};
 use groundcrew_fleet::api::ConfigView;
 use serde_json::{Map, Value, json};
 
 use crate::fly::contract::Change;
 use crate::fly::world::api::EFFECT;
 use crate::fly::world::summary::RELEASE;
-use crate::{EffectId, Failure};
 
 /// No patch may be longer. (The contract.)
 const PATCH_BYTES: usize = 64 << 10;

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use groundcrew::{Capability, Mode, Request, Setting, arguments};
+
 use super::contract::{Filter, Machine, Scope};
 use super::machines::{ListArguments, Listing, Machines, row};
-use crate::{Capability, Mode, Request, Setting, arguments};
 
 /// The Machines of an app, for people who look: one listing, with the retries of any read.
 ///
 /// # Errors
 /// As the plugin would see it.
 pub async fn list_machines(
-    target: &crate::Target,
+    target: &groundcrew::Target,
     app: &str,
-) -> Result<Vec<Machine>, crate::Failure> {
+) -> Result<Vec<Machine>, groundcrew::Failure> {
     let listing = look(target, Scope::App(app.to_owned())).await?;
     Ok(listing.machines)
 }
@@ -22,7 +23,7 @@ pub async fn list_machines(
 ///
 /// # Errors
 /// Why the Machines API does not answer.
-pub async fn reachable(target: &crate::Target) -> Result<Option<usize>, crate::Failure> {
+pub async fn reachable(target: &groundcrew::Target) -> Result<Option<usize>, groundcrew::Failure> {
     if target.organisation.is_none() {
         return Ok(None);
     }
@@ -31,10 +32,10 @@ pub async fn reachable(target: &crate::Target) -> Result<Option<usize>, crate::F
     ))
 }
 
-async fn look(target: &crate::Target, scope: Scope) -> Result<Listing, crate::Failure> {
-    use crate::Failure;
+async fn look(target: &groundcrew::Target, scope: Scope) -> Result<Listing, groundcrew::Failure> {
+    use groundcrew::Failure;
     let unlinked = |e: String| Failure::other("client", e);
-    let clock: Arc<dyn crate::Clock> = Arc::new(crate::RealClock::new(
+    let clock: Arc<dyn groundcrew::Clock> = Arc::new(groundcrew::RealClock::new(
         jiff::Timestamp::UNIX_EPOCH,
         target.time_scale,
     ));
@@ -44,8 +45,8 @@ async fn look(target: &crate::Target, scope: Scope) -> Result<Listing, crate::Fa
         mode: Mode::Perform,
         clock: clock.clone(),
         seed: 0,
-        deadline: crate::Deadline::never(clock),
-        commons: crate::Commons::default(),
+        deadline: groundcrew::Deadline::never(clock),
+        commons: groundcrew::Commons::default(),
     };
     let executor = Machines.executor(&setting).map_err(unlinked)?;
     let all = ListArguments {
@@ -53,12 +54,12 @@ async fn look(target: &crate::Target, scope: Scope) -> Result<Listing, crate::Fa
         filter: Filter::default(),
     };
     let request = Arc::new(Request::new(row("list")).with(arguments(&all)));
-    let id = crate::EffectId {
+    let id = groundcrew::EffectId {
         run: "look".into(),
         step: "list".into(),
         number: 1,
     };
-    let effect = crate::Effect {
+    let effect = groundcrew::Effect {
         id,
         request,
         baseline: None,

@@ -4,6 +4,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use groundcrew::service::trouble::Trouble;
+use groundcrew::{Effect, EffectId, Failure, Found, Outcome, digest};
 use groundcrew_fleet::api::{ConfigView, CreateRequest, Machine, UpdateRequest};
 use serde_json::Value;
 
@@ -15,8 +17,6 @@ use crate::fly::contract::{
 };
 use crate::fly::world::api::{At, Which};
 use crate::fly::world::summary;
-use crate::service::trouble::Trouble;
-use crate::{Effect, EffectId, Failure, Found, Outcome, digest};
 
 /// A command's output is cut to its last so many bytes. (The contract.)
 const OUTPUT_BYTES: usize = 16 << 10;

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use groundcrew::service::trouble::Trouble;
+use groundcrew::{Clock, EffectId, Failure, after};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::fly::world::api::{Api, At};
-use crate::service::trouble::Trouble;
-use crate::{Clock, EffectId, Failure, after};
 
 /// How long a lease lasts if we vanish: short, so that nobody waits long for a dead run.
 pub(super) const TTL: Duration = Duration::from_secs(60);

@@ -6,6 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use groundcrew::service::trouble::Trouble;
+use groundcrew::service::{Service, body, unreadable};
+use groundcrew::{Deadline, EffectId, Failure, Target, WRITE};
 use groundcrew_fleet::api::{
     CreateRequest, Event, ExecResponse, Lease, LeaseEnvelope, LeaseRequest, Machine,
     MachineVersion, OrgMachines, StartResponse, UpdateRequest, WaitQuery, WaitResponse,
@@ -18,9 +21,6 @@ use super::api::{Answer, Api, At, Command, Each, Everything, Which};
 use crate::fly::contract::ExecOptions;
 use crate::fly::refusals::refusal;
 use crate::fly::world::api::EFFECT;
-use crate::service::trouble::Trouble;
-use crate::service::{Service, body, unreadable};
-use crate::{Deadline, EffectId, Failure, Target, WRITE};
 
 /// Carries a lease's nonce. (OpenAPI document.)
 const NONCE_HEADER: &str = "fly-machine-lease-nonce";

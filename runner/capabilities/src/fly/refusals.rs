@@ -3,12 +3,11 @@
 //! Facts: the statuses of Fly's OpenAPI document, and the texts that flyctl's and fly-go's sources
 //! look for.
 
+use groundcrew::Failure;
+use groundcrew::service::trouble::{Trouble, retry_after};
 use groundcrew_fleet::api::ErrorResponse;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
-
-use crate::Failure;
-use crate::service::trouble::{Trouble, retry_after};
 
 /// An answer that says no, with what of its body was read.
 pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {

@@ -5,6 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use groundcrew::service::retry::said;
+use groundcrew::service::trouble::Trouble;
+use groundcrew::{
+    Afterwards, BoxFuture, Effect, Executor, Failure, Forked, Found, GivenUp, Kind, Outcome,
+    Request, Row,
+};
 use groundcrew_fleet::api::{ConfigView, MetadataPatch};
 use serde_json::{Value, json};
 
@@ -14,12 +20,6 @@ use super::{ListArguments, Listing, change, row, watch};
 use crate::fly::contract::{Done, HealthyOptions, RestartOptions, Scope, StopOptions, WaitOptions};
 use crate::fly::world::api::{At, Command};
 use crate::fly::world::summary;
-use crate::service::retry::said;
-use crate::service::trouble::Trouble;
-use crate::{
-    Afterwards, BoxFuture, Effect, Executor, Failure, Forked, Found, GivenUp, Kind, Outcome,
-    Request, Row,
-};
 
 impl Executing {
     async fn list(&self, effect: &Effect) -> Outcome {

@@ -6,6 +6,12 @@
 
 use std::sync::Arc;
 
+use groundcrew::service::retry::Retries;
+use groundcrew::service::trouble::Trouble;
+use groundcrew::{
+    BoxFuture, Capability, Effect, Executor, Failure, Found, Linking, Outcome, Request, Row,
+    Setting, arguments,
+};
 use groundcrew_fleet::api::{App as Shown, AppList, PlacementRequest, Placements};
 use groundcrew_fleet::{Caller, Fleet};
 use reqwest::Method;
@@ -14,12 +20,6 @@ use serde_json::Value;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::fly::world::Fly;
-use crate::service::retry::Retries;
-use crate::service::trouble::Trouble;
-use crate::{
-    BoxFuture, Capability, Effect, Executor, Failure, Found, Linking, Outcome, Request, Row,
-    Setting, arguments,
-};
 
 /// No answer may be larger. An app takes about 400 bytes.
 const ANSWER_BYTES: usize = 16 << 20;

@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
+use groundcrew::service::trouble::Trouble;
+use groundcrew::{BoxFuture, Effect, EffectId};
 use groundcrew_fleet::api::{
     CreateRequest, Event, ExecResponse, Lease, Machine, MachineVersion, MetadataPatch, OrgMachine,
     UpdateRequest, WaitQuery, WaitResponse,
 };
 
 use crate::fly::contract::{ExecOptions, RestartOptions, StopOptions};
-use crate::service::trouble::Trouble;
-use crate::{BoxFuture, Effect, EffectId};
 
 /// A write on one Machine whose answer says nothing.
 #[derive(Debug, Clone)]

@@ -6,6 +6,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use groundcrew::service::LazyService;
+use groundcrew::service::retry::Retries;
+use groundcrew::service::trouble::Trouble;
+use groundcrew::{
+    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Found, Linking, Outcome, Request,
+    Row, Setting, arguments,
+};
 use groundcrew_fleet::api::{
     NewRelease as Asked, Release as Shown, ReleaseEnvelope, ReleaseList, ReleasePatch,
 };
@@ -17,13 +24,6 @@ use tokio::sync::Mutex;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::fly::world::Fly;
-use crate::service::LazyService;
-use crate::service::retry::Retries;
-use crate::service::trouble::Trouble;
-use crate::{
-    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Found, Linking, Outcome, Request,
-    Row, Setting, arguments,
-};
 
 /// No answer may be larger. A release carries its app's configuration.
 const ANSWER_BYTES: usize = 16 << 20;

@@ -21,6 +21,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use groundcrew::{Capability, Executor, Linking, Request, Row, Setting, arguments};
 use serde::{Deserialize, Serialize};
 
 use crate::fly::contract::{
@@ -29,7 +30,6 @@ use crate::fly::contract::{
     Updated, Version, WaitOptions, Waited,
 };
 use crate::fly::world::Fly;
-use crate::{Capability, Executor, Linking, Request, Row, Setting, arguments};
 use rows::ROWS;
 
 pub(super) use rows::row;

@@ -11,16 +11,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use groundcrew::service::client;
+use groundcrew::{
+    BoxFuture, Capability, Effect, Executor, Failure, Linking, Outcome, Request, Row, Setting,
+    arguments,
+};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, Url, header};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift, Lower};
-
-use crate::service::client;
-use crate::{
-    BoxFuture, Capability, Effect, Executor, Failure, Linking, Outcome, Request, Row, Setting,
-    arguments,
-};
 
 /// The longest that a check may take. (The contract.)
 const LONGEST: Duration = Duration::from_secs(60);
@@ -235,7 +234,7 @@ fn unanswered(e: &reqwest::Error) -> Failure {
         }
         source = cause.source();
     }
-    crate::service::trouble::unanswered(e).failure
+    groundcrew::service::trouble::unanswered(e).failure
 }
 
 /// A name or address that is not public.
