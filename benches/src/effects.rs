@@ -8,9 +8,9 @@ use anyhow::{Context, Result, anyhow, ensure};
 use groundcrew::journal::{Actor, Mode, RunStatus};
 use groundcrew::store::{MemoryStore, SqliteStore, Store};
 use groundcrew::{
-    BoxFuture, Capability, Effect, Engine, EngineParts, Executor, FLY_MACHINES_API, Kind, Limits,
-    Linking, Outcome, PluginSource, Policy, RealClock, Request, Row as TableRow, RunRequest,
-    Setting as RunSetting, Target, Unobserved, runbook,
+    BoxFuture, Capability, Effect, Engine, EngineParts, Executor, Kind, Limits, Linking, Outcome,
+    PluginSource, Policy, RealClock, Request, Row as TableRow, RunRequest, Setting as RunSetting,
+    Target, Unobserved, runbook,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
@@ -165,7 +165,7 @@ impl Stage {
                 .map_err(|wrong| anyhow!("{wrong:?}"))?,
             runbook: checked,
             text: RUNBOOK.to_owned(),
-            target: Target::new("bench", None, FLY_MACHINES_API, 1.0, None, &[])?,
+            target: Target::new("bench", None, 1.0),
             mode: Mode::Perform,
             actor: Actor::default(),
             policy: Policy::default(),

@@ -10,7 +10,7 @@ use cap_std::fs::Dir;
 use groundcrew::audit::{self, AuditLog, Key, Leaf, NOTHING, link};
 use groundcrew::journal::{Actor, EntryKind, Mode, Record, RunState, RunStatus};
 use groundcrew::store::{Append, Claim, MemoryStore, NewRun, SqliteStore, Store, bundle};
-use groundcrew::{FLY_MACHINES_API, Policy, ResumeRequest, Target, Unobserved};
+use groundcrew::{Policy, ResumeRequest, Target, Unobserved};
 use jiff::Timestamp;
 
 use crate::effects::Stage;
@@ -54,7 +54,7 @@ async fn replay(setting: &Setting, report: &mut Report) -> Result<()> {
         let engine = stage(store).await?.engine;
         let request = ResumeRequest {
             run,
-            target: Target::new("bench", None, FLY_MACHINES_API, 1.0, None, &[])?,
+            target: Target::new("bench", None, 1.0),
             policy: Policy::default(),
             actor: Actor::default(),
             answers: std::collections::BTreeMap::new(),

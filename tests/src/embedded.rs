@@ -9,6 +9,7 @@ use groundcrew::{
     CompiledCache, Engine, EngineParts, Limits, PluginSource, Policy, RealClock, RunRequest,
     Target, runbook,
 };
+use groundcrew_capabilities::fly;
 use groundcrew_simulator::DEFAULT_TOKEN;
 use jiff::Timestamp;
 
@@ -70,11 +71,15 @@ pub fn engine(store: Arc<dyn Store>) -> Result<Arc<Engine>> {
 pub fn target(address: &str, scale: f64) -> Result<Target> {
     let token = Token(DEFAULT_TOKEN);
     let organisation = Some("groundcrew");
-    Ok(Target::new(
+    let addresses = fly::Addresses {
+        machines_api: Some(address),
+        ..fly::Addresses::default()
+    };
+    Ok(fly::target(
         "test",
         organisation,
-        address,
         scale,
+        addresses,
         Some(&token),
         &[],
     )?)

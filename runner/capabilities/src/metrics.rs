@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+/// The place of a target that is asked: what stands before `/api/v1/query`.
+pub(crate) const PLACE: &str = "metrics_api";
+
 /// No answer may be larger: what Fly's endpoint allows.
 const ANSWER_BYTES: usize = 16 << 20;
 
@@ -85,7 +88,7 @@ impl Capability for Metrics {
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
         Ok(Arc::new(Executing {
             retries: Retries::live(setting),
-            service: LazyService::new(setting, &setting.target.metrics_api, by_status),
+            service: LazyService::new(setting, PLACE, by_status),
         }))
     }
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::defaults::Defaults;
 use crate::exit::Exit;
 use crate::files::Directory;
+use crate::place::PlaceConfig;
 
 /// The project's file.
 pub(crate) const PROJECT_FILE: &str = "groundcrew.toml";
@@ -78,6 +79,9 @@ pub(crate) struct TargetConfig {
     /// The address speaks HTTP/2 without TLS, as `groundcrew sim` does. With TLS it is found out.
     #[serde(default)]
     pub(crate) http2: bool,
+    /// Further places, by name, for the capabilities that ask for them.
+    #[serde(default)]
+    pub(crate) place: BTreeMap<String, PlaceConfig>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

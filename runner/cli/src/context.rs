@@ -7,9 +7,8 @@ use std::sync::Arc;
 use clap::Args;
 use groundcrew::journal::{Actor, Record, RunState};
 use groundcrew::store::{SqliteStore, Store};
-use groundcrew::{
-    CompiledCache, Engine, EngineParts, FLY_MACHINES_API, Limits, PluginSource, RealClock, Target,
-};
+use groundcrew::{CompiledCache, Engine, EngineParts, Limits, PluginSource, RealClock, Target};
+use groundcrew_capabilities::fly;
 use jiff::Timestamp;
 
 use crate::config::{Config, TargetConfig};
@@ -185,18 +184,19 @@ impl Shared {
             trusted,
             self.access_token.as_deref(),
         )?;
-        let api = found.machines_api.as_deref().unwrap_or(FLY_MACHINES_API);
+        let addresses = fly::Addresses {
+            machines_api: found.machines_api.as_deref(),
+            releases_api: found.releases_api.as_deref(),
+            metrics_api: found.metrics_api.as_deref(),
+            http2: found.http2,
+        };
+        let origins = &config.user.trusted_origins;
         let scale = found.time_scale.unwrap_or(1.0);
-        let mut target = Target::new(
-            name,
-            found.organisation.as_deref(),
-            api,
-            scale,
-            Some(&source),
-            &config.user.trusted_origins,
-        )?
-        .with_services(found.releases_api.as_deref(), found.metrics_api.as_deref())?;
-        target.http2 = found.http2;
+        let organisation = found.organisation.as_deref();
+        let mut target = fly::target(name, organisation, scale, addresses, Some(&source), origins)?;
+        for (place, at) in &found.place {
+            target = target.with_place(place, at.place(name, place, trusted, origins)?)?;
+        }
         Ok(target)
     }
 }

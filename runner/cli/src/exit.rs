@@ -224,7 +224,7 @@ impl From<BundleError> for Exit {
 impl From<TargetError> for Exit {
     fn from(e: TargetError) -> Self {
         let hint = match &e {
-            TargetError::Address { .. } => None,
+            TargetError::Address { .. } | TargetError::Place { .. } => None,
             TargetError::Origin { origin, .. } => Some(format!("if you trust that place, add `trusted_origins = [\"{origin}\"]` to your own configuration (`groundcrew doctor` says where it is), not to the project's")),
             TargetError::Credential { .. } => Some("set `FLY_API_TOKEN` (`fly tokens create org -x 8h` makes one), or name a `credential` in the target's configuration".to_owned()),
         };

@@ -13,6 +13,7 @@ mod defaults;
 mod exit;
 mod files;
 mod keys;
+mod place;
 mod plan_text;
 mod progress;
 mod render;

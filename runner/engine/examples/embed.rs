@@ -12,9 +12,9 @@ use std::sync::Arc;
 use groundcrew::journal::{Actor, Mode};
 use groundcrew::store::MemoryStore;
 use groundcrew::{
-    BoxFuture, Capability, Effect, Engine, EngineParts, Executor, FLY_MACHINES_API, Kind, Limits,
-    Linking, Outcome, PluginSource, Policy, RealClock, Request, Row, RunRequest, Setting, Target,
-    Unobserved, runbook,
+    BoxFuture, Capability, Effect, Engine, EngineParts, Executor, Kind, Limits, Linking, Outcome,
+    PluginSource, Policy, RealClock, Request, Row, RunRequest, Setting, Target, Unobserved,
+    runbook,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
@@ -98,7 +98,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 .map_err(|wrong| wrong[0].to_string())?,
             runbook,
             text: RUNBOOK.to_owned(),
-            target: Target::new("home", None, FLY_MACHINES_API, 1.0, None, &[])?,
+            target: Target::new("home", None, 1.0),
             mode,
             actor: Actor {
                 user: "cook".to_owned(),

@@ -8,11 +8,6 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use groundcrew::{journal::{Actor, Mode}, runbook, store::MemoryStore, *};
-//! # struct Token;
-//! # impl CredentialSource for Token {
-//! #     fn reference(&self) -> String { "vault://fly".into() }
-//! #     fn resolve(&self) -> Result<Secret, String> { Ok(Secret::new("…")) }
-//! # }
 //! # async fn embed(plugins: Box<dyn PluginSource>, text: String) -> Result<(), Box<dyn std::error::Error>> {
 //! let wall = Arc::new(RealClock::new(jiff::Timestamp::now(), 1.0));
 //! let engine = Arc::new(Engine::new(EngineParts {
@@ -25,7 +20,7 @@
 //! })?);
 //! let runbook = runbook::check(&text).map_err(|wrong| format!("{} errors", wrong.len()))?;
 //! let inputs = runbook.bind_values(&serde_json::json!({ "app": "web" })).map_err(|wrong| wrong[0].to_string())?;
-//! let target = Target::new("production", Some("acme"), FLY_MACHINES_API, 1.0, Some(&Token), &[])?;
+//! let target = Target::new("production", Some("acme"), 1.0); // and its places
 //! let actor = Actor { user: "deploy-bot".into(), ..Actor::default() };
 //! let request = RunRequest { runbook, text, inputs, target, mode: Mode::Rehearsal, actor, policy: Policy::default(), seed: 7, faults: vec![], plan: None, accepted_drift: vec![] };
 //! let admitted = engine.admit(request).await.map_err(|refusals| refusals[0].to_string())?;
@@ -89,6 +84,10 @@ pub use run::{Closed, RunHandle, RunReport};
 pub use sandbox::cache::{CacheError, CompiledCache};
 pub use sandbox::{Plugin, PluginError};
 pub use service::EFFECT_HEADER;
-pub use target::{CredentialSource, FLY_MACHINES_API, Secret, Target, TargetError};
+pub use target::{
+    Credential, CredentialSource, Place, Scheme, Secret, Target, TargetError, address,
+};
 
 pub use groundcrew_runbook as runbook;
+pub use reqwest::Url;
+pub use wasmtime;

@@ -1,21 +1,13 @@
-//! Targets: named places that runs act on, and the credentials bound to their origins.
+//! Targets: what runs act on. A target has places, by name, each with an address and perhaps a
+//! credential; what they are is known to the capabilities that ask for them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use reqwest::Url;
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
-
-/// Fly's own addresses. A Fly credential goes to these and to loopback, and nowhere else unless
-/// the operator's own configuration says so. The second is the address inside Fly's network.
-const FLY_HOSTS: [&str; 3] = ["api.machines.dev", "_api.internal", "api.fly.io"];
-
-/// Fly's public address of the Machines API.
-pub const FLY_MACHINES_API: &str = "https://api.machines.dev";
-
-/// Where flyctl records releases.
-const FLY_RELEASES_API: &str = "https://api.fly.io";
 
 /// A secret text. It is never printed, and there is one way to read it.
 #[derive(Clone)]
@@ -75,6 +67,14 @@ pub enum TargetError {
         /// The origin.
         origin: String,
     },
+    /// The place cannot be one of this target.
+    #[error("target `{target}`: {why}")]
+    Place {
+        /// The target.
+        target: String,
+        /// Why not.
+        why: String,
+    },
     /// There is no credential.
     #[error("target `{target}`: {why}")]
     Credential {
@@ -85,168 +85,224 @@ pub enum TargetError {
     },
 }
 
-/// A named place.
+/// What is known of a vendor's credentials, whichever one it is.
+#[derive(Clone, Copy)]
+pub struct Scheme {
+    /// The vendor's own addresses: a credential may go there of itself.
+    pub own: fn(&Url) -> bool,
+    /// What stands in the header `Authorization`.
+    pub shown: fn(&str) -> String,
+}
+
+impl Scheme {
+    /// A token that goes as it is to loopback and to trusted origins, and nowhere of itself.
+    pub const BEARER: Self = Self {
+        own: |_| false,
+        shown: |token| format!("Bearer {token}"),
+    };
+
+    /// Whether a credential may go to an address, `trusted_origins` being what it is bound to beyond
+    /// its vendor's own addresses and loopback.
+    pub fn reaches(self, url: &Url, trusted_origins: &[String]) -> bool {
+        let is_it = |listed: &String| Url::parse(listed).is_ok_and(|t| origin(&t) == origin(url));
+        is_loopback(url) || (self.own)(url) || trusted_origins.iter().any(is_it)
+    }
+}
+
+/// A credential, and where it may go: to its vendor's own addresses, to loopback, and to origins that
+/// the operator's own configuration (not a project's) has bound it to.
 #[derive(Clone)]
+pub struct Credential {
+    reference: String,
+    secret: Secret,
+    scheme: Scheme,
+    trusted_origins: Arc<[String]>,
+}
+
+impl Credential {
+    /// Has it from its source, to be shown to `address` of `target` first.
+    ///
+    /// # Errors
+    /// If it may not go there: the source is not asked then. If there is none.
+    pub fn resolve(
+        target: &str,
+        address: &Url,
+        source: &dyn CredentialSource,
+        scheme: Scheme,
+        trusted_origins: &[String],
+    ) -> Result<Self, TargetError> {
+        if !scheme.reaches(address, trusted_origins) {
+            return Err(TargetError::Origin {
+                target: target.to_owned(),
+                credential: source.reference(),
+                origin: origin(address),
+            });
+        }
+        let secret = source.resolve().map_err(|why| TargetError::Credential {
+            target: target.to_owned(),
+            why,
+        })?;
+        Ok(Self {
+            reference: source.reference(),
+            secret,
+            scheme,
+            trusted_origins: trusted_origins.into(),
+        })
+    }
+}
+
+/// One address of a target.
+#[derive(Clone)]
+pub struct Place {
+    url: Url,
+    /// It is known to speak HTTP/2; otherwise that is found out, which only TLS allows.
+    pub http2: bool,
+    credential: Option<Credential>,
+}
+
+impl Place {
+    /// An address. The credential goes along only if it may go there; without it, whoever is there is
+    /// asked all the same.
+    pub fn new(url: Url, credential: Option<&Credential>) -> Self {
+        let may_go = |c: &&Credential| c.scheme.reaches(&url, &c.trusted_origins);
+        let credential = credential.filter(may_go).cloned();
+        Self {
+            url,
+            http2: false,
+            credential,
+        }
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// What a request there shows, if it shows anything. The one place where the text of a target's
+    /// credential is read.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        let credential = self.credential.as_ref()?;
+        Some((credential.scheme.shown)(credential.secret.expose()))
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let credential = self.credential.as_ref().map(|c| &c.reference);
+        f.debug_struct("Place")
+            .field("url", &self.url.as_str())
+            .field("credential", &credential)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What runs act on: `production`, `sim`.
+#[derive(Clone, Debug)]
 pub struct Target {
-    /// Its name: `production`, `sim`.
+    /// Its name.
     pub name: String,
     /// The organisation's slug, for listings of everything.
     pub organisation: Option<String>,
-    /// The Machines API, without a path.
-    pub machines_api: Url,
-    /// Where releases are recorded, without a path: Fly's own, or with the simulator.
-    pub releases_api: Url,
-    /// Where metrics are asked for: what stands before `/api/v1/query`.
-    pub metrics_api: Url,
     /// Seconds of this target's time in one second of the wall: 1 but for simulators.
     pub time_scale: f64,
-    /// The service is known to speak HTTP/2; otherwise it is found out, which only TLS allows.
-    pub http2: bool,
-    /// Goes with every request.
-    pub(crate) credential: Option<Secret>,
-    credential_reference: Option<String>,
-    trusted_origins: Vec<String>,
+    places: BTreeMap<String, Place>,
 }
 
-/// An address of a target.
-fn address(target: &str, text: &str) -> Result<Url, TargetError> {
-    let wrong = |why: String| TargetError::Address {
-        target: target.to_owned(),
-        address: text.to_owned(),
-        why,
-    };
-    let url = Url::parse(text).map_err(|e| wrong(e.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong(
-            "it has to start with `https://` or `http://`".to_owned(),
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("it must not hold a user or password".to_owned()));
-    }
-    Ok(url)
-}
+/// What the journal keeps of a target beside its places.
+const FIELDS: [&str; 4] = ["name", "organisation", "time_scale", "credential"];
 
 impl Target {
-    /// A target whose credential, if any, may go to its address.
-    ///
-    /// `trusted_origins` are origins that the operator's own configuration (not a project's)
-    /// has bound this credential to, beyond Fly's own and loopback.
-    ///
-    /// # Errors
-    /// If the address is none, the credential may not go there, or cannot be had.
-    pub fn new(
-        name: &str,
-        organisation: Option<&str>,
-        machines_api: &str,
-        time_scale: f64,
-        credential: Option<&dyn CredentialSource>,
-        trusted_origins: &[String],
-    ) -> Result<Self, TargetError> {
-        let mut url = address(name, machines_api)?;
-        // As flyctl does: an address is scheme, host and port; its path does not count.
-        url.set_path("");
-        url.set_query(None);
-        let reference = credential.map(CredentialSource::reference);
-        if let Some(source) = credential {
-            let origin = url.origin().ascii_serialization();
-            if !bound(&url, &origin, trusted_origins) {
-                return Err(TargetError::Origin {
-                    target: name.to_owned(),
-                    credential: source.reference(),
-                    origin,
-                });
-            }
-        }
-        let secret = credential.map(CredentialSource::resolve).transpose();
-        let secret = secret.map_err(|why| TargetError::Credential {
-            target: name.to_owned(),
-            why,
-        })?;
-        let fly = FLY_HOSTS.contains(&url.host_str().unwrap_or_default());
-        let releases_api = match fly {
-            true => address(name, FLY_RELEASES_API)?,
-            false => url.clone(),
-        };
-        let mut metrics_api = releases_api.clone();
-        metrics_api.set_path(&format!(
-            "prometheus/{}",
-            organisation.unwrap_or("personal")
-        ));
-        Ok(Self {
+    /// A target without places.
+    pub fn new(name: &str, organisation: Option<&str>, time_scale: f64) -> Self {
+        Self {
             name: name.to_owned(),
             organisation: organisation.map(str::to_owned),
-            machines_api: url,
-            releases_api,
-            metrics_api,
             time_scale,
-            http2: false,
-            credential: secret,
-            credential_reference: reference,
-            trusted_origins: trusted_origins.to_vec(),
-        })
+            places: BTreeMap::new(),
+        }
     }
 
-    /// The same with other places for releases and metrics than go with its Machines API. The
-    /// credential goes there only if it is bound to them; without it they are asked all the same.
+    /// The same with one more place.
     ///
     /// # Errors
-    /// If one of the addresses is none.
-    pub fn with_services(
-        mut self,
-        releases_api: Option<&str>,
-        metrics_api: Option<&str>,
-    ) -> Result<Self, TargetError> {
-        if let Some(text) = releases_api {
-            self.releases_api = address(&self.name, text)?;
-            self.releases_api.set_path("");
+    /// If it has one of that name already, or the name says something else of a target.
+    pub fn with_place(mut self, name: &str, place: Place) -> Result<Self, TargetError> {
+        let wrong = |why: String| TargetError::Place {
+            target: self.name.clone(),
+            why,
+        };
+        let letters = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        if name.is_empty() || !letters || FIELDS.contains(&name) {
+            return Err(wrong(format!("`{name}` cannot be the name of a place")));
         }
-        if let Some(text) = metrics_api {
-            self.metrics_api = address(&self.name, text)?;
+        if self.places.contains_key(name) {
+            return Err(wrong(format!("it has `{name}` already")));
         }
+        self.places.insert(name.to_owned(), place);
         Ok(self)
     }
 
-    /// The credential, if there is one and it may go to this address.
-    pub(crate) fn credential_for(&self, url: &Url) -> Option<&Secret> {
-        let origin = url.origin().ascii_serialization();
-        let bound = bound(url, &origin, &self.trusted_origins);
-        self.credential.as_ref().filter(|_| bound)
+    /// A place by name.
+    ///
+    /// # Errors
+    /// That it has none of that name, in words.
+    pub fn place(&self, name: &str) -> Result<&Place, String> {
+        let place = self.places.get(name);
+        place.ok_or_else(|| format!("target `{}` has no place `{name}`", self.name))
     }
 
-    /// What the journal keeps of it.
-    pub fn to_json(&self) -> serde_json::Value {
-        json!({
+    /// Its places, by name.
+    pub fn places(&self) -> impl Iterator<Item = (&str, &Place)> {
+        self.places
+            .iter()
+            .map(|(name, place)| (name.as_str(), place))
+    }
+
+    /// What the journal keeps of it: the origin of each place, and the credentials' references.
+    pub fn to_json(&self) -> Value {
+        let mut references: Vec<&str> = self
+            .places
+            .values()
+            .filter_map(|place| Some(place.credential.as_ref()?.reference.as_str()))
+            .collect();
+        references.sort_unstable();
+        references.dedup();
+        let mut shown = json!({
             "name": self.name,
             "organisation": self.organisation,
-            "machines_api": self.machines_api.origin().ascii_serialization(),
-            "releases_api": self.releases_api.origin().ascii_serialization(),
             "time_scale": self.time_scale,
-            "credential": self.credential_reference,
-        })
+            "credential": (!references.is_empty()).then(|| references.join(", ")),
+        });
+        for (name, place) in &self.places {
+            shown[name] = origin(&place.url).into();
+        }
+        shown
     }
 
-    /// Whether it is on this machine: a simulator.
+    /// Whether all of it is on this machine: a simulator.
     pub(crate) fn is_loopback(&self) -> bool {
-        is_loopback(&self.machines_api)
+        !self.places.is_empty() && self.places.values().all(|place| is_loopback(&place.url))
     }
 
-    /// Whether it is the place that was written down as `was`, whatever credential and pace it has
-    /// now.
+    /// Whether it is the target that was written down as `was`, whatever credentials and pace it has
+    /// now. What was not written down then (a place that came later) may be anything.
     ///
     /// # Errors
     /// What is another, in words.
-    pub(crate) fn is_still(&self, was: &serde_json::Value) -> Result<(), String> {
+    pub(crate) fn is_still(&self, was: &Value) -> Result<(), String> {
         let is = self.to_json();
-        for field in ["name", "machines_api", "organisation", "releases_api"] {
-            // Runs from before releases do not say where they were.
-            let unsaid = field == "releases_api" && was.get(field).is_none();
-            if was.get(field) != is.get(field) && !unsaid {
+        let places = was.as_object().into_iter().flat_map(|was| was.keys());
+        let places = places
+            .map(String::as_str)
+            .filter(|key| !FIELDS.contains(key));
+        for field in ["name", "organisation"].into_iter().chain(places) {
+            if was.get(field) != is.get(field) {
+                let text = |of: &Value| of[field].as_str().unwrap_or("none").to_owned();
                 return Err(format!(
                     "its {} was `{}`, and is now `{}`",
                     field.replace('_', " "),
-                    was[field].as_str().unwrap_or("none"),
-                    is[field].as_str().unwrap_or("none")
+                    text(was),
+                    text(&is)
                 ));
             }
         }
@@ -254,13 +310,44 @@ impl Target {
     }
 }
 
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target")
-            .field("name", &self.name)
-            .field("machines_api", &self.machines_api.as_str())
-            .finish_non_exhaustive()
+/// The address of a place of `target`: of one of these schemes, and without user or password in it.
+///
+/// # Errors
+/// If it is none.
+pub fn address(target: &str, text: &str, schemes: &[&str]) -> Result<Url, TargetError> {
+    let wrong = |why: String| TargetError::Address {
+        target: target.to_owned(),
+        address: text.to_owned(),
+        why,
+    };
+    let url = Url::parse(text).map_err(|e| wrong(e.to_string()))?;
+    if !schemes.contains(&url.scheme()) {
+        let schemes: Vec<String> = schemes.iter().map(|s| format!("`{s}://`")).collect();
+        return Err(wrong(format!(
+            "it has to start with {}",
+            schemes.join(" or ")
+        )));
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("it must not hold a user or password".to_owned()));
+    }
+    Ok(url)
+}
+
+/// Scheme, host and port, also of what the web has no origin for (`redis://`).
+fn origin(url: &Url) -> String {
+    let origin = url.origin();
+    if origin.is_tuple() {
+        return origin.ascii_serialization();
+    }
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    format!(
+        "{}://{}{port}",
+        url.scheme(),
+        url.host_str().unwrap_or_default()
+    )
 }
 
 /// Whether an address is on this machine.
@@ -271,16 +358,6 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
 }
 
-fn bound(url: &Url, origin: &str, trusted: &[String]) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let fly = FLY_HOSTS.contains(&host) && (url.scheme() == "https" || host == "_api.internal");
-    is_loopback(url)
-        || fly
-        || trusted
-            .iter()
-            .any(|t| Url::parse(t).is_ok_and(|t| t.origin().ascii_serialization() == origin))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,55 +366,118 @@ mod tests {
 
     impl CredentialSource for Given {
         fn reference(&self) -> String {
-            "env://FLY_API_TOKEN".to_owned()
+            "env://TOKEN".to_owned()
         }
         fn resolve(&self) -> Result<Secret, String> {
             Ok(Secret::new("canary"))
         }
     }
 
-    fn target(address: &str, trusted: &[&str]) -> Result<Target, TargetError> {
+    const OURS: Scheme = Scheme {
+        own: |url| url.host_str() == Some("api.example.com") && url.scheme() == "https",
+        ..Scheme::BEARER
+    };
+
+    fn url(text: &str) -> Url {
+        address("t", text, &["http", "https", "redis"]).unwrap()
+    }
+
+    fn resolve(text: &str, trusted: &[&str]) -> Result<Credential, TargetError> {
         let trusted: Vec<String> = trusted.iter().map(|s| (*s).to_owned()).collect();
-        Target::new("production", None, address, 1.0, Some(&Given), &trusted)
+        Credential::resolve("production", &url(text), &Given, OURS, &trusted)
     }
 
     #[test]
-    fn a_credential_goes_to_fly_and_loopback_only() {
+    fn a_credential_goes_to_its_vendor_to_loopback_and_to_trusted_origins_only() {
+        let trusted = [
+            "https://proxy.example:8443",
+            "redis://db.example:6379",
+            "data:x",
+        ];
+        let known = resolve("https://api.example.com", &trusted).unwrap();
         for good in [
-            "https://api.machines.dev",
-            "http://_api.internal:4280",
+            "https://api.example.com/v1",
             "http://127.0.0.1:4280",
             "http://[::1]:1",
             "http://localhost:9",
+            "https://proxy.example:8443/x",
+            "redis://db.example:6379/0",
         ] {
-            assert!(target(good, &[]).is_ok(), "{good}");
+            assert!(resolve(good, &trusted).is_ok(), "{good}");
+            assert!(
+                Place::new(url(good), Some(&known))
+                    .authorization()
+                    .is_some(),
+                "{good}"
+            );
         }
         for bad in [
-            "http://api.machines.dev",
-            "https://api.machines.dev.evil.example",
+            "http://api.example.com",
+            "https://api.example.com.evil.example",
             "https://evil.example",
             "http://10.0.0.1:4280",
+            "https://proxy.example",
+            "redis://db.example:6380",
+            "redis://other.example:6379",
         ] {
-            assert!(
-                matches!(target(bad, &[]), Err(TargetError::Origin { .. })),
+            let refused = resolve(bad, &trusted).err();
+            assert!(matches!(refused, Some(TargetError::Origin { .. })), "{bad}");
+            assert_eq!(
+                Place::new(url(bad), Some(&known)).authorization(),
+                None,
                 "{bad}"
             );
         }
-        assert!(
-            target(
-                "https://proxy.example:8443/x",
-                &["https://proxy.example:8443"]
-            )
-            .is_ok()
-        );
-        assert!(target("https://user:pw@api.machines.dev", &[]).is_err());
+        assert!(address("t", "https://user:pw@api.example.com", &["https"]).is_err());
+        assert!(address("t", "ftp://api.example.com", &["https"]).is_err());
     }
 
     #[test]
     fn nothing_prints_the_secret() {
-        let target = target("http://127.0.0.1:1", &[]).unwrap();
-        assert!(
-            !format!("{target:?} {} {:?}", target.to_json(), target.credential).contains("canary")
+        let credential = resolve("http://127.0.0.1:1", &[]).unwrap();
+        let place = Place::new(url("http://127.0.0.1:1"), Some(&credential));
+        let target = Target::new("production", None, 1.0);
+        let target = target.with_place("api", place).unwrap();
+        assert_eq!(target.to_json()["credential"], "env://TOKEN");
+        let printed = format!("{target:?} {} {:?}", target.to_json(), credential.secret);
+        assert!(!printed.contains("canary"), "{printed}");
+    }
+
+    #[test]
+    fn it_is_still_the_same_if_what_was_written_down_is_so() {
+        let at = |api: &str| {
+            let target = Target::new("production", Some("acme"), 1.0);
+            target
+                .with_place("api", Place::new(url(api), None))
+                .unwrap()
+        };
+        let was = at("https://api.example.com").to_json();
+        let later = at("https://api.example.com/v2");
+        let later = later.with_place("cache", Place::new(url("redis://localhost"), None));
+        assert_eq!(later.unwrap().is_still(&was), Ok(()));
+        let moved = at("https://api.example.org").is_still(&was).unwrap_err();
+        assert_eq!(
+            moved,
+            "its api was `https://api.example.com`, and is now `https://api.example.org`"
         );
+        let gone = Target::new("production", Some("acme"), 1.0).is_still(&was);
+        assert!(gone.unwrap_err().ends_with("is now `none`"));
+        assert!(
+            Target::new("staging", Some("acme"), 1.0)
+                .is_still(&was)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_place_has_a_name_of_its_own() {
+        let place = || Place::new(url("http://localhost"), None);
+        let target = Target::new("t", None, 1.0)
+            .with_place("api", place())
+            .unwrap();
+        for name in ["api", "", "credential", "name", "A", "a-b"] {
+            assert!(target.clone().with_place(name, place()).is_err(), "{name}");
+        }
+        assert!(target.place("redis").is_err());
     }
 }

@@ -7,9 +7,11 @@ mod look;
 mod machines;
 mod refusals;
 mod releases;
+mod target;
 mod world;
 
 pub use apps::Apps;
 pub use look::{list_machines, reachable};
 pub use machines::Machines;
 pub use releases::Releases;
+pub use target::{Addresses, FLY_MACHINES_API, target};

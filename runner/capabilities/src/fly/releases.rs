@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+use crate::fly::target::RELEASES_API;
 use crate::fly::world::Fly;
 
 /// No answer may be larger. A release carries its app's configuration.
@@ -145,11 +146,7 @@ impl Capability for Releases {
         Ok(Arc::new(Executing {
             fly: Fly::of(setting)?,
             retries: Retries::live(setting),
-            service: LazyService::new(
-                setting,
-                &setting.target.releases_api,
-                crate::fly::refusals::refusal,
-            ),
+            service: LazyService::new(setting, RELEASES_API, crate::fly::refusals::refusal),
             copied: Mutex::default(),
         }))
     }

@@ -93,10 +93,10 @@ pub(crate) async fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
     match shared.target(&config, args.target.as_deref()) {
         Err(e) => findings.say("target", Err(text(e))),
         Ok(target) => {
-            findings.say(
-                "target",
-                Ok(format!("{} at {}", target.name, target.machines_api)),
-            );
+            for (name, place) in target.places() {
+                let at = format!("{} has {name} at {}", target.name, place.url());
+                findings.say("target", Ok(at));
+            }
             match groundcrew_capabilities::fly::reachable(&target).await {
                 Ok(Some(number)) => findings.say(
                     "Machines API",

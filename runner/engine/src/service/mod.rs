@@ -19,7 +19,7 @@ use crate::deadline::{Deadline, WRITE};
 use crate::effect::{EffectId, Setting};
 use crate::service::lanes::Lanes;
 use crate::service::trouble::{Reading, Trouble, unanswered};
-use crate::target::Target;
+use crate::target::Place;
 
 pub use crate::service::lanes::Answered;
 
@@ -43,27 +43,18 @@ pub struct Service {
 }
 
 impl Service {
-    /// The service at an address, with the target's credential if that may go there.
+    /// The service at a place, with its credential if it has one.
     ///
     /// # Errors
     /// If there is no client to be had, or no header can carry the credential.
-    pub fn new(
-        target: &Target,
-        base: &Url,
-        deadline: Deadline,
-        reading: Reading,
-    ) -> Result<Self, String> {
-        let http2 = target.http2 && base.origin() == target.machines_api.origin();
-        let lanes = Lanes::new(client::builder, http2)
+    pub fn new(place: &Place, deadline: Deadline, reading: Reading) -> Result<Self, String> {
+        let lanes = Lanes::new(client::builder, place.http2)
             .map_err(|e| format!("no HTTP client can be made: {e}"))?;
-        let authorization = target
-            .credential_for(base)
-            .map(|secret| authorization(secret.expose()))
-            .transpose()?;
+        let shown = place.authorization();
         Ok(Self {
             lanes,
-            base: base.clone(),
-            authorization,
+            base: place.url().clone(),
+            authorization: shown.map(|text| header_of(&text)).transpose()?,
             deadline,
             reading,
         })
@@ -157,19 +148,17 @@ impl Service {
 
 /// A service that is made when it is needed: few runs speak to it.
 pub struct LazyService {
-    target: Target,
-    base: Url,
+    place: Result<Place, String>,
     deadline: Deadline,
     reading: Reading,
     made: OnceLock<Result<Service, String>>,
 }
 
 impl LazyService {
-    /// As [`Service::new`], later.
-    pub fn new(setting: &Setting, base: &Url, reading: Reading) -> Self {
+    /// As [`Service::new`], later, at a place of the target by name.
+    pub fn new(setting: &Setting, place: &str, reading: Reading) -> Self {
         Self {
-            target: setting.target.clone(),
-            base: base.clone(),
+            place: setting.target.place(place).cloned(),
             deadline: setting.deadline.clone(),
             reading,
             made: OnceLock::new(),
@@ -179,44 +168,19 @@ impl LazyService {
     /// The service, made now if it is not yet.
     ///
     /// # Errors
-    /// Those of [`Service::new`], as an effect fails.
+    /// Those of [`Service::new`], as an effect fails; that the target has no such place.
     pub fn get(&self) -> Result<&Service, Trouble> {
         let make = || {
-            Service::new(
-                &self.target,
-                &self.base,
-                self.deadline.clone(),
-                self.reading,
-            )
+            let place = self.place.as_ref().map_err(String::clone)?;
+            Service::new(place, self.deadline.clone(), self.reading)
         };
         let made = self.made.get_or_init(make).as_ref();
         made.map_err(|why| Trouble::refused(Failure::other("client", why.clone())))
     }
 }
 
-fn authorization(token: &str) -> Result<header::HeaderValue, String> {
-    let fly = |part: &str| {
-        ["fm1r_", "fm1a_", "fm2_"]
-            .iter()
-            .any(|prefix| part.trim().starts_with(prefix))
-    };
-    let text = if token.starts_with("FlyV1 ") || token.starts_with("Bearer ") {
-        token.to_owned()
-    } else if token.split(',').any(fly) {
-        // As fly-go: the macaroons among several tokens, and nothing else.
-        format!(
-            "FlyV1 {}",
-            token
-                .split(',')
-                .map(str::trim)
-                .filter(|part| fly(part))
-                .collect::<Vec<_>>()
-                .join(",")
-        )
-    } else {
-        format!("Bearer {token}")
-    };
-    let mut value = header::HeaderValue::from_str(&text)
+fn header_of(text: &str) -> Result<header::HeaderValue, String> {
+    let mut value = header::HeaderValue::from_str(text)
         .map_err(|_| "the token holds characters that no header can carry".to_owned())?;
     value.set_sensitive(true);
     Ok(value)

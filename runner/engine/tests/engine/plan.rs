@@ -15,7 +15,7 @@ use groundcrew::{Made, MakeError, PlanRequest};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Ended, ONE, Stage, guest, target};
+use crate::support::{Ended, ONE, Stage, guest, target, target_at};
 
 /// A plan of the runbook, by a key.
 async fn made(stage: &Stage, runbook: &str, cases: &[&str], author: &Key) -> Made {
@@ -486,7 +486,7 @@ async fn another_name_for_a_target_is_no_way_around_its_approvals() {
         ("staging", "https://api.machines.dev", false),
         ("sim", "http://127.0.0.1:9", false),
     ] {
-        let elsewhere = groundcrew::Target::new(name, None, address, 1.0, None, &[]).unwrap();
+        let elsewhere = target_at(name, address);
         let request = RunRequest {
             target: elsewhere,
             ..stage.request(ONE, Mode::Perform, 1)
@@ -571,9 +571,9 @@ async fn a_plan_is_applied_with_what_it_was_made_with() {
         refused(&stage, request).await,
         ["runbook, inputs and seed are not those of the plan"]
     );
-    let elsewhere = groundcrew::Target::new("test", None, "http://127.0.0.1:10", 1.0, None, &[]);
+    let elsewhere = target_at("test", "http://127.0.0.1:10");
     let request = RunRequest {
-        target: elsewhere.unwrap(),
+        target: elsewhere,
         ..applying(&stage, &plan)
     };
     assert_eq!(

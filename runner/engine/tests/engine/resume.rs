@@ -12,7 +12,7 @@ use groundcrew::{
     Unobserved,
 };
 
-use crate::support::{Ended, GuestSource, ONE, Stage, guest, target};
+use crate::support::{Ended, GuestSource, ONE, Stage, guest, target, target_at};
 
 fn request(run: &str, answers: &[(&str, Answer)]) -> ResumeRequest {
     ResumeRequest {
@@ -298,8 +298,7 @@ async fn a_run_goes_on_only_with_what_it_was_started_with() {
     );
 
     let mut elsewhere = request(&run, &[]);
-    elsewhere.target =
-        groundcrew::Target::new("test", None, "http://127.0.0.1:10", 1.0, None, &[]).unwrap();
+    elsewhere.target = target_at("test", "http://127.0.0.1:10");
     let ResumeError::Changed { why, .. } = refused(&first, elsewhere).await else {
         panic!("it was resumed elsewhere");
     };

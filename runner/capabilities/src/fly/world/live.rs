@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::api::{Answer, Api, At, Command, Each, Everything, Which};
 use crate::fly::contract::ExecOptions;
 use crate::fly::refusals::refusal;
+use crate::fly::target::MACHINES_API;
 use crate::fly::world::api::EFFECT;
 
 /// Carries a lease's nonce. (OpenAPI document.)
@@ -49,7 +50,7 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new(target: &Target, deadline: Deadline) -> Result<Self, String> {
         Ok(Self {
-            service: Service::new(target, &target.machines_api, deadline, refusal)?,
+            service: Service::new(target.place(MACHINES_API)?, deadline, refusal)?,
             organisation: target.organisation.clone(),
             scale: target.time_scale.max(f64::MIN_POSITIVE),
         })

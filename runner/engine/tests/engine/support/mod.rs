@@ -14,9 +14,9 @@ use groundcrew::journal::{
     StepProblem,
 };
 use groundcrew::{
-    Admitted, BoxFuture, Capability, Clock, CredentialSource, Engine, EngineParts, Limits,
-    PluginSource, Policy, Refusal, RunHandle, RunReport, RunRequest, Secret, StartError, Target,
-    Unobserved,
+    Admitted, BoxFuture, Capability, Clock, Credential, CredentialSource, Engine, EngineParts,
+    Limits, Place, PluginSource, Policy, Refusal, RunHandle, RunReport, RunRequest, Scheme, Secret,
+    StartError, Target, Unobserved,
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -216,9 +216,20 @@ impl Stage {
     }
 }
 
-/// A place on loopback, with a credential.
+/// A target with one place on loopback, and a credential.
 pub(crate) fn target() -> Target {
-    Target::new("test", None, "http://127.0.0.1:9", 1.0, Some(&Canary), &[]).unwrap()
+    target_at("test", "http://127.0.0.1:9")
+}
+
+/// The same elsewhere. The place is called as the golden journals call it.
+pub(crate) fn target_at(name: &str, at: &str) -> Target {
+    let url = groundcrew::address(name, at, &["http", "https"]).unwrap();
+    let trusted = [at.to_owned()];
+    let canary = Credential::resolve(name, &url, &Canary, Scheme::BEARER, &trusted).unwrap();
+    let place = Place::new(url, Some(&canary));
+    Target::new(name, None, 1.0)
+        .with_place("machines_api", place)
+        .unwrap()
 }
 
 /// A run that is over, and its journal.

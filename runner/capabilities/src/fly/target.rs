@@ -1,0 +1,200 @@
+//! Fly's places: where its services are, where its tokens may go, and how they are shown.
+
+use groundcrew::{Credential, CredentialSource, Place, Scheme, Target, TargetError, Url, address};
+
+use crate::metrics;
+
+/// Fly's public address of the Machines API.
+pub const FLY_MACHINES_API: &str = "https://api.machines.dev";
+
+/// Where flyctl records releases.
+const FLY_RELEASES_API: &str = "https://api.fly.io";
+
+/// Fly's own addresses. The second is the one inside Fly's network.
+const FLY_HOSTS: [&str; 3] = ["api.machines.dev", "_api.internal", "api.fly.io"];
+
+/// The place of the Machines API.
+pub(crate) const MACHINES_API: &str = "machines_api";
+/// The place where releases are recorded.
+pub(crate) const RELEASES_API: &str = "releases_api";
+
+/// What the web is spoken over.
+const WEB: [&str; 2] = ["https", "http"];
+
+/// Fly's tokens go to Fly, and are shown as fly-go shows them.
+const TOKENS: Scheme = Scheme { own, shown };
+
+/// Where a target is that speaks as Fly does: Fly itself, a simulator, a proxy.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Addresses<'a> {
+    /// The Machines API, of which scheme, host and port count; [`FLY_MACHINES_API`] if none.
+    pub machines_api: Option<&'a str>,
+    /// Where releases are recorded; Fly's own, or where the Machines API is.
+    pub releases_api: Option<&'a str>,
+    /// Where metrics are asked for, without `/api/v1`; Fly's own, or where the Machines API is.
+    pub metrics_api: Option<&'a str>,
+    /// The Machines API is known to speak HTTP/2, also without TLS.
+    pub http2: bool,
+}
+
+/// A target with the places of Fly's services. The credential, if any, has to be bound to the Machines
+/// API; to the others it goes if it is bound to them, and without it they are asked all the same.
+/// `trusted_origins` are what the operator's own configuration (not a project's) has bound it to,
+/// beyond Fly's own and loopback.
+///
+/// # Errors
+/// If an address is none, the credential may not go to the Machines API, or cannot be had.
+pub fn target(
+    name: &str,
+    organisation: Option<&str>,
+    time_scale: f64,
+    addresses: Addresses<'_>,
+    source: Option<&dyn CredentialSource>,
+    trusted_origins: &[String],
+) -> Result<Target, TargetError> {
+    let read = |text: &str| address(name, text, &WEB);
+    let mut machines = read(addresses.machines_api.unwrap_or(FLY_MACHINES_API))?;
+    // As flyctl does: an address is scheme, host and port; its path does not count.
+    machines.set_path("");
+    machines.set_query(None);
+    let beside = match FLY_HOSTS.contains(&machines.host_str().unwrap_or_default()) {
+        true => read(FLY_RELEASES_API)?,
+        false => machines.clone(),
+    };
+    let mut releases = addresses.releases_api.map_or(Ok(beside.clone()), read)?;
+    releases.set_path("");
+    let mut metrics = beside;
+    metrics.set_path(&format!(
+        "prometheus/{}",
+        organisation.unwrap_or("personal")
+    ));
+    let metrics_api = addresses.metrics_api.map_or(Ok(metrics), read)?;
+    let credential = source
+        .map(|source| Credential::resolve(name, &machines, source, TOKENS, trusted_origins))
+        .transpose()?;
+    let place = |url: Url| {
+        let http2 = addresses.http2 && url.origin() == machines.origin();
+        let mut place = Place::new(url, credential.as_ref());
+        place.http2 = http2;
+        place
+    };
+    Target::new(name, organisation, time_scale)
+        .with_place(MACHINES_API, place(machines.clone()))?
+        .with_place(RELEASES_API, place(releases))?
+        .with_place(metrics::PLACE, place(metrics_api))
+}
+
+fn own(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    FLY_HOSTS.contains(&host) && (url.scheme() == "https" || host == "_api.internal")
+}
+
+/// As fly-go: the macaroons among several tokens, and nothing else.
+fn shown(token: &str) -> String {
+    let macaroon = |part: &str| {
+        let prefixes = ["fm1r_", "fm1a_", "fm2_"];
+        prefixes.iter().any(|prefix| part.starts_with(prefix))
+    };
+    let parts = || token.split(',').map(str::trim);
+    if token.starts_with("FlyV1 ") || token.starts_with("Bearer ") {
+        token.to_owned()
+    } else if parts().any(macaroon) {
+        let macaroons: Vec<&str> = parts().filter(|part| macaroon(part)).collect();
+        format!("FlyV1 {}", macaroons.join(","))
+    } else {
+        format!("Bearer {token}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use groundcrew::Secret;
+
+    use super::*;
+
+    struct Given;
+
+    impl CredentialSource for Given {
+        fn reference(&self) -> String {
+            "env://FLY_API_TOKEN".to_owned()
+        }
+        fn resolve(&self) -> Result<Secret, String> {
+            Ok(Secret::new("canary"))
+        }
+    }
+
+    fn at(machines_api: &str, trusted: &[&str]) -> Result<Target, TargetError> {
+        let trusted: Vec<String> = trusted.iter().map(|s| (*s).to_owned()).collect();
+        let addresses = Addresses {
+            machines_api: Some(machines_api),
+            ..Addresses::default()
+        };
+        target("production", None, 1.0, addresses, Some(&Given), &trusted)
+    }
+
+    #[test]
+    fn a_credential_goes_to_fly_and_loopback_only() {
+        for good in [
+            "https://api.machines.dev",
+            "http://_api.internal:4280",
+            "http://127.0.0.1:4280",
+            "http://[::1]:1",
+            "http://localhost:9",
+        ] {
+            assert!(at(good, &[]).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://api.machines.dev",
+            "https://api.machines.dev.evil.example",
+            "https://evil.example",
+            "http://10.0.0.1:4280",
+        ] {
+            let refused = at(bad, &[]);
+            assert!(matches!(refused, Err(TargetError::Origin { .. })), "{bad}");
+        }
+        let proxy = at(
+            "https://proxy.example:8443/x",
+            &["https://proxy.example:8443"],
+        );
+        assert!(proxy.is_ok());
+        assert!(at("https://user:pw@api.machines.dev", &[]).is_err());
+    }
+
+    #[test]
+    fn what_is_not_said_goes_with_the_machines_api() {
+        let urls = |target: Target| -> Vec<String> {
+            let places = target.places();
+            places
+                .map(|(name, place)| format!("{name} {}", place.url()))
+                .collect()
+        };
+        assert_eq!(
+            urls(at("https://api.machines.dev", &[]).unwrap()),
+            [
+                "machines_api https://api.machines.dev/",
+                "metrics_api https://api.fly.io/prometheus/personal",
+                "releases_api https://api.fly.io/"
+            ]
+        );
+        assert_eq!(
+            urls(at("http://localhost:9/x?y", &[]).unwrap()),
+            [
+                "machines_api http://localhost:9/",
+                "metrics_api http://localhost:9/prometheus/personal",
+                "releases_api http://localhost:9/"
+            ]
+        );
+    }
+
+    #[test]
+    fn tokens_are_shown_as_fly_wants_them() {
+        for (token, header) in [
+            ("abc", "Bearer abc"),
+            ("Bearer abc", "Bearer abc"),
+            ("FlyV1 fm2_a", "FlyV1 fm2_a"),
+            ("fm2_a, fo1_b,fm1r_c", "FlyV1 fm2_a,fm1r_c"),
+        ] {
+            assert_eq!(shown(token), header);
+        }
+    }
+}
