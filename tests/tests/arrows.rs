@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
-use groundcrew_tests::sources::{Sources, files_below};
+use groundcrew_tests::sources::{Source, Sources, files_below};
 
 /// What each crate may depend on among ours, outside its tests. Every member of the workspace is here
 /// or is a plugin.
@@ -160,6 +160,71 @@ fn no_two_files_need_each_other() -> Result<()> {
         ensure!(sources.edges().len() > 5, "{of}: its files name nothing");
         let circles = sources.circles();
         ensure!(circles.is_empty(), "{of}: on circles: {circles:?}");
+    }
+    Ok(())
+}
+
+/// What the engine must not know: the names of a vendor and of what only that one has.
+const VENDORS: [&str; 4] = ["fly", "machine", "\"apps.", "\"releases."];
+
+#[test]
+fn the_engine_knows_no_vendor() -> Result<()> {
+    for path in files_below("runner/engine/src", "rs")? {
+        let text = std::fs::read_to_string(&path)?;
+        for line in text.lines().filter(|l| !l.trim_start().starts_with("//")) {
+            let code = line.split(" // ").next().unwrap_or_default().to_lowercase();
+            let known = VENDORS.iter().find(|word| code.contains(**word));
+            ensure!(known.is_none(), "{}: {line}", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// Where the bytes of a secret may be read. (`capabilities` will have readers of its own: Redis,
+/// GitHub, stores of secrets.)
+const READERS: [&str; 1] = ["runner/engine/src/target.rs"];
+
+#[test]
+fn the_bytes_of_a_secret_are_read_in_one_place() -> Result<()> {
+    let mut read = 0;
+    for path in files_below("runner", "rs")? {
+        let reads = std::fs::read_to_string(&path)?.contains("expose(");
+        let may = READERS.iter().any(|reader| path.ends_with(reader));
+        ensure!(may || !reads, "{} reads a secret", path.display());
+        read += usize::from(reads);
+    }
+    ensure!(read == READERS.len(), "{read} files read secrets");
+    Ok(())
+}
+
+#[test]
+fn a_capability_names_another_only_by_its_face() -> Result<()> {
+    let sources = Sources::of("runner/capabilities")?;
+    let is_one = |source: &&Source| source.code.contains("impl Capability for ");
+    let rooms: Vec<&[String]> = sources
+        .iter()
+        .filter(is_one)
+        .map(|s| &s.module[..])
+        .collect();
+    ensure!(
+        rooms.len() >= 5,
+        "only {} capabilities are found",
+        rooms.len()
+    );
+    for source in sources.iter() {
+        for named in source.names() {
+            let other = rooms.iter().find(|room| {
+                named.starts_with(room)
+                    && !source.module.starts_with(room)
+                    && named.len() > room.len() + 1
+            });
+            ensure!(
+                other.is_none(),
+                "{} looks inside another capability: {}",
+                source.file,
+                named.join("::")
+            );
+        }
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use groundcrew::service::client;
 use groundcrew::{
-    BoxFuture, Capability, Effect, Executor, Failure, Linking, Outcome, Request, Row, Setting,
-    arguments,
+    BoxFuture, Capability, Covers, Effect, Executor, Failure, Linking, Outcome, Request, Row,
+    Scope, Setting, Unsaid, arguments,
 };
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, Url, header};
@@ -86,6 +86,21 @@ pub(crate) struct Checked {
     pub(crate) elapsed_ms: u64,
 }
 
+/// The web origins that may be asked: scheme, host and port, however they are spelt.
+const ORIGINS: Scope = Scope {
+    key: "origins",
+    one: "origin",
+    covers: Covers::Same(same_origin),
+    unsaid: Unsaid::Nothing,
+    looked_up: false,
+    about: "Web origins, such as `https://example.com`.",
+};
+
+fn same_origin(listed: &str, origin: &str) -> bool {
+    let listed = Url::parse(listed).map(|url| url.origin());
+    listed.is_ok_and(|listed| listed.is_tuple() && listed.ascii_serialization() == origin)
+}
+
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Http;
@@ -101,6 +116,10 @@ impl Capability for Http {
 
     fn operations(&self) -> &'static [Row] {
         &ROWS
+    }
+
+    fn scopes(&self) -> &'static [Scope] {
+        &[ORIGINS]
     }
 
     fn link(&self, linking: &mut Linking<'_>) -> wasmtime::Result<()> {
@@ -458,5 +477,24 @@ mod tests {
         assert!(literal_is_public(&url("http://[::1]:80/").unwrap()).is_err());
         assert!(literal_is_public(&url("http://2130706433/").unwrap()).is_err());
         assert!(literal_is_public(&url("https://example.com/").unwrap()).is_ok());
+    }
+
+    #[test]
+    fn an_origin_is_the_same_however_it_is_spelt() {
+        assert!(same_origin(
+            "https://Web.example.com/",
+            "https://web.example.com"
+        ));
+        assert!(same_origin("http://a:8080", "http://a:8080"));
+        for other in [
+            "http://web.example.com",
+            "https://web.example.com:444",
+            "",
+            "null",
+        ] {
+            assert!(!same_origin("https://web.example.com", other), "{other}");
+        }
+        assert!(!same_origin("data:x", "null"));
+        assert!(!same_origin("*", "https://web.example.com"));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use groundcrew::journal::{Actor, Record, RunState};
+use groundcrew::runbook::GrantKeys;
 use groundcrew::store::{SqliteStore, Store};
 use groundcrew::{CompiledCache, Engine, EngineParts, Limits, PluginSource, RealClock, Target};
 use groundcrew_capabilities::fly;
@@ -199,6 +200,11 @@ impl Shared {
         }
         Ok(target)
     }
+}
+
+/// What grants can say here.
+pub(crate) fn grant_keys() -> GrantKeys {
+    groundcrew::grant_keys(&groundcrew_capabilities::all())
 }
 
 /// The plugins that the executable carries, by name. (`build.rs`)

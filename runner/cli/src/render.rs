@@ -23,44 +23,68 @@ pub(crate) fn outcome_line(ended: &StepEnded) -> String {
     }
 }
 
-/// A grant in one line.
+/// A grant in one line: what of what, and how much of it. Whatever its keys are they are shown, in the
+/// words of the capability if it is one of ours.
 pub(crate) fn grant(capability: &str, grant: &Value) -> String {
     let list = |value: &Value| -> String {
-        value
+        let texts = value
             .as_array()
             .into_iter()
             .flatten()
-            .filter_map(Value::as_str)
+            .filter_map(Value::as_str);
+        texts
             .map(|s| format!("`{s}`"))
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let nested = |value: &Value| {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(list)
-            .filter(|l| !l.is_empty())
-            .collect::<Vec<_>>()
-            .join(" and within ")
+    let all = groundcrew_capabilities::all();
+    let known = all.iter().find(|known| known.name() == capability);
+    let radius = known.and_then(|known| known.radius());
+    let scopes = known.map_or([].as_slice(), |known| known.scopes());
+    let keys = scopes.iter().map(|scope| scope.key);
+    let place = |key: &str| {
+        keys.clone()
+            .position(|known| known == key)
+            .unwrap_or(usize::MAX)
     };
-    let mut text = format!(
-        "{capability} {} of apps {}",
+    let mut limits: Vec<(&String, &Value)> = grant.as_object().into_iter().flatten().collect();
+    limits.retain(|(key, value)| *key != "verbs" && !value.is_null());
+    limits.sort_by_key(|(key, value)| (value.is_number(), place(key)));
+    let mut said = Vec::new();
+    for (key, limit) in limits {
+        if let Some(number) = limit.as_u64() {
+            let share = radius.is_some_and(|radius| radius.share == Some(key));
+            let many = radius
+                .filter(|radius| radius.most == key)
+                .map(|radius| radius.many);
+            let looked_up = scopes.iter().find(|scope| scope.looked_up);
+            said.push(match (share, many) {
+                (true, _) => {
+                    let of = looked_up.map_or("of them", |scope| scope.one);
+                    format!("at most {number} % of a {of}")
+                }
+                (false, Some(many)) => format!("at most {number} {many}"),
+                (false, None) => format!("{key} {number}"),
+            });
+            continue;
+        }
+        let lists: Vec<&Value> = limit.as_array().into_iter().flatten().collect();
+        let nothing = lists
+            .iter()
+            .any(|listed| listed.as_array().is_some_and(Vec::is_empty));
+        if nothing && place(key) != usize::MAX {
+            said.push(format!("no {key}"));
+        } else if !nothing && !lists.is_empty() {
+            let lists: Vec<String> = lists.into_iter().map(list).collect();
+            said.push(format!("{key} {}", lists.join(" and within ")));
+        }
+    }
+    let of = if said.is_empty() { "" } else { " of " };
+    format!(
+        "{capability} {}{of}{}",
         list(&grant["verbs"]),
-        nested(&grant["apps"])
-    );
-    let groups = nested(&grant["groups"]);
-    if !groups.is_empty() {
-        let _ = write!(text, ", groups {groups}");
-    }
-    if let Some(max) = grant["max_machines"].as_u64() {
-        let _ = write!(text, ", at most {max} Machines");
-    }
-    if let Some(share) = grant["max_share"].as_u64() {
-        let _ = write!(text, ", at most {share} % of a group");
-    }
-    text
+        said.join(", ")
+    )
 }
 
 /// The steps that came to no good end, where nobody has followed the run.
@@ -300,4 +324,45 @@ pub(crate) fn entry_line(record: &Record) -> String {
         record.sequence,
         record.kind.word()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_says_what_of_what_and_how_much() {
+        for (capability, json, said) in [
+            (
+                "machines",
+                json!({ "verbs": ["list", "restart"], "apps": [["web", "api"], ["web-*"]], "groups": [["app"]], "max_machines": 3, "max_share": 25 }),
+                "machines `list`, `restart` of apps `web`, `api` and within `web-*`, groups `app`, at most 3 Machines, at most 25 % of a process group",
+            ),
+            (
+                "http",
+                json!({ "verbs": ["check"], "origins": [["https://example.com"]] }),
+                "http `check` of origins `https://example.com`",
+            ),
+            (
+                "http",
+                json!({ "verbs": ["check"], "origins": [[]] }),
+                "http `check` of no origins",
+            ),
+            ("metrics", json!({ "verbs": ["query"] }), "metrics `query`"),
+            // As it was written down before each capability had keys of its own.
+            (
+                "machines",
+                json!({ "verbs": ["list"], "apps": [["web"]], "groups": [], "origins": [[]], "max_machines": null, "max_share": null }),
+                "machines `list` of apps `web`",
+            ),
+            // Another host's.
+            (
+                "ledger",
+                json!({ "verbs": ["write"], "books": [["a"]], "max_accounts": 2 }),
+                "ledger `write` of books `a`, max_accounts 2",
+            ),
+        ] {
+            assert_eq!(grant(capability, &json), said);
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! The embedding API: an [`Engine`] admits and starts runs, and closes those whose process died.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use groundcrew_runbook::GrantKeys;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::capability::Capability;
 use crate::capability::operations::Operations;
+use crate::capability::{Capability, terms};
 use crate::clock::Clock;
 use crate::effect::{Executor, Row, Setting};
 use crate::journal::{Illegal, Record, RunState};
@@ -166,6 +167,12 @@ impl Engine {
             .flat_map(|capability| capability.operations())
     }
 
+    /// What grants of its capabilities can say, for whoever checks a runbook
+    /// ([`crate::runbook::check_for`]).
+    pub fn grant_keys(&self) -> GrantKeys {
+        grant_keys(&self.capabilities)
+    }
+
     /// The table by name, with the rows of the queue itself.
     pub(crate) fn rows(&self) -> HashMap<&'static str, &'static Row> {
         self.operations()
@@ -192,14 +199,33 @@ impl Engine {
         Ok((records, state))
     }
 
-    /// What performs the effects of a run, by capability.
-    pub(crate) fn executors(&self, setting: &Setting) -> Result<Executors, StartError> {
+    /// What performs effects, by capability: of those that are `wanted`, and of those that need no grant.
+    /// Others are not made: what they need of the target nobody has to have.
+    pub(crate) fn executors(
+        &self,
+        setting: &Setting,
+        wanted: &BTreeSet<&str>,
+    ) -> Result<Executors, StartError> {
         let operations: Arc<dyn Capability> = Arc::new(Operations);
         let all = self.capabilities.iter().chain([&operations]);
-        all.map(|capability| {
-            let executor = capability.executor(setting);
-            Ok((capability.name(), executor.map_err(StartError::Capability)?))
-        })
-        .collect()
+        let free = |row: &Row| row.verb.is_empty();
+        let needed = all.filter(|capability| {
+            wanted.contains(capability.name()) || capability.operations().iter().any(free)
+        });
+        needed
+            .map(|capability| {
+                let executor = capability.executor(setting);
+                Ok((capability.name(), executor.map_err(StartError::Capability)?))
+            })
+            .collect()
     }
+}
+
+/// What grants of these capabilities can say, without an engine.
+pub fn grant_keys(capabilities: &[Arc<dyn Capability>]) -> GrantKeys {
+    let keys = |capability: &Arc<dyn Capability>| {
+        let terms = terms(capability.as_ref());
+        (terms.capability.to_owned(), terms.keys())
+    };
+    GrantKeys(capabilities.iter().map(keys).collect())
 }

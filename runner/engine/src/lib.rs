@@ -69,10 +69,12 @@ pub use effect::{
     Afterwards, Change, Commons, Effect, EffectId, Executor, Forked, Found, GivenUp, InService,
     Kind, Mode, Outcome, Population, Request, Row, Setting, arguments,
 };
-pub use engine::{Engine, EngineParts, PluginSource, StartError};
+pub use engine::{Engine, EngineParts, PluginSource, StartError, grant_keys};
 pub use gate::past::Diverged;
 pub use gate::shared::Halt;
-pub use grant::{Approvals, CapabilityGrant, Effective, Policy, TargetPolicy};
+pub use grant::effective::Effective;
+pub use grant::policy::{Approvals, Policy, TargetPolicy};
+pub use grant::{CapabilityGrant, Covers, Radius, Scope, Unsaid};
 pub use journal::{Observer, Unobserved};
 pub use key::{Key, KeyError};
 pub use limits::Limits;

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use crate::diagnostic::{Code, Diagnostic, Severity, did_you_mean, list_of};
 use crate::draft::{self, Spans};
 use crate::expression::{FUNCTIONS, Reference};
+use crate::grant::GrantKeys;
 use crate::limits::{MAX_STEPS, MAX_TEXT};
 use crate::model::{Runbook, Step};
 use crate::read::{Place, Reader, Site};
@@ -21,9 +22,15 @@ const MAY_READ: &str = "it may read what has ended before it: the steps it needs
     the step it rescues and what that needs, and those before it in the same list; \
     `finally` may read every `[[step]]`";
 
-/// Reads and checks a runbook. On failure every diagnostic is returned, warnings included; on
-/// success the warnings are in [`Runbook::warnings`].
+/// Reads and checks a runbook for whichever host: the keys of its grants are read by their form. On
+/// failure every diagnostic is returned, warnings included; on success the warnings are in
+/// [`Runbook::warnings`].
 pub fn check(text: &str) -> Result<Runbook, Vec<Diagnostic>> {
+    check_for(text, &GrantKeys::default())
+}
+
+/// The same for a host whose grants have these keys: others are errors.
+pub fn check_for(text: &str, keys: &GrantKeys) -> Result<Runbook, Vec<Diagnostic>> {
     if text.len() > MAX_TEXT {
         let message = format!(
             "the runbook is {} bytes long; at most {MAX_TEXT} are allowed",
@@ -44,6 +51,7 @@ pub fn check(text: &str) -> Result<Runbook, Vec<Diagnostic>> {
     }
     let mut reader = Reader {
         source: text,
+        keys,
         diagnostics: Vec::new(),
         sites: Vec::new(),
     };

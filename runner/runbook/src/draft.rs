@@ -8,13 +8,14 @@ use regex::Regex;
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnostic::{Code, Diagnostic, did_you_mean, list_of, nearest};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean, list_of};
+use crate::grant::grant;
 use crate::input::{InputSpec, InputType};
 use crate::limits::{MAX_ATTEMPTS, MAX_ID, MAX_INPUTS};
-use crate::model::{Grant, MaxMachines, OnFailure, Retry, Runbook, Step, parse_share};
+use crate::model::{OnFailure, Retry, Runbook, Step};
 use crate::parse_duration;
 use crate::read::{Node, Place, Reader, entries};
-use crate::template::{Template, TemplateValue};
+use crate::template::TemplateValue;
 
 pub(crate) const TOP: [&str; 6] = ["name", "summary", "lock", "inputs", "step", "finally"];
 pub(crate) const INPUT: [&str; 8] = [
@@ -51,10 +52,6 @@ pub(crate) const SEQUENTIAL: [&str; 9] = [
     "on_failure",
     "repeatable",
 ];
-/// The one capability whose keys this crate knows: all others are lists of names to it.
-const MACHINES: &str = "machines";
-/// The keys of a grant of `machines`. Other capabilities may have more.
-pub(crate) const GRANT: [&str; 5] = ["verbs", "apps", "groups", "max_machines", "max_share"];
 pub(crate) const RETRY: [&str; 3] = ["max_attempts", "backoff", "max_backoff"];
 
 /// Where the ids and needs of the steps stand in the file.
@@ -456,79 +453,6 @@ fn step(
         repeatable,
         rescue,
     })
-}
-
-fn grant(reader: &mut Reader<'_>, capability: &str, table: &DeTable<'_>, step: &str) -> Grant {
-    let place = Place::Admission("grant");
-    let mut grant = Grant::default();
-    for (key, node) in entries(table) {
-        let path = format!("grant.{capability}.{}", key.get_ref());
-        match key.get_ref().as_ref() {
-            "verbs" => grant.verbs = reader.templates(node, &path, step, place),
-            "apps" => grant.apps = reader.templates(node, &path, step, place),
-            "groups" => grant.groups = reader.templates(node, &path, step, place),
-            "max_machines" => grant.max_machines = max_machines(reader, node, &path, step),
-            "max_share" => grant.max_share = max_share(reader, node, &path, step),
-            other => {
-                // What is far from every known key may be a list that the engine knows.
-                if let Some(near) = nearest(other, GRANT).filter(|_| capability == MACHINES) {
-                    reader.report(
-                        Diagnostic::error(
-                            Code::UnknownKey,
-                            key.span(),
-                            format!("unknown key `{other}` in the grant of `{capability}`"),
-                        )
-                        .hint(format!("did you mean `{near}`?")),
-                    );
-                    continue;
-                }
-                let list = reader.templates(node, &path, step, place);
-                grant.extra.insert(other.to_owned(), list);
-            }
-        }
-    }
-    grant
-}
-
-fn max_machines(
-    reader: &mut Reader<'_>,
-    node: &Node<'_>,
-    key: &str,
-    step: &str,
-) -> Option<MaxMachines> {
-    if node.get_ref().is_str() {
-        let template = reader.template(node, key, step, Place::Admission("grant"))?;
-        if template.literal().is_some() {
-            reader.wrong_type(node, key, "an integer or one `${…}` that gives an integer");
-        }
-        return Some(MaxMachines::Expression(template));
-    }
-    let max = reader.integer(node, key)?;
-    if max < 0 {
-        reader.report(Diagnostic::error(
-            Code::InvalidValue,
-            node.span(),
-            format!("`{key}` cannot be negative"),
-        ));
-    }
-    u64::try_from(max).ok().map(MaxMachines::Literal)
-}
-
-fn max_share(reader: &mut Reader<'_>, node: &Node<'_>, key: &str, step: &str) -> Option<Template> {
-    let template = reader.template(node, key, step, Place::Admission("grant"))?;
-    if let Some(text) = template.literal()
-        && parse_share(text).is_none()
-    {
-        reader.report(
-            Diagnostic::error(
-                Code::InvalidValue,
-                node.span(),
-                format!("`{text}` is not a share of the Machines"),
-            )
-            .hint("write a whole number of per cent from `0%` to `100%`, as in `25%`"),
-        );
-    }
-    Some(template)
 }
 
 fn retry(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Retry {

@@ -28,6 +28,7 @@ mod diagnostic;
 mod draft;
 mod duration;
 mod expression;
+mod grant;
 mod input;
 pub mod limits;
 mod model;
@@ -35,13 +36,12 @@ mod read;
 mod schema;
 mod template;
 
-pub use check::check;
+pub use check::{check, check_for};
 pub use diagnostic::{Code, Diagnostic, Related, Severity, nearest, position, render};
 pub use duration::{DurationError, MAX_DURATION, format_duration, parse_duration};
 pub use expression::{Expression, ExpressionError, Scope};
+pub use grant::{EvaluatedGrant, Grant, GrantForm, GrantKey, GrantKeys, Limit, LimitValue};
 pub use input::{InputError, InputSpec, InputType};
-pub use model::{
-    DEFAULT_TIMEOUT, EvaluatedGrant, Grant, MaxMachines, OnFailure, Retry, Runbook, Step,
-};
+pub use model::{DEFAULT_TIMEOUT, OnFailure, Retry, Runbook, Step};
 pub use schema::schema;
 pub use template::{Condition, Template, TemplateValue};

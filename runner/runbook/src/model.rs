@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::expression::{ExpressionError, Scope};
+use crate::grant::{EvaluatedGrant, Grant};
 use crate::template::{Condition, Template, TemplateValue};
 use crate::{Diagnostic, InputSpec, format_duration, parse_duration};
 
@@ -91,66 +90,6 @@ impl Default for Retry {
     }
 }
 
-/// What a step may do with one capability. Each list is a list of templates; a template that gives
-/// a list is spliced in.
-#[derive(Debug, Clone, Default)]
-pub struct Grant {
-    /// Verbs of the capability.
-    pub verbs: Vec<Template>,
-    /// Apps, as names or patterns.
-    pub apps: Vec<Template>,
-    /// Process groups; empty says nothing about them.
-    pub groups: Vec<Template>,
-    /// Machines that may be written at most.
-    pub max_machines: Option<MaxMachines>,
-    /// Share of the Machines that may be written at most, such as `25%`.
-    pub max_share: Option<Template>,
-    /// Lists of capabilities that this crate does not know.
-    pub extra: BTreeMap<String, Vec<Template>>,
-}
-
-/// A number of Machines, or the expression that gives it.
-#[derive(Debug, Clone)]
-pub enum MaxMachines {
-    /// The number.
-    Literal(u64),
-    /// What gives it.
-    Expression(Template),
-}
-
-impl MaxMachines {
-    /// The number.
-    pub fn evaluate(&self, scope: &Scope) -> Result<u64, ExpressionError> {
-        match self {
-            Self::Literal(max) => Ok(*max),
-            Self::Expression(template) => {
-                let value = template.evaluate(scope)?;
-                value.as_u64().ok_or_else(|| {
-                    let reason = format!("{value} is not a number of Machines");
-                    template.error(template.source(), reason)
-                })
-            }
-        }
-    }
-}
-
-/// A grant with its values.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct EvaluatedGrant {
-    /// Verbs of the capability.
-    pub verbs: Vec<String>,
-    /// Apps, as names or patterns.
-    pub apps: Vec<String>,
-    /// Process groups; empty says nothing about them.
-    pub groups: Vec<String>,
-    /// Machines that may be written at most.
-    pub max_machines: Option<u64>,
-    /// Per cent of the Machines that may be written at most, 0 to 100.
-    pub max_share: Option<u8>,
-    /// Lists of capabilities that this crate does not know.
-    pub extra: BTreeMap<String, Vec<String>>,
-}
-
 impl Step {
     /// How long an attempt may take.
     pub fn timeout(&self, scope: &Scope) -> Result<Duration, ExpressionError> {
@@ -175,64 +114,6 @@ impl Step {
             .map(|(name, grant)| Ok((name.clone(), grant.evaluate(scope)?)))
             .collect()
     }
-}
-
-impl Grant {
-    /// Its values. `steps` of the scope is never read.
-    pub fn evaluate(&self, scope: &Scope) -> Result<EvaluatedGrant, ExpressionError> {
-        let max_machines = self.max_machines.as_ref().map(|max| max.evaluate(scope));
-        let max_share = self.max_share.as_ref().map(|template| {
-            let value = template.evaluate(scope)?;
-            value.as_str().and_then(parse_share).ok_or_else(|| {
-                template.error(
-                    template.source(),
-                    format!("{value} is not a share such as `25%`"),
-                )
-            })
-        });
-        Ok(EvaluatedGrant {
-            verbs: texts(&self.verbs, scope)?,
-            apps: texts(&self.apps, scope)?,
-            groups: texts(&self.groups, scope)?,
-            max_machines: max_machines.transpose()?,
-            max_share: max_share.transpose()?,
-            extra: self
-                .extra
-                .iter()
-                .map(|(key, list)| Ok((key.clone(), texts(list, scope)?)))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-/// `25%` as 25.
-pub(crate) fn parse_share(text: &str) -> Option<u8> {
-    let digits = text.strip_suffix('%')?;
-    let whole = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|share| whole && *share <= 100)
-}
-
-fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, ExpressionError> {
-    let mut texts = Vec::new();
-    for template in templates {
-        let items = match template.evaluate(scope)? {
-            Value::Array(items) => items,
-            single => vec![single],
-        };
-        for item in items {
-            match item {
-                Value::String(text) if !text.is_empty() => texts.push(text),
-                // An empty name could be read as "any": never in a grant.
-                other => {
-                    return Err(template.error(
-                        template.source(),
-                        format!("a grant holds names, and {other} is none"),
-                    ));
-                }
-            }
-        }
-    }
-    Ok(texts)
 }
 
 impl std::fmt::Display for Retry {

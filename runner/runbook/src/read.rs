@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, list_of};
 use crate::expression::Expression;
+use crate::grant::GrantKeys;
 use crate::limits::MAX_DIAGNOSTICS;
 use crate::template::{Condition, Template, TemplateValue};
 
@@ -39,6 +40,8 @@ pub(crate) struct Site {
 
 pub(crate) struct Reader<'a> {
     pub(crate) source: &'a str,
+    /// What grants may say.
+    pub(crate) keys: &'a GrantKeys,
     pub(crate) diagnostics: Vec<Diagnostic>,
     pub(crate) sites: Vec<Site>,
 }

@@ -6,16 +6,18 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::grant::{GrantForm, GrantKeys, VERBS};
 use crate::input::InputType;
 use crate::limits::{MAX_ATTEMPTS, MAX_ID, MAX_INPUTS, MAX_STEPS};
 
-/// The JSON Schema (draft 2020-12) of a runbook's TOML.
+/// The JSON Schema (draft 2020-12) of a runbook's TOML, for a host whose grants have these keys.
 ///
 /// ```
-/// let schema = groundcrew_runbook::schema();
+/// use groundcrew_runbook::{GrantKeys, schema};
+/// let schema = schema(&GrantKeys::default());
 /// assert_eq!(schema["required"], serde_json::json!(["name", "summary", "step"]));
 /// ```
-pub fn schema() -> Value {
+pub fn schema(keys: &GrantKeys) -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Groundcrew runbook",
@@ -51,8 +53,7 @@ pub fn schema() -> Value {
             "input": input(),
             "step": step(),
             "sequential": closed(sequential(), &["id", "plugin"]),
-            "grant": grant(),
-            "machines": closed(machines(), &[]),
+            "grant": grants(keys),
             "retry": retry(),
         },
     })
@@ -130,41 +131,52 @@ fn sequential() -> Value {
     })
 }
 
-fn grant() -> Value {
+fn grants(keys: &GrantKeys) -> Value {
+    let known: Map<String, Value> = keys
+        .0
+        .iter()
+        .map(|(capability, keys)| {
+            let keys = keys.iter().map(|key| {
+                let value = described(limit(Some(key.form)), &key.about);
+                (key.name.clone(), value)
+            });
+            let keys: Map<String, Value> = [(VERBS.to_owned(), verbs())]
+                .into_iter()
+                .chain(keys)
+                .collect();
+            (capability.clone(), closed(Value::Object(keys), &[]))
+        })
+        .collect();
     json!({
         "type": "object",
-        "properties": {
-            "machines": {
-                "description": "Machines that may be read and written.",
-                "$ref": "#/$defs/machines",
-            },
-        },
-        // Other capabilities have lists of their own, which only the engine knows.
+        "properties": known,
+        // Capabilities of other hosts have keys of their own.
         "additionalProperties": {
             "type": "object",
-            "properties": machines(),
-            "additionalProperties": names(),
+            "properties": { VERBS: verbs() },
+            "additionalProperties": limit(None),
         },
     })
 }
 
-fn machines() -> Value {
-    json!({
-        "verbs": described(names(), "What may be done, such as `list` or `restart`."),
-        "apps": described(names(), "Apps, as names or patterns."),
-        "groups": described(names(), "Process groups, as names or patterns."),
-        "max_machines": {
-            "description": "How many Machines may be written at most.",
-            "anyOf": [{ "type": "integer", "minimum": 0 }, expression()],
-        },
-        "max_share": {
-            "description": "How large a share of the Machines may be written at most, such as `25%`.",
+fn verbs() -> Value {
+    described(names(), "What may be done, such as `list`.")
+}
+
+/// How far a grant goes in one respect; in any form if that is not known.
+fn limit(form: Option<GrantForm>) -> Value {
+    let number = || json!({ "type": "integer", "minimum": 0 });
+    match form {
+        Some(GrantForm::Names) => names(),
+        Some(GrantForm::Number) => json!({ "anyOf": [number(), expression()] }),
+        Some(GrantForm::Share) => json!({
             "anyOf": [
                 { "type": "string", "pattern": r"^0*(100|[0-9]{1,2})%$" },
                 expression(),
             ],
-        },
-    })
+        }),
+        None => json!({ "anyOf": [names(), number()] }),
+    }
 }
 
 fn retry() -> Value {
@@ -244,13 +256,12 @@ mod tests {
 
     #[test]
     fn its_keys_are_those_of_the_reader() {
-        let schema = schema();
+        let schema = schema(&GrantKeys::default());
         for (place, known) in [
             ("", draft::TOP.as_slice()),
             ("/$defs/input", draft::INPUT.as_slice()),
             ("/$defs/step", draft::STEP.as_slice()),
             ("/$defs/sequential", draft::SEQUENTIAL.as_slice()),
-            ("/$defs/machines", draft::GRANT.as_slice()),
             ("/$defs/retry", draft::RETRY.as_slice()),
         ] {
             let table = schema.pointer(place).unwrap();

@@ -4,7 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use groundcrew_runbook::{Runbook, Scope, Template, check, render};
+use groundcrew_runbook::{
+    GrantForm, GrantKey, GrantKeys, Limit, LimitValue, Runbook, Scope, Template, check, check_for,
+    render,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -35,7 +38,7 @@ fn golden(path: &Path, actual: &str) {
 #[test]
 fn valid_runbooks_are_accepted() {
     for path in files("cases/valid") {
-        let runbook = check(&fs::read_to_string(&path).unwrap())
+        let runbook = check_for(&fs::read_to_string(&path).unwrap(), &keys())
             .unwrap_or_else(|errors| panic!("{}: {errors:#?}", path.display()));
         golden(&path, &summary(&runbook));
     }
@@ -54,6 +57,22 @@ fn our_own_runbooks_have_no_warnings() {
     }
 }
 
+/// As a host says it whose capability `machines` this is.
+fn keys() -> GrantKeys {
+    let key = |(name, form): (&str, GrantForm)| GrantKey {
+        name: name.to_owned(),
+        form,
+        about: "Something.".to_owned(),
+    };
+    let machines = [
+        ("apps", GrantForm::Names),
+        ("groups", GrantForm::Names),
+        ("max_machines", GrantForm::Number),
+        ("max_share", GrantForm::Share),
+    ];
+    GrantKeys([("machines".to_owned(), machines.map(key).to_vec())].into())
+}
+
 /// Values that only turn out wrong when they are evaluated name step, key and expression.
 #[test]
 fn errors_of_evaluation_name_their_place() {
@@ -66,7 +85,7 @@ fn errors_of_evaluation_name_their_place() {
         let text = format!(
             "name = 'r'\nsummary = 's'\n[inputs.x]\ntype = 'string'\n[[step]]\nid = 'a'\nplugin = 'p'\n{grant}{key} = '${{inputs.x}}'\n"
         );
-        let step = check(&text).unwrap().steps.remove(0);
+        let step = check_for(&text, &keys()).unwrap().steps.remove(0);
         let scope = Scope {
             inputs: json!({ "x": input }),
             ..Scope::default()
@@ -79,7 +98,7 @@ fn errors_of_evaluation_name_their_place() {
     };
     assert_eq!(
         evaluate("max_machines", json!("many")),
-        r#"step `a`, key `grant.machines.max_machines`: cannot evaluate `${inputs.x}`: "many" is not a number of Machines"#
+        r#"step `a`, key `grant.machines.max_machines`: cannot evaluate `${inputs.x}`: "many" is not a whole number"#
     );
     assert_eq!(
         evaluate("max_share", json!(25)),
@@ -136,11 +155,15 @@ fn summary(runbook: &Runbook) -> String {
                     .map(|item| item.source().to_owned())
                     .collect::<Vec<_>>()
             };
+            let names = |key: &str| match grant.limits.get(key) {
+                Some(Limit::Names(names)) => sources(names),
+                _ => Vec::new(),
+            };
             text += &format!(
                 "  grant {capability}: {:?} on {:?} {:?}\n",
                 sources(&grant.verbs),
-                sources(&grant.apps),
-                sources(&grant.groups)
+                names("apps"),
+                names("groups")
             );
         }
     }
@@ -151,7 +174,7 @@ fn summary(runbook: &Runbook) -> String {
 fn invalid_runbooks_are_refused() {
     for path in files("cases/invalid") {
         let text = fs::read_to_string(&path).unwrap();
-        let errors = check(&text).expect_err("it is invalid");
+        let errors = check_for(&text, &keys()).expect_err("it is invalid");
         let name = path.file_name().unwrap().to_str().unwrap();
         golden(
             &path,
@@ -183,8 +206,11 @@ fn restart_by_group_evaluates() {
     assert_eq!(with["parallel"], json!(50));
     let grant = &step.evaluate_grants(&scope).unwrap()["machines"];
     assert_eq!(
-        (grant.groups.as_slice(), grant.max_machines),
-        (["*".to_owned()].as_slice(), Some(600))
+        (&grant.limits["groups"], &grant.limits["max_machines"]),
+        (
+            &LimitValue::Names(vec!["*".to_owned()]),
+            &LimitValue::Number(600)
+        )
     );
     assert_eq!(step.timeout(&scope).unwrap().as_secs(), 1200);
     assert_eq!(
@@ -234,4 +260,28 @@ proptest! {
         let text = format!("name='r'\nsummary='s'\n[[step]]\nid='a'\nplugin='p'\nwhen='''\n{expression}'''\n");
         let _ = check(&text);
     }
+}
+
+/// Without a host that says what its grants have, a key is read by the form of what stands behind it.
+#[test]
+fn keys_that_nobody_named_are_read_by_their_form() {
+    let text = "name = 'r'\nsummary = 's'\n[inputs.most]\ntype = 'integer'\ndefault = 3\n[inputs.share]\ntype = 'string'\ndefault = '25%'\n[inputs.queue]\ntype = 'string'\ndefault = 'low'\n[[step]]\nid = 'a'\nplugin = 'p'\n[step.grant.sidekiq]\nverbs = ['quiet']\nqueues = ['default', '${inputs.queue}']\ntags = '${inputs.queue}'\nmax_processes = 5\nmax_jobs = '${inputs.most}'\nshare = '10%'\nother_share = '${inputs.share}'\n";
+    let runbook = check(text).unwrap();
+    let scope = Scope {
+        inputs: runbook.bind_inputs(&[]).unwrap(),
+        ..Scope::default()
+    };
+    let grants = runbook.steps[0].evaluate_grants(&scope).unwrap();
+    let names =
+        |names: &[&str]| LimitValue::Names(names.iter().map(|name| (*name).to_owned()).collect());
+    let expected = [
+        ("max_jobs", LimitValue::Number(3)),
+        ("max_processes", LimitValue::Number(5)),
+        ("other_share", LimitValue::Share(25)),
+        ("queues", names(&["default", "low"])),
+        ("share", LimitValue::Share(10)),
+        ("tags", names(&["low"])),
+    ];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value));
+    assert_eq!(grants["sidekiq"].limits, expected.into());
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::Trouble;
 use groundcrew::{
-    BoxFuture, Capability, Effect, Executor, Failure, Found, Linking, Outcome, Request, Row,
+    BoxFuture, Capability, Effect, Executor, Failure, Found, Linking, Outcome, Request, Row, Scope,
     Setting, arguments,
 };
 use groundcrew_fleet::api::{App as Shown, AppList, PlacementRequest, Placements};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+use crate::fly::scopes::APPS;
 use crate::fly::world::Fly;
 
 /// No answer may be larger. An app takes about 400 bytes.
@@ -100,6 +101,10 @@ impl Capability for Apps {
 
     fn operations(&self) -> &'static [Row] {
         &ROWS
+    }
+
+    fn scopes(&self) -> &'static [Scope] {
+        &[APPS]
     }
 
     fn link(&self, linking: &mut Linking<'_>) -> wasmtime::Result<()> {

@@ -7,6 +7,7 @@ mod look;
 mod machines;
 mod refusals;
 mod releases;
+mod scopes;
 mod target;
 mod world;
 

@@ -11,7 +11,7 @@ use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::Trouble;
 use groundcrew::{
     BoxFuture, Capability, Effect, EffectId, Executor, Failure, Found, Linking, Outcome, Request,
-    Row, Setting, arguments,
+    Row, Scope, Setting, arguments,
 };
 use groundcrew_fleet::api::{
     NewRelease as Asked, Release as Shown, ReleaseEnvelope, ReleaseList, ReleasePatch,
@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+use crate::fly::scopes::APPS;
 use crate::fly::target::RELEASES_API;
 use crate::fly::world::Fly;
 
@@ -122,6 +123,10 @@ impl Capability for Releases {
 
     fn operations(&self) -> &'static [Row] {
         &ROWS
+    }
+
+    fn scopes(&self) -> &'static [Scope] {
+        &[APPS]
     }
 
     fn link(&self, linking: &mut Linking<'_>) -> wasmtime::Result<()> {

@@ -4,7 +4,7 @@ use clap::Args as Arguments;
 use serde_json::json;
 
 use super::run::{checked, find};
-use crate::context::Shared;
+use crate::context::{Shared, grant_keys};
 use crate::exit::Exit;
 
 /// Check runbooks
@@ -20,7 +20,7 @@ pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
     for name in &args.runbooks {
         let found = find(shared, name)?;
         if shared.json {
-            let result = groundcrew::runbook::check(&found.text);
+            let result = groundcrew::runbook::check_for(&found.text, &grant_keys());
             let diagnostics = match &result {
                 Ok(runbook) => &runbook.warnings,
                 Err(diagnostics) => diagnostics,

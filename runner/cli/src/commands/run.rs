@@ -16,7 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::ask;
 use crate::audit;
 use crate::config::Config;
-use crate::context::{Shared, actor, bundled_dirs, on_github, random_seed, surely_gone};
+use crate::context::{
+    Shared, actor, bundled_dirs, grant_keys, on_github, random_seed, surely_gone,
+};
 use crate::defaults::inherited;
 use crate::exit::Exit;
 use crate::files::Directory;
@@ -123,7 +125,7 @@ pub(crate) fn checked(shared: &Shared, found: &Found) -> Result<Runbook, Exit> {
             );
         }
     };
-    match runbook::check(&found.text) {
+    match runbook::check_for(&found.text, &grant_keys()) {
         Ok(runbook) => {
             show(&runbook.warnings);
             Ok(runbook)

@@ -1,26 +1,27 @@
 //! Admission: everything that can be refused is refused here, all of it together, before anything
 //! has touched the network.
 
+mod grants;
 mod planned;
 pub(crate) mod powers;
 mod request;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use groundcrew_runbook::{EvaluatedGrant, Scope, Step};
+use groundcrew_runbook::{Scope, Step};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::capability::Capability;
 use crate::clock::{Clock, millis};
 use crate::deadline::Deadline;
 use crate::digest::digest;
-use crate::effect::{Commons, Kind, Mode, Row, Setting};
+use crate::effect::{Commons, Mode, Setting};
 use crate::engine::Engine;
-use crate::grant::{CapabilityGrant, Effective, Policy, quoted};
+use crate::grant::effective::Effective;
+use crate::grant::policy::Policy;
 use crate::journal::PluginUsed;
 use crate::sandbox::Plugin;
 use powers::powers;
@@ -101,6 +102,20 @@ impl Admitted {
             deadline,
             commons: Commons::default(),
         }
+    }
+
+    /// The capabilities of which any step may do something, however little.
+    pub(crate) fn granted(&self) -> BTreeSet<&str> {
+        fn of<'a>(steps: &'a [AdmittedStep], all: &mut BTreeSet<&'a str>) {
+            for step in steps {
+                all.extend(step.grants.keys());
+                of(&step.rescue, all);
+            }
+        }
+        let mut all = BTreeSet::new();
+        of(&self.steps, &mut all);
+        of(&self.finally, &mut all);
+        all
     }
 
     /// What each step may do, by step and capability.
@@ -194,6 +209,7 @@ pub(crate) async fn admit(
     let steps = admission.steps(&request.runbook.steps).await;
     let finally = admission.steps(&request.runbook.finally).await;
     let locks = admission.locks();
+    admission.policy();
     admission.faults();
     let approvals = admission.approvals();
     let plugins: Vec<PluginUsed> = admission
@@ -324,155 +340,6 @@ impl Admission<'_> {
         }
     }
 
-    fn grants(
-        &mut self,
-        step: &Step,
-        plugin: &Plugin,
-        grants: &BTreeMap<String, EvaluatedGrant>,
-    ) -> BTreeMap<&'static str, Effective> {
-        let mut effective = BTreeMap::new();
-        for (name, grant) in grants {
-            let capabilities = self.engine.capabilities.clone();
-            let Some(capability) = capabilities.iter().find(|c| c.name() == name) else {
-                let known: Vec<String> = capabilities.iter().map(|c| c.name().to_owned()).collect();
-                self.refuse(
-                    &step.id,
-                    format!("there is no capability `{name}` to grant"),
-                    Some(format!("this host has {}", quoted(&known))),
-                );
-                continue;
-            };
-            let rows = capability.operations();
-            for verb in grant
-                .verbs
-                .iter()
-                .filter(|verb| !rows.iter().any(|row| row.verb == **verb))
-            {
-                self.refuse(
-                    &step.id,
-                    format!("`{name}` has no verb `{verb}`"),
-                    Some(format!("its verbs are {}", quoted(&verbs(rows)))),
-                );
-            }
-            let read = |key: &&String| key.as_str() == "origins" && name != "machines";
-            let keys: Vec<String> = grant.extra.keys().filter(|k| !read(k)).cloned().collect();
-            if !keys.is_empty() {
-                self.refuse(
-                    &step.id,
-                    format!("a grant of `{name}` has no {}", quoted(&keys)),
-                    None,
-                );
-            }
-            let granted = CapabilityGrant {
-                verbs: Some(grant.verbs.clone()),
-                apps: Some(grant.apps.clone()),
-                groups: (!grant.groups.is_empty()).then(|| grant.groups.clone()),
-                origins: grant.extra.get("origins").cloned(),
-                max_machines: grant
-                    .max_machines
-                    .map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
-                max_share: grant.max_share,
-            };
-            let requested = plugin.requested(name);
-            match Effective::meet(
-                name,
-                &granted,
-                &requested,
-                &self.request.policy,
-                &self.request.target.name,
-            ) {
-                Ok(met) => {
-                    self.note_gaps(step, plugin, capability.as_ref(), &met);
-                    if met.verbs().iter().any(|verb| writes(rows, verb)) {
-                        self.writes = true;
-                        self.lock_for(&granted);
-                    }
-                    effective.insert(capability.name(), met);
-                }
-                Err(why) => self.refuse(&step.id, why, None),
-            }
-        }
-        effective
-    }
-
-    /// Says what a plugin asks for and will not get: it will be denied when it tries. Verbs that the
-    /// runbook makes of its inputs are meant to be fewer at times.
-    fn note_gaps(
-        &mut self,
-        step: &Step,
-        plugin: &Plugin,
-        capability: &dyn Capability,
-        met: &Effective,
-    ) {
-        let verbs = step.grant.get(capability.name()).map(|grant| &grant.verbs);
-        if verbs.is_some_and(|verbs| verbs.iter().any(|verb| verb.literal().is_none())) {
-            return;
-        }
-        let requested = plugin.requested(capability.name());
-        let missing: Vec<String> = requested
-            .into_iter()
-            .filter(|verb| !met.verbs().contains(verb))
-            .collect();
-        if !missing.is_empty() {
-            self.warnings.push(format!(
-                "step `{}`: plugin `{}` asks for {} of `{}`, which it is not granted",
-                step.id,
-                plugin.info.name,
-                quoted(&missing),
-                capability.name()
-            ));
-        }
-    }
-
-    fn lock_for(&mut self, grant: &CapabilityGrant) {
-        let target = &self.request.target.name;
-        for app in grant.apps.iter().flatten() {
-            // A pattern may cover any app.
-            if app.contains(['*', '?', '[', '{', '\\']) {
-                self.default_locks.push(format!("{target}/app/*"));
-                continue;
-            }
-            match &grant.groups {
-                Some(groups) => self.default_locks.extend(
-                    groups
-                        .iter()
-                        .map(|group| format!("{target}/app/{app}/{group}")),
-                ),
-                None => self.default_locks.push(format!("{target}/app/{app}/*")),
-            }
-        }
-    }
-
-    fn locks(&mut self) -> Vec<String> {
-        let mut locks = match &self.request.runbook.lock {
-            None => std::mem::take(&mut self.default_locks),
-            Some(templates) => {
-                let mut locks = Vec::new();
-                for template in templates {
-                    match template.evaluate(&self.scope) {
-                        Ok(Value::String(name)) => {
-                            locks.push(format!("{}/{name}", self.request.target.name))
-                        }
-                        Ok(other) => self.refusals.push(Refusal {
-                            step: None,
-                            message: format!("a lock is a name, not {other}"),
-                            hint: None,
-                        }),
-                        Err(e) => self.refusals.push(Refusal {
-                            step: None,
-                            message: e.to_string(),
-                            hint: None,
-                        }),
-                    }
-                }
-                locks
-            }
-        };
-        locks.sort();
-        locks.dedup();
-        locks
-    }
-
     /// Whether a step's `when` is decided by now, and does not hold.
     fn surely_skipped(&self, step: &Step) -> bool {
         let decided = step.when.as_ref().filter(|when| when.steps().is_empty());
@@ -504,20 +371,4 @@ impl Admission<'_> {
             Err(e) => self.refuse(&step.id, e.to_string(), None),
         }
     }
-}
-
-fn verbs(rows: &[Row]) -> Vec<String> {
-    let mut verbs: Vec<String> = rows
-        .iter()
-        .filter(|row| !row.verb.is_empty())
-        .map(|row| row.verb.to_owned())
-        .collect();
-    verbs.sort();
-    verbs.dedup();
-    verbs
-}
-
-fn writes(rows: &[Row], verb: &str) -> bool {
-    rows.iter()
-        .any(|row| row.verb == verb && row.kind == Kind::Write && !row.housekeeping)
 }

@@ -44,26 +44,75 @@ impl Powers {
     }
 }
 
-/// Whether a grant, as it is written down, allows no more than another.
+/// Whether a grant, as it is written down, allows no more than another, whatever its keys are. A key
+/// that only one of them has comes from another version of the capability.
 fn no_more(now: &Value, planned: &Value) -> bool {
-    let list = |of: &Value, field: &str| of[field].as_array().cloned().unwrap_or_default();
-    let verbs = list(planned, "verbs");
-    let fewer = list(now, "verbs").iter().all(|verb| verbs.contains(verb));
-    // Each list is one more condition: what was one then has to be one now.
-    let bound = |field: &str| {
-        let conditions = list(now, field);
-        let planned = list(planned, field);
-        planned.iter().all(|list| conditions.contains(list))
+    let Some(planned) = planned.as_object() else {
+        return false;
     };
-    let at_most = |field: &str| match (now[field].as_u64(), planned[field].as_u64()) {
-        (_, None) => true,
-        (None, Some(_)) => false,
-        (Some(now), Some(planned)) => now <= planned,
-    };
-    fewer
-        && bound("apps")
-        && bound("groups")
-        && bound("origins")
-        && at_most("max_machines")
-        && at_most("max_share")
+    planned.iter().all(|(key, planned)| match planned {
+        Value::Null => true,
+        Value::Array(verbs) if key == "verbs" => {
+            let now = now[key].as_array().map(Vec::as_slice).unwrap_or_default();
+            now.iter().all(|verb| verbs.contains(verb))
+        }
+        // Each list is one more condition: what was one then has to be one now.
+        Value::Array(lists) => match now.get(key).and_then(Value::as_array) {
+            Some(now) => lists.iter().all(|list| now.contains(list)),
+            None => lists
+                .iter()
+                .all(|list| list.as_array().is_some_and(Vec::is_empty)),
+        },
+        most => match (now[key].as_u64(), most.as_u64()) {
+            (Some(now), Some(most)) => now <= most,
+            _ => false,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// As grants were written down before each capability had keys of its own.
+    fn old() -> Value {
+        json!({
+            "verbs": ["list", "ring"], "apps": [["web"]], "groups": [], "origins": [[]],
+            "max_things": 3, "max_share": null
+        })
+    }
+
+    fn with(key: &str, value: Value) -> Value {
+        let mut grant = json!({
+            "verbs": ["list"], "apps": [["web"]], "groups": [],
+            "max_things": 3, "max_share": null
+        });
+        grant[key] = value;
+        grant
+    }
+
+    #[test]
+    fn a_grant_of_an_old_plan_covers_the_same_one_now() {
+        assert!(no_more(&old(), &old()));
+        assert!(no_more(&with("groups", json!([["app"]])), &old()));
+        assert!(no_more(&with("max_things", json!(2)), &old()));
+    }
+
+    #[test]
+    fn what_goes_further_is_more() {
+        for (key, value) in [
+            ("verbs", json!(["list", "destroy"])),
+            ("apps", json!([["web", "api"]])),
+            ("apps", json!([])),
+            ("max_things", json!(4)),
+            ("max_things", json!(null)),
+        ] {
+            assert!(!no_more(&with(key, value.clone()), &old()), "{key} {value}");
+        }
+        let mut planned = old();
+        planned["queues"] = json!([["default"]]);
+        assert!(!no_more(&with("verbs", json!([])), &planned));
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::effect::Mode;
 use crate::effect::fault::OperationRule;
-use crate::grant::Policy;
+use crate::grant::policy::Policy;
 use crate::journal::Actor;
 use crate::plan::{PlanError, SignedPlan};
 use crate::target::Target;

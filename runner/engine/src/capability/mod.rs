@@ -2,7 +2,8 @@
 //! go through this one trait.
 //!
 //! 1. its interface and how it is linked ([`Capability::link`]);
-//! 2. its rows in the operations table ([`Capability::operations`]);
+//! 2. its rows in the operations table ([`Capability::operations`]), and what a grant of it can say
+//!    ([`Capability::scopes`], [`Capability::radius`]);
 //! 3. and 4. its executor, live and on a fork ([`Capability::executor`]).
 
 pub(crate) mod guest;
@@ -12,6 +13,7 @@ pub(crate) mod operations;
 use std::sync::Arc;
 
 use crate::effect::{Executor, Row, Setting};
+use crate::grant::{Radius, Scope, Terms};
 
 pub use linking::Linking;
 
@@ -26,6 +28,16 @@ pub trait Capability: Send + Sync + 'static {
     /// Its rows in the operations table. Each name starts with the capability's.
     fn operations(&self) -> &'static [Row];
 
+    /// In what respects a grant says by name what may be acted on.
+    fn scopes(&self) -> &'static [Scope] {
+        &[]
+    }
+
+    /// How a grant says how much may be written to; nothing, if writes are not counted.
+    fn radius(&self) -> Option<&'static Radius> {
+        None
+    }
+
     /// Links the interface's functions.
     ///
     /// # Errors
@@ -37,4 +49,13 @@ pub trait Capability: Send + Sync + 'static {
     /// # Errors
     /// Why the run cannot be admitted: the target lacks something. Nothing has happened.
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String>;
+}
+
+/// All that a grant of a capability can say.
+pub(crate) fn terms(capability: &dyn Capability) -> Terms {
+    Terms {
+        capability: capability.name(),
+        scopes: capability.scopes(),
+        radius: capability.radius(),
+    }
 }

@@ -63,17 +63,17 @@ pub struct Forked {
 
 /// Performs effects. One per capability and run; effects of all steps run concurrently.
 pub trait Executor: Send + Sync + 'static {
-    /// The process group that an effect's subject belongs to, for grants that name groups; none
-    /// if the capability has no such thing.
-    fn group<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+    /// What an effect's subject belongs to by the scope that is looked up ([`crate::Scope`]), for grants
+    /// that name such; none if the capability has no such scope.
+    fn within<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         let _ = effect;
         Box::pin(async { Ok(None) })
     }
 
-    /// How many there are of what `group` names, in the app, if that is known: for grants of a
+    /// How many there are within what was looked up, in the app, if that is known: for grants of a
     /// share.
-    fn population(&self, app: &str, group: &str) -> Option<usize> {
-        let _ = (app, group);
+    fn population(&self, app: &str, within: &str) -> Option<usize> {
+        let _ = (app, within);
         None
     }
 

@@ -1,7 +1,7 @@
 //! Faults of a rehearsal: which operations go wrong, and what the plugin is told then.
 //!
 //! Text form: `OPERATION[/TARGET]@WHEN:FAILURE`, as the simulator's, for example
-//! `machines.wait-healthy@3:application` or `machines.*@5%:unavailable`. An operation that goes wrong
+//! `door.wait@3:application` or `machines.*@5%:unavailable`. An operation that goes wrong
 //! does nothing on the fork: it fails as it would when the host has given up.
 
 use std::fmt;
@@ -92,15 +92,11 @@ mod tests {
     #[test]
     fn every_word_is_read_and_written_back() {
         for (word, fault) in WORDS {
-            let text = format!("machines.wait-healthy/web@3:{word}");
+            let text = format!("door.wait/web@3:{word}");
             let rule: OperationRule = text.parse().expect("a sound rule");
             assert_eq!((rule.to_string(), rule.fault), (text, fault));
             assert_eq!(fault.failure().parts().0, word);
         }
-        assert!(
-            "machines.restart@1:reply-lost"
-                .parse::<OperationRule>()
-                .is_err()
-        );
+        assert!("door.ring@1:reply-lost".parse::<OperationRule>().is_err());
     }
 }

@@ -4,6 +4,7 @@ mod executor;
 pub(crate) mod fault;
 mod setting;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -135,6 +136,9 @@ pub struct Request {
     /// The web origin that it goes to, if it goes outside: `https://example.com`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// What else it is within, by the word of a grant's scope: `queue`, `default`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub within: BTreeMap<String, String>,
     /// Everything else, in canonical JSON.
     #[serde(skip_serializing_if = "serde_json::Value::is_null")]
     pub arguments: serde_json::Value,
@@ -152,6 +156,7 @@ impl Request {
             app: None,
             subject: None,
             origin: None,
+            within: BTreeMap::new(),
             arguments: serde_json::Value::Null,
         }
     }
@@ -173,6 +178,23 @@ impl Request {
     pub fn at_origin(mut self, origin: String) -> Self {
         self.origin = Some(origin);
         self
+    }
+
+    /// The same, within what a scope of the capability's grants calls `one`.
+    pub fn within_one(mut self, one: &str, name: String) -> Self {
+        self.within.insert(one.to_owned(), name);
+        self
+    }
+
+    /// What a request names for a grant to cover: the word of a scope, and the name.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let app = self.app.as_deref().map(|app| ("app", app));
+        let origin = self.origin.as_deref().map(|origin| ("origin", origin));
+        let others = self
+            .within
+            .iter()
+            .map(|(one, name)| (one.as_str(), name.as_str()));
+        app.into_iter().chain(origin).chain(others)
     }
 
     /// The same, with arguments.

@@ -24,7 +24,7 @@ use crate::contract::Failure;
 use crate::effect::{Effect, EffectId, Kind, Outcome, Request, Row};
 use crate::gate::past::Past;
 use crate::gate::shared::{Halt, RunShared};
-use crate::grant::Effective;
+use crate::grant::effective::Effective;
 use crate::journal::{Decision, Draft};
 use crate::store::JournalError;
 use repeat::Repeat;
@@ -55,7 +55,7 @@ struct State {
     running: HashMap<u64, Underway>,
     /// Settled, not yet delivered, in the order in which they settled.
     ready: VecDeque<(u64, Outcome)>,
-    /// The Machines that this step has written to: the blast radius.
+    /// What this step has written to, and what each was found to belong to: the blast radius.
     written: HashMap<(String, String), Option<String>>,
     in_doubt: Vec<u64>,
     parked: Option<Parked>,
@@ -362,9 +362,8 @@ impl Gate {
     fn asks_first(&self, effect: &Effect) -> bool {
         let row = effect.request.row;
         let capability = row.capability();
-        let asks = |grant: &Effective| {
-            grant.asks_group() || (grant.asks_share() && effect.request.counts())
-        };
+        let asks =
+            |grant: &Effective| grant.looks_up() || (grant.asks_share() && effect.request.counts());
         let on_something = target(0, &effect.request).is_some();
         let executor = self.run.executors.get(capability);
         on_something && self.grants.get(capability).is_some_and(asks)
@@ -378,11 +377,11 @@ impl Gate {
         granted: Result<Option<String>, Failure>,
         request: &Request,
     ) -> Result<(), Refused> {
-        let group = granted?;
+        let found = granted?;
         self.run
             .writes()
             .decide(&self.step, self.part, number, request)?;
-        Ok(self.within_limits(number, request, group)?)
+        Ok(self.within_limits(number, request, found)?)
     }
 
     /// The blast radius. What is made counts as one more.
@@ -390,9 +389,9 @@ impl Gate {
         &self,
         number: u64,
         request: &Request,
-        group: Option<String>,
+        found: Option<String>,
     ) -> Result<(), Failure> {
-        let Some(machine) = target(number, request) else {
+        let Some(thing) = target(number, request) else {
             return Ok(());
         };
         let Some(grant) = self.grants.get(request.row.capability()) else {
@@ -403,23 +402,23 @@ impl Gate {
         }
         let executor = self.run.executors.get(request.row.capability());
         let mut state = self.state();
-        if !state.written.contains_key(&machine) {
+        if !state.written.contains_key(&thing) {
             grant
                 .allows_one_more(state.written.len())
                 .map_err(Failure::Denied)?;
-            if let (true, Some(group)) = (grant.asks_share(), &group) {
+            if let (true, Some(found)) = (grant.asks_share(), &found) {
                 let written = state
                     .written
                     .iter()
-                    .filter(|((a, _), g)| *a == machine.0 && g.as_ref() == Some(group))
+                    .filter(|((a, _), f)| *a == thing.0 && f.as_ref() == Some(found))
                     .count();
-                let size = executor.and_then(|e| e.population(&machine.0, group));
+                let size = executor.and_then(|e| e.population(&thing.0, found));
                 let size = size.unwrap_or(0);
                 grant
-                    .allows_share(group, written, size)
+                    .allows_share(found, written, size)
                     .map_err(Failure::Denied)?;
             }
-            state.written.insert(machine, group);
+            state.written.insert(thing, found);
         }
         Ok(())
     }
@@ -457,12 +456,12 @@ impl Gate {
         });
     }
 
-    /// What could not be decided at once: the group is looked up, the baseline is read; then the
+    /// What could not be decided at once: what it belongs to is looked up, the baseline is read; then the
     /// intent, alone or with whatever else is written at that moment.
     async fn ask_then_perform(self: Arc<Self>, mut effect: Effect) -> Result<(), JournalError> {
         let number = effect.id.number;
         let decided = self.ask(&mut effect).await;
-        let decided = decided.and_then(|group| self.granted(&effect.request).map(|()| group));
+        let decided = decided.and_then(|found| self.granted(&effect.request).map(|()| found));
         match self.decided(number, decided, &effect.request) {
             Ok(()) => {
                 let intent = Draft::intended(
@@ -491,20 +490,20 @@ impl Gate {
         let Some(executor) = self.run.executors.get(capability) else {
             return Ok(None);
         };
-        let mut group = None;
+        let mut found = None;
         if let Some(grant) = self.grants.get(capability)
-            && (grant.asks_group() || grant.asks_share())
+            && (grant.looks_up() || grant.asks_share())
             && target(0, &effect.request).is_some()
         {
-            group = executor.group(effect).await?;
-            if let Some(group) = &group {
-                grant.allows_group(group).map_err(Failure::Denied)?;
+            found = executor.within(effect).await?;
+            if let Some(found) = &found {
+                grant.allows_found(found).map_err(Failure::Denied)?;
             }
         }
         if executor.prepares(effect.request.row) {
             effect.baseline = executor.prepare(effect).await?;
         }
-        Ok(group)
+        Ok(found)
     }
 
     /// **Which world?** The executor's. **Do it. Write down the outcome.**
@@ -535,10 +534,10 @@ impl Gate {
             return;
         };
         let mut state = self.state();
-        let group = state.written.remove(&(app.clone(), unmade(number)));
+        let found = state.written.remove(&(app.clone(), unmade(number)));
         let made = outcome.result.as_ref().ok();
-        if let (Some(group), Some(id)) = (group, made.and_then(|answer| row.made(answer))) {
-            state.written.insert((app.clone(), id), group);
+        if let (Some(found), Some(id)) = (found, made.and_then(|answer| row.made(answer))) {
+            state.written.insert((app.clone(), id), found);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::contract::Failure;
 use crate::effect::{Effect, Outcome, Request};
 use crate::gate::past::{Again, Delivery, Diverged, Past};
 use crate::gate::shared::Halt;
-use crate::grant::Effective;
+use crate::grant::effective::Effective;
 use crate::journal::{Draft, IntendedRequest};
 
 /// Where a step that is repeated is.
@@ -56,8 +56,8 @@ impl Gate {
                 continue;
             };
             let row = request.row;
-            let group = self.group_of(request).await;
-            self.state().written.insert(written, group);
+            let found = self.found_of(request).await;
+            self.state().written.insert(written, found);
             if let Some(outcome) = outcome {
                 self.came_out(number, row, &recorded.app, &outcome);
             }
@@ -110,8 +110,8 @@ impl Gate {
         Some(recorded.request(row))
     }
 
-    /// The process group of what was written to, where a grant of a share asks for it.
-    async fn group_of(&self, request: Request) -> Option<String> {
+    /// What it was found to belong to that was written to, where a grant of a share asks for it.
+    async fn found_of(&self, request: Request) -> Option<String> {
         let capability = request.row.capability();
         let asks = self
             .grants
@@ -124,7 +124,7 @@ impl Gate {
             baseline: None,
             cancel: CancellationToken::new(),
         };
-        executor.group(&effect).await.ok().flatten()
+        executor.within(&effect).await.ok().flatten()
     }
 
     /// One effect of which only the intent is known. That it may be performed (again) has been found

@@ -366,9 +366,9 @@ mod tests {
         }
     }
 
-    static CORDON: Row = row("machines.cordon", Some("machines.uncordon"));
-    static UNCORDON: Row = row("machines.uncordon", Some("machines.cordon"));
-    static RESTART: Row = row("machines.restart", None);
+    static CORDON: Row = row("door.lock", Some("door.unlock"));
+    static UNCORDON: Row = row("door.unlock", Some("door.lock"));
+    static RESTART: Row = row("door.ring", None);
 
     fn on(row: &'static Row, id: &str) -> Request {
         Request::new(row).on("web".to_owned(), id.to_owned())

@@ -1,5 +1,7 @@
 //! The payloads of entries, as they are in JSON. Fields are only added, with a default.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -168,6 +170,9 @@ pub struct IntendedRequest {
     /// The web origin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// What else it is within, by the word of a grant's scope.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub within: BTreeMap<String, String>,
     /// Everything else.
     #[serde(default)]
     pub arguments: Value,
@@ -181,6 +186,7 @@ impl IntendedRequest {
             app: request.app.clone(),
             subject: request.subject.clone(),
             origin: request.origin.clone(),
+            within: request.within.clone(),
             arguments: request.arguments.clone(),
         }
     }
@@ -192,8 +198,15 @@ impl IntendedRequest {
             app: self.app.clone(),
             subject: self.subject.clone(),
             origin: self.origin.clone(),
+            within: self.within.clone(),
             arguments: self.arguments.clone(),
         }
+    }
+
+    /// The capability's part of the operation's name.
+    pub fn capability(&self) -> &str {
+        let split = self.operation.split_once('.');
+        split.map_or(self.operation.as_str(), |(capability, _)| capability)
     }
 
     /// What it acts on, for people: `app/subject`, or whichever of the two there is, or the origin.

@@ -275,6 +275,12 @@ impl RunState {
         self.header.as_ref().map(|h| h.mode)
     }
 
+    /// The capabilities that were asked for anything.
+    pub(crate) fn capabilities(&self) -> impl Iterator<Item = &str> {
+        self.effects()
+            .map(|(_, effect)| effect.intended.request.capability())
+    }
+
     /// Every effect with the step it belongs to.
     pub fn effects(&self) -> impl Iterator<Item = (&str, &OperationState)> {
         self.steps

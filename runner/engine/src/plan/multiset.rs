@@ -11,7 +11,7 @@ use crate::journal::{IntendedRequest, step_id};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Multiset(HashMap<Act, Vec<What>>);
 
-/// Step, operation, app and subject.
+/// Step, operation, app (and what else it is within) and subject.
 pub(crate) type Act = (String, String, String, String);
 
 /// Arguments, and the name of what is made.
@@ -21,10 +21,14 @@ pub(crate) type What = (Value, Option<String>);
 pub(crate) fn act(step: &str, request: &IntendedRequest) -> Act {
     // A second attempt goes on with the writes of the first.
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let mut within = text(&request.app);
+    for (one, name) in &request.within {
+        within.push_str(&format!(" {one}/{name}"));
+    }
     (
         step_id(step).to_owned(),
         request.operation.clone(),
-        text(&request.app),
+        within,
         text(&request.subject),
     )
 }

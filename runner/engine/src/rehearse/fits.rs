@@ -26,7 +26,12 @@ impl Engine {
         let scale = admitted.request.target.time_scale;
         let clock: Arc<dyn Clock> = Arc::new(RealClock::new(self.wall.now(), scale));
         let deadline = Deadline::new(self.wall.clone());
-        let executors = self.executors(&admitted.setting(Mode::Rehearsal, clock, deadline))?;
+        let setting = admitted.setting(Mode::Rehearsal, clock, deadline);
+        let observed = plan.plan().observed.iter();
+        let observed = observed
+            .map(|observed| observed.request.capability())
+            .collect();
+        let executors = self.executors(&setting, &observed)?;
         let rows = self.rows();
         let mut drifts = BTreeMap::new();
         for (number, observation) in (1..).zip(&plan.plan().observed) {

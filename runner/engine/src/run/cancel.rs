@@ -104,7 +104,7 @@ impl Engine {
         rows: &HashMap<&'static str, &'static Row>,
     ) -> Result<Vec<GivenUp>, StartError> {
         let clock = Arc::new(RealClock::new(Timestamp::UNIX_EPOCH, 1.0));
-        let executors = self.executors(&Setting {
+        let setting = Setting {
             run: run.into(),
             target: target.clone(),
             mode: Mode::Perform,
@@ -112,7 +112,8 @@ impl Engine {
             seed: 0,
             deadline: Deadline::never(clock),
             commons: Commons::default(),
-        })?;
+        };
+        let executors = self.executors(&setting, &state.capabilities().collect())?;
         let mut all = Vec::new();
         for (name, executor) in executors {
             let (mut done, mut perhaps) = (Vec::new(), Vec::new());

@@ -107,7 +107,7 @@ pub(crate) async fn start(
     let deadline = Deadline::new(engine.wall.clone());
     let accepted_drift = fits(&engine, &admitted).await?;
     let setting = admitted.setting(request.mode, clock.clone(), deadline.clone());
-    let executors = engine.executors(&setting)?;
+    let executors = engine.executors(&setting, &admitted.granted())?;
     // A rehearsal holds nobody up.
     let locks = match request.mode {
         Mode::Perform => admitted.locks.clone(),

@@ -19,7 +19,7 @@ use crate::contract::Failure;
 use crate::deadline::{CLAIM, Deadline};
 use crate::effect::{Effect, EffectId, Executor, Found, Kind, Mode, Outcome, Row};
 use crate::engine::{Engine, StartError};
-use crate::grant::Policy;
+use crate::grant::policy::Policy;
 use crate::journal::{
     Actor, Decision, Draft, NoteBody, Observer, OperationState, RunOpened, RunState, Settled,
 };
@@ -163,7 +163,9 @@ impl Resuming {
             scale,
         ));
         let setting = admitted.setting(Mode::Perform, clock.clone(), self.deadline.clone());
-        let executors = self.engine.executors(&setting)?;
+        let mut wanted = admitted.granted();
+        wanted.extend(past.capabilities());
+        let executors = self.engine.executors(&setting, &wanted)?;
 
         let journal = Writer::start(
             self.engine.store.clone(),

@@ -126,7 +126,7 @@ async fn a_group_that_is_not_granted_is_denied() {
     denied_and_nothing_happened(
         &stage,
         &ended,
-        "the grant does not cover the process group `odd` (it covers `even`)",
+        "the step's grant does not cover the group `odd` (it covers `even`)",
     );
 }
 
@@ -141,7 +141,7 @@ async fn at_most_so_many_things_are_written_to() {
             )
             + "(call $finish)"
     };
-    let runbook = format!("{ONE}max_machines = 3\n");
+    let runbook = format!("{ONE}max_accounts = 3\n");
     let stage = Stage::new(Limits::default(), &guest(write(3)));
     let ended = stage.run(&runbook, Mode::Perform).await;
     assert_eq!(ended.said()[3..], [0, 0, 0]);
@@ -156,7 +156,7 @@ async fn at_most_so_many_things_are_written_to() {
         .unwrap();
     assert_eq!(
         denied(&fourth),
-        "the grant allows writes on at most 3 Machines, and 3 have been written to"
+        "the grant allows writes on at most 3 accounts, and 3 have been written to"
     );
 }
 
@@ -168,7 +168,7 @@ async fn writing_to_the_same_thing_again_reading_and_housekeeping_do_not_count()
         &guest(format!("{body} (call $drain (i32.const 0)) (call $finish)")),
     );
     let ended = stage
-        .run(&format!("{ONE}max_machines = 1\n"), Mode::Perform)
+        .run(&format!("{ONE}max_accounts = 1\n"), Mode::Perform)
         .await;
     assert!(
         ended

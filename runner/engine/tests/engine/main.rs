@@ -8,6 +8,7 @@ mod credential;
 mod fold;
 mod gate;
 mod golden;
+mod grants;
 mod hostile;
 mod interrupt;
 mod plan;

@@ -446,7 +446,7 @@ async fn what_people_read_in_a_plan_is_so_even_if_its_author_lies() {
         }),
         ("fewer Machines", {
             let mut steps = json!(plan.plan().steps);
-            steps[0]["grants"]["ledger"]["max_machines"] = json!(1);
+            steps[0]["grants"]["ledger"]["max_accounts"] = json!(1);
             steps
         }),
         ("fewer imports", {
@@ -465,7 +465,7 @@ async fn what_people_read_in_a_plan_is_so_even_if_its_author_lies() {
     }
     // A policy that is stricter now is fine.
     let mut stricter = applying(&stage, &plan);
-    let limit = "[grant.ledger]\nverbs = [\"write\"]\nmax_machines = 3\n";
+    let limit = "[grant.ledger]\nverbs = [\"write\"]\nmax_accounts = 3\n";
     stricter.policy = toml::from_str(limit).unwrap();
     assert!(stage.engine.admit(stricter).await.is_ok());
     // Inputs that its runbook does not have.

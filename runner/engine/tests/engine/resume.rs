@@ -186,7 +186,7 @@ verbs = ["write", "wait"]
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_blast_radius_counts_what_was_written_before() {
-    let narrow = ONE.replace("verbs", "max_machines = 1\nverbs");
+    let narrow = ONE.replace("verbs", "max_accounts = 1\nverbs");
     let stage = Stage::new(Limits::default(), &quick());
     let run = stopped(&stage, &narrow, 2).await;
     let ended = resumed(&stage, request(&run, &[])).await;

@@ -214,7 +214,7 @@ pub(super) fn command(request: &Request) -> Result<Command, Failure> {
 }
 
 impl Executor for Executing {
-    fn group<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+    fn within<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         Box::pin(async move {
             if let (Some(app), true) = (&effect.request.app, effect.request.row.creates.is_some()) {
                 let made = Box::pin(self.pattern_of(effect, app)).await?;

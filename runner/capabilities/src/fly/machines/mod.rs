@@ -21,7 +21,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use groundcrew::{Capability, Executor, Linking, Request, Row, Setting, arguments};
+use groundcrew::{Capability, Executor, Linking, Radius, Request, Row, Setting, arguments};
 use serde::{Deserialize, Serialize};
 
 use crate::fly::contract::{
@@ -29,6 +29,7 @@ use crate::fly::contract::{
     Machine, MachinePage, RestartOptions, RestoreOptions, Scope, StopOptions, UpdateOptions,
     Updated, Version, WaitOptions, Waited,
 };
+use crate::fly::scopes::{APPS, GROUPS, MACHINES};
 use crate::fly::world::Fly;
 use rows::ROWS;
 
@@ -71,6 +72,14 @@ impl Capability for Machines {
 
     fn operations(&self) -> &'static [Row] {
         &ROWS
+    }
+
+    fn scopes(&self) -> &'static [groundcrew::Scope] {
+        &[APPS, GROUPS]
+    }
+
+    fn radius(&self) -> Option<&'static Radius> {
+        Some(&MACHINES)
     }
 
     fn link(&self, linking: &mut Linking<'_>) -> wasmtime::Result<()> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use groundcrew::journal::Mode;
 use groundcrew::{
-    Afterwards, BoxFuture, Capability, Clock, Effect, Executor, Failure, Kind, Linking, Outcome,
-    Request, Row, Setting,
+    Afterwards, BoxFuture, Capability, Clock, Covers, Effect, Executor, Failure, Kind, Linking,
+    Outcome, Radius, Request, Row, Scope, Setting, Unsaid,
 };
 use serde_json::json;
 
@@ -70,6 +70,31 @@ pub(crate) enum Event {
     Performed(String, &'static str),
 }
 
+/// As the golden journals say it.
+const APPS: Scope = Scope {
+    key: "apps",
+    one: "app",
+    covers: Covers::Pattern,
+    unsaid: Unsaid::Nothing,
+    looked_up: false,
+    about: "Books.",
+};
+
+const GROUPS: Scope = Scope {
+    key: "groups",
+    one: "group",
+    covers: Covers::Name,
+    unsaid: Unsaid::Anything,
+    looked_up: true,
+    about: "Odd or even accounts.",
+};
+
+const ACCOUNTS: Radius = Radius {
+    most: "max_accounts",
+    share: Some("max_share"),
+    many: "accounts",
+};
+
 /// The capability.
 #[derive(Clone, Default)]
 pub(crate) struct Ledger {
@@ -102,6 +127,14 @@ impl Capability for Ledger {
 
     fn operations(&self) -> &'static [Row] {
         &ROWS
+    }
+
+    fn scopes(&self) -> &'static [Scope] {
+        &[APPS, GROUPS]
+    }
+
+    fn radius(&self) -> Option<&'static Radius> {
+        Some(&ACCOUNTS)
     }
 
     fn link(&self, linking: &mut Linking<'_>) -> wasmtime::Result<()> {
@@ -156,7 +189,7 @@ struct Clerk {
 }
 
 impl Executor for Clerk {
-    fn group<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+    fn within<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         let even = effect
             .request
             .subject
@@ -165,7 +198,7 @@ impl Executor for Clerk {
         Box::pin(async move { Ok(Some(if even { "even" } else { "odd" }.to_owned())) })
     }
 
-    fn population(&self, _app: &str, _group: &str) -> Option<usize> {
+    fn population(&self, _app: &str, _within: &str) -> Option<usize> {
         Some(10)
     }
 

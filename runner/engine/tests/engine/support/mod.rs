@@ -120,6 +120,15 @@ impl Stage {
     }
 
     pub(crate) fn with_plugins(limits: Limits, plugins: &[(&str, Vec<u8>)]) -> Self {
+        Self::with(limits, plugins, Vec::new())
+    }
+
+    /// With further capabilities beside the ledger.
+    pub(crate) fn with(
+        limits: Limits,
+        plugins: &[(&str, Vec<u8>)],
+        mut capabilities: Vec<Arc<dyn Capability>>,
+    ) -> Self {
         let ledger = Ledger::default();
         let store = Arc::new(Watched::new(ledger.log.clone()));
         let wall = Wall::at(Timestamp::from_second(1_800_000_000).unwrap());
@@ -127,8 +136,9 @@ impl Stage {
             .iter()
             .map(|(name, bytes)| ((*name).to_owned(), bytes.clone()))
             .collect();
+        capabilities.push(Arc::new(ledger.clone()));
         let parts = EngineParts {
-            capabilities: vec![Arc::new(ledger.clone()) as Arc<dyn Capability>],
+            capabilities,
             plugins: vec![Box::new(Memory(plugins))],
             store: store.clone(),
             wall: Arc::new(wall.clone()),

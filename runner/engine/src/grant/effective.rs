@@ -1,0 +1,411 @@
+//! What a step may do: the meeting of what the plugin asks for, what its step grants and what the
+//! operator's policy allows. (What the component imports bounds it once more: a function that is
+//! not imported cannot be called.)
+
+use globset::{Glob, GlobMatcher};
+use serde_json::{Map, Value};
+
+use super::policy::Policy;
+use super::{CapabilityGrant, Covers, Scope, Terms, Unsaid, quoted};
+use crate::effect::Request;
+
+/// What a step may do with one capability, after everyone has been heard.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    verbs: Vec<String>,
+    /// By scope of the capability, in its order.
+    within: Vec<Within>,
+    terms: Terms,
+    most: Option<u64>,
+    share: Option<u64>,
+    /// Verbs that the plugin asked for and the policy denied.
+    policy_denied: Vec<String>,
+}
+
+/// One list for each party that said something; a name must be covered by each.
+#[derive(Debug, Clone)]
+struct Within {
+    scope: &'static Scope,
+    lists: Vec<List>,
+}
+
+#[derive(Debug, Clone)]
+struct List {
+    whose: &'static str,
+    texts: Vec<String>,
+    globs: Vec<GlobMatcher>,
+}
+
+impl List {
+    fn of(scope: &Scope, whose: &'static str, texts: &[String]) -> Result<Self, String> {
+        let glob = |text: &String| match Glob::new(text) {
+            Ok(glob) => Ok(glob.compile_matcher()),
+            Err(e) => Err(format!(
+                "`{text}` is not a pattern of {}: {}",
+                scope.key,
+                e.kind()
+            )),
+        };
+        let globs = match scope.covers {
+            Covers::Pattern => texts.iter().map(glob).collect::<Result<_, _>>()?,
+            Covers::Name | Covers::Same(_) => Vec::new(),
+        };
+        Ok(Self {
+            whose,
+            texts: texts.to_vec(),
+            globs,
+        })
+    }
+
+    fn covers(&self, by: Covers, name: &str) -> bool {
+        match by {
+            Covers::Name => self.texts.iter().any(|text| text == name),
+            Covers::Pattern => self.globs.iter().any(|glob| glob.is_match(name)),
+            Covers::Same(same) => self.texts.iter().any(|text| same(text, name)),
+        }
+    }
+}
+
+impl Within {
+    fn allows(&self, name: &str) -> Result<(), String> {
+        let scope = self.scope;
+        let short = self
+            .lists
+            .iter()
+            .find(|list| !list.covers(scope.covers, name));
+        short.map_or(Ok(()), |list| {
+            Err(format!(
+                "{} does not cover the {} `{name}` (it covers {})",
+                list.whose,
+                scope.one,
+                quoted(&list.texts)
+            ))
+        })
+    }
+}
+
+impl Effective {
+    /// Meets a step's grant with the plugin's request and the policy.
+    ///
+    /// # Errors
+    /// The text of a pattern that is none.
+    pub(crate) fn meet(
+        terms: Terms,
+        granted: &CapabilityGrant,
+        requested: &[String],
+        policy: &Policy,
+        target: &str,
+    ) -> Result<Self, String> {
+        let limits: Vec<&CapabilityGrant> = policy.limits(target, terms.capability).collect();
+        let mut verbs: Vec<String> = granted.verbs.clone().unwrap_or_default();
+        verbs.retain(|verb| requested.contains(verb));
+        let mut policy_denied = Vec::new();
+        for allowed in limits.iter().filter_map(|limit| limit.verbs.as_ref()) {
+            policy_denied.extend(verbs.iter().filter(|verb| !allowed.contains(verb)).cloned());
+            verbs.retain(|verb| allowed.contains(verb));
+        }
+        let within = |scope: &'static Scope| {
+            // All names: such a list limits nothing.
+            let all = |texts: &&[String]| {
+                matches!(scope.covers, Covers::Name) && texts.iter().any(|text| text == "*")
+            };
+            let step = match (granted.names(scope.key), scope.unsaid) {
+                (None, Unsaid::Nothing) => Some([].as_slice()),
+                (said, _) => said,
+            };
+            let step = step.map(|texts| ("the step's grant", texts));
+            let policy = limits.iter().filter_map(|limit| limit.names(scope.key));
+            let policy = policy.map(|texts| ("the operator's policy", texts));
+            let said = step
+                .into_iter()
+                .chain(policy)
+                .filter(|(_, texts)| !all(texts));
+            let lists = said.map(|(whose, texts)| List::of(scope, whose, texts));
+            lists
+                .collect::<Result<_, _>>()
+                .map(|lists| Within { scope, lists })
+        };
+        let least = |key: &str| {
+            let all = [granted].into_iter().chain(limits.iter().copied());
+            all.filter_map(|grant| grant.number(key)).min()
+        };
+        Ok(Self {
+            verbs,
+            within: terms
+                .scopes
+                .iter()
+                .map(within)
+                .collect::<Result<_, String>>()?,
+            most: terms.radius.and_then(|radius| least(radius.most)),
+            share: terms.radius.and_then(|radius| least(radius.share?)),
+            terms,
+            policy_denied,
+        })
+    }
+
+    /// Whether the verb of a request is granted, and what it names.
+    ///
+    /// # Errors
+    /// The missing grant in words.
+    pub fn allows(&self, request: &Request) -> Result<(), String> {
+        let verb = request.row.verb;
+        let capability = request.row.capability();
+        if !self.verbs.iter().any(|v| v == verb) {
+            return Err(if self.policy_denied.iter().any(|v| v == verb) {
+                format!(
+                    "the operator's policy does not allow `{verb}` of `{capability}` on this target"
+                )
+            } else {
+                format!("the step's grant for `{capability}` does not have the verb `{verb}`")
+            });
+        }
+        for (one, name) in request.names() {
+            let within = self.within.iter().find(|within| within.scope.one == one);
+            // What no grant can speak of is not granted.
+            let none = || format!("no grant of `{capability}` can cover the {one} `{name}`");
+            within.ok_or_else(none)?.allows(name)?;
+        }
+        Ok(())
+    }
+
+    fn looked_up(&self) -> Option<&Within> {
+        self.within.iter().find(|within| within.scope.looked_up)
+    }
+
+    /// The scope that has to be looked up before a request can be decided, if its names are limited.
+    pub(crate) fn looks_up(&self) -> bool {
+        self.looked_up()
+            .is_some_and(|within| !within.lists.is_empty())
+    }
+
+    /// Whether what was looked up is covered.
+    ///
+    /// # Errors
+    /// The missing grant in words.
+    pub(crate) fn allows_found(&self, name: &str) -> Result<(), String> {
+        self.looked_up()
+            .map_or(Ok(()), |within| within.allows(name))
+    }
+
+    /// Whether a write to one more thing stays within the blast radius, `written` being those
+    /// written to so far.
+    ///
+    /// # Errors
+    /// The limit in words.
+    pub(crate) fn allows_one_more(&self, written: usize) -> Result<(), String> {
+        match self.most {
+            Some(most) if written as u64 >= most => Err(format!(
+                "the grant allows writes on at most {most} {}, and {written} have been written to",
+                self.many()
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the share has to be known before a write can be decided.
+    pub(crate) fn asks_share(&self) -> bool {
+        self.share.is_some()
+    }
+
+    /// Whether a write to one more of the `size` things of what was looked up stays within the allowed
+    /// share, `written` of them having been written to so far. One is always allowed.
+    ///
+    /// # Errors
+    /// The limit in words.
+    pub(crate) fn allows_share(
+        &self,
+        found: &str,
+        written: usize,
+        size: usize,
+    ) -> Result<(), String> {
+        match self.share {
+            Some(percent) if written >= 1 && (written as u64 + 1) * 100 > size as u64 * percent => {
+                Err(format!(
+                    "the grant allows writes on at most {percent} % of the {size} {} of `{found}`, and {written} have been written to",
+                    self.many()
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn many(&self) -> &'static str {
+        self.terms.radius.map_or("things", |radius| radius.many)
+    }
+
+    /// The grant as the journal keeps it: under each key what was said, a list for each party.
+    pub fn to_json(&self) -> Value {
+        let mut all = Map::new();
+        all.insert("verbs".to_owned(), self.verbs.clone().into());
+        for within in &self.within {
+            let lists = within.lists.iter().map(|list| list.texts.clone());
+            let lists: Vec<Value> = lists.map(Value::from).collect();
+            all.insert(within.scope.key.to_owned(), lists.into());
+        }
+        if let Some(radius) = self.terms.radius {
+            all.insert(radius.most.to_owned(), self.most.into());
+            if let Some(share) = radius.share {
+                all.insert(share.to_owned(), self.share.into());
+            }
+        }
+        Value::Object(all)
+    }
+
+    /// The verbs that are left.
+    pub fn verbs(&self) -> &[String] {
+        &self.verbs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use groundcrew_runbook::LimitValue;
+
+    use super::*;
+    use crate::effect::{Kind, Row};
+    use crate::grant::Radius;
+
+    static MOVE: Row = Row {
+        name: "shelf.move",
+        kind: Kind::Write,
+        verb: "move",
+        ..Row::WRITE
+    };
+
+    const TERMS: Terms = Terms {
+        capability: "shelf",
+        scopes: &[
+            Scope {
+                key: "apps",
+                one: "app",
+                covers: Covers::Pattern,
+                unsaid: Unsaid::Nothing,
+                looked_up: false,
+                about: "",
+            },
+            Scope {
+                key: "rooms",
+                one: "room",
+                covers: Covers::Name,
+                unsaid: Unsaid::Anything,
+                looked_up: false,
+                about: "",
+            },
+            Scope {
+                key: "makers",
+                one: "maker",
+                covers: Covers::Same(|listed, named| listed.eq_ignore_ascii_case(named)),
+                unsaid: Unsaid::Anything,
+                looked_up: true,
+                about: "",
+            },
+        ],
+        radius: Some(&Radius {
+            most: "max_boxes",
+            share: Some("max_share"),
+            many: "boxes",
+        }),
+    };
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    fn grant(verbs: &[&str], apps: &[&str]) -> CapabilityGrant {
+        let limits = [
+            ("apps".to_owned(), LimitValue::Names(strings(apps))),
+            ("max_boxes".to_owned(), LimitValue::Number(3)),
+        ];
+        CapabilityGrant {
+            verbs: Some(strings(verbs)),
+            limits: limits.into(),
+        }
+    }
+
+    fn meet(step: &CapabilityGrant, requested: &[&str], policy: &str) -> Effective {
+        let policy = toml::from_str(policy).unwrap();
+        Effective::meet(TERMS, step, &strings(requested), &policy, "production").unwrap()
+    }
+
+    fn moved(app: &str) -> Request {
+        Request::new(&MOVE).on(app.to_owned(), "b1".to_owned())
+    }
+
+    #[test]
+    fn a_verb_needs_the_request_the_grant_and_the_policy() {
+        let allows = |verbs: &[&str], requested: &[&str], policy: &str| {
+            meet(&grant(verbs, &["web"]), requested, policy).allows(&moved("web"))
+        };
+        assert!(allows(&["move"], &["move"], "").is_ok());
+        assert!(allows(&["move"], &["list"], "").is_err());
+        assert!(allows(&["list"], &["move", "list"], "").is_err());
+        let policy = "[target.production.grant.shelf]\nverbs = [\"list\"]";
+        let refused = allows(&["move"], &["move"], policy).unwrap_err();
+        assert!(refused.contains("policy"), "{refused}");
+    }
+
+    #[test]
+    fn an_app_must_be_covered_by_everyone() {
+        let policy = "[grant.shelf]\napps = [\"web-*\"]";
+        let met = meet(&grant(&["move"], &["*"]), &["move"], policy);
+        assert!(met.allows(&moved("web-1")).is_ok());
+        let refused = met.allows(&moved("billing")).unwrap_err();
+        assert_eq!(
+            refused,
+            "the operator's policy does not cover the app `billing` (it covers `web-*`)"
+        );
+        let mut nothing = grant(&["move"], &[]);
+        nothing.limits.remove("apps");
+        assert!(meet(&nothing, &["move"], "").allows(&moved("web")).is_err());
+    }
+
+    #[test]
+    fn what_is_not_said_means_what_the_capability_says() {
+        let within = |policy: &str, room: &str| {
+            let request = moved("web").within_one("room", room.to_owned());
+            meet(&grant(&["move"], &["web"]), &["move"], policy).allows(&request)
+        };
+        assert!(within("", "attic").is_ok());
+        let policy = "[grant.shelf]\nrooms = [\"attic\"]";
+        assert!(within(policy, "attic").is_ok());
+        assert!(within(policy, "cellar").is_err());
+        assert!(within("[grant.shelf]\nrooms = [\"*\"]", "cellar").is_ok());
+        assert!(within("[grant.shelf]\nrooms = []", "attic").is_err());
+    }
+
+    #[test]
+    fn what_no_grant_can_speak_of_is_not_granted() {
+        let met = meet(&grant(&["move"], &["*"]), &["move"], "");
+        let refused = met.allows(&moved("web").at_origin("https://example.com".to_owned()));
+        assert_eq!(
+            refused.unwrap_err(),
+            "no grant of `shelf` can cover the origin `https://example.com`"
+        );
+    }
+
+    #[test]
+    fn what_is_looked_up_is_compared_as_the_capability_does() {
+        let met = meet(&grant(&["move"], &["*"]), &["move"], "");
+        assert!(!met.looks_up());
+        let policy = "[grant.shelf]\nmakers = [\"ACME\"]";
+        let met = meet(&grant(&["move"], &["*"]), &["move"], policy);
+        assert!(met.looks_up());
+        assert!(met.allows_found("acme").is_ok());
+        assert!(met.allows_found("other").is_err());
+    }
+
+    #[test]
+    fn the_smaller_blast_radius_counts() {
+        let policy =
+            "[grant.shelf]\nmax_boxes = 2\n[target.production.grant.shelf]\nmax_share = 50";
+        let met = meet(&grant(&["move"], &["*"]), &["move"], policy);
+        assert!(met.allows_one_more(1).is_ok());
+        assert_eq!(
+            met.allows_one_more(2).unwrap_err(),
+            "the grant allows writes on at most 2 boxes, and 2 have been written to"
+        );
+        assert!(met.allows_share("acme", 0, 1).is_ok());
+        assert!(met.allows_share("acme", 1, 4).is_ok());
+        assert!(met.allows_share("acme", 2, 4).is_err());
+    }
+}

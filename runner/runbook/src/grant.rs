@@ -1,0 +1,264 @@
+//! Grants: what a step may do with one capability. This crate knows no capability: it reads a grant's
+//! keys by their form (names, a number, a share), and is handed the keys that a host's capabilities
+//! have ([`GrantKeys`]), to say what is wrong with others.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::expression::{ExpressionError, Scope};
+use crate::read::{Node, Place, Reader, entries};
+use crate::template::Template;
+
+/// What may be done, of any capability.
+pub(crate) const VERBS: &str = "verbs";
+
+/// The form of a grant's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantForm {
+    /// A list of names.
+    Names,
+    /// A whole number.
+    Number,
+    /// A share of a hundred, such as `25%`.
+    Share,
+}
+
+/// A key that a grant may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantKey {
+    /// As it is written: `apps`.
+    pub name: String,
+    /// What stands behind it.
+    pub form: GrantForm,
+    /// What it means, for the person who writes it.
+    pub about: String,
+}
+
+/// The keys that grants may have beside `verbs`, by capability. What is not here is read by its form.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GrantKeys(pub BTreeMap<String, Vec<GrantKey>>);
+
+/// What a step may do with one capability.
+#[derive(Debug, Clone, Default)]
+pub struct Grant {
+    /// Verbs of the capability. A template that gives a list is spliced in.
+    pub verbs: Vec<Template>,
+    /// By key, how far that goes.
+    pub limits: BTreeMap<String, Limit>,
+}
+
+/// How far a grant goes in one respect.
+#[derive(Debug, Clone)]
+pub enum Limit {
+    /// Names. A template that gives a list is spliced in.
+    Names(Vec<Template>),
+    /// So many.
+    Number(u64),
+    /// What gives a number.
+    NumberOf(Template),
+    /// What gives a share.
+    Share(Template),
+    /// Of a key that is not known: what its one expression gives.
+    Any(Template),
+}
+
+/// A limit with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LimitValue {
+    /// Names, none of which is empty.
+    Names(Vec<String>),
+    /// So many.
+    Number(u64),
+    /// So many of a hundred, 0 to 100.
+    Share(u8),
+}
+
+/// A grant with its values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EvaluatedGrant {
+    /// Verbs of the capability.
+    pub verbs: Vec<String>,
+    /// By key.
+    pub limits: BTreeMap<String, LimitValue>,
+}
+
+impl Grant {
+    /// Its values. `steps` of the scope is never read.
+    pub fn evaluate(&self, scope: &Scope) -> Result<EvaluatedGrant, ExpressionError> {
+        let limits = self.limits.iter();
+        Ok(EvaluatedGrant {
+            verbs: texts(&self.verbs, scope)?,
+            limits: limits
+                .map(|(key, limit)| Ok((key.clone(), limit.evaluate(scope)?)))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Limit {
+    fn evaluate(&self, scope: &Scope) -> Result<LimitValue, ExpressionError> {
+        let wrong = |template: &Template, value: &Value, wanted: &str| {
+            template.error(template.source(), format!("{value} is not {wanted}"))
+        };
+        Ok(match self {
+            Self::Number(number) => LimitValue::Number(*number),
+            Self::NumberOf(template) => {
+                let value = template.evaluate(scope)?;
+                let number = value.as_u64();
+                LimitValue::Number(number.ok_or_else(|| wrong(template, &value, "a whole number"))?)
+            }
+            Self::Share(template) => {
+                let value = template.evaluate(scope)?;
+                let share = value.as_str().and_then(parse_share);
+                let share = share.ok_or_else(|| wrong(template, &value, "a share such as `25%`"));
+                LimitValue::Share(share?)
+            }
+            Self::Names(templates) => LimitValue::Names(texts(templates, scope)?),
+            Self::Any(template) => {
+                let value = template.evaluate(scope)?;
+                match (value.as_u64(), value.as_str().and_then(parse_share)) {
+                    (Some(number), _) => LimitValue::Number(number),
+                    (None, Some(share)) => LimitValue::Share(share),
+                    (None, None) => {
+                        LimitValue::Names(texts(std::slice::from_ref(template), scope)?)
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// `25%` as 25.
+fn parse_share(text: &str) -> Option<u8> {
+    let digits = text.strip_suffix('%')?;
+    let whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|share| whole && *share <= 100)
+}
+
+fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, ExpressionError> {
+    let mut texts = Vec::new();
+    for template in templates {
+        let items = match template.evaluate(scope)? {
+            Value::Array(items) => items,
+            single => vec![single],
+        };
+        for item in items {
+            match item {
+                Value::String(text) if !text.is_empty() => texts.push(text),
+                // An empty name could be read as "any": never in a grant.
+                other => {
+                    return Err(template.error(
+                        template.source(),
+                        format!("a grant holds names, and {other} is none"),
+                    ));
+                }
+            }
+        }
+    }
+    Ok(texts)
+}
+
+const PLACE: Place = Place::Admission("grant");
+
+/// Reads the grant of one capability.
+pub(crate) fn grant(
+    reader: &mut Reader<'_>,
+    capability: &str,
+    table: &DeTable<'_>,
+    step: &str,
+) -> Grant {
+    let known = reader.keys.0.get(capability);
+    if let Some(known) = known {
+        let names = known.iter().map(|known| known.name.as_str());
+        let names: Vec<&str> = [VERBS].into_iter().chain(names).collect();
+        reader.known_keys(table, &format!("the grant of `{capability}`"), &names);
+    }
+    let mut grant = Grant::default();
+    for (key, node) in entries(table) {
+        let name = key.get_ref().as_ref();
+        let path = format!("grant.{capability}.{name}");
+        if name == VERBS {
+            grant.verbs = reader.templates(node, &path, step, PLACE);
+            continue;
+        }
+        let limit = match known {
+            None => by_form(reader, node, &path, step),
+            Some(known) => known
+                .iter()
+                .find(|known| known.name == name)
+                .and_then(|known| of_form(reader, known.form, node, &path, step)),
+        };
+        if let Some(limit) = limit {
+            grant.limits.insert(name.to_owned(), limit);
+        }
+    }
+    grant
+}
+
+fn of_form(
+    reader: &mut Reader<'_>,
+    form: GrantForm,
+    node: &Node<'_>,
+    path: &str,
+    step: &str,
+) -> Option<Limit> {
+    match form {
+        GrantForm::Names => Some(Limit::Names(reader.templates(node, path, step, PLACE))),
+        GrantForm::Number if node.get_ref().is_str() => {
+            let template = reader.template(node, path, step, PLACE)?;
+            if template.literal().is_some() {
+                reader.wrong_type(node, path, "an integer or one `${…}` that gives an integer");
+            }
+            Some(Limit::NumberOf(template))
+        }
+        GrantForm::Number => number(reader, node, path),
+        GrantForm::Share => share(reader, node, path, step),
+    }
+}
+
+fn by_form(reader: &mut Reader<'_>, node: &Node<'_>, path: &str, step: &str) -> Option<Limit> {
+    match node.get_ref() {
+        DeValue::Integer(_) => number(reader, node, path),
+        DeValue::String(text) if parse_share(text).is_some() => share(reader, node, path, step),
+        DeValue::String(_) => {
+            let template = reader.template(node, path, step, PLACE)?;
+            Some(match template.literal() {
+                Some(_) => Limit::Names(vec![template]),
+                None => Limit::Any(template),
+            })
+        }
+        _ => Some(Limit::Names(reader.templates(node, path, step, PLACE))),
+    }
+}
+
+fn number(reader: &mut Reader<'_>, node: &Node<'_>, path: &str) -> Option<Limit> {
+    let number = reader.integer(node, path)?;
+    if number < 0 {
+        reader.report(Diagnostic::error(
+            Code::InvalidValue,
+            node.span(),
+            format!("`{path}` cannot be negative"),
+        ));
+    }
+    u64::try_from(number).ok().map(Limit::Number)
+}
+
+fn share(reader: &mut Reader<'_>, node: &Node<'_>, path: &str, step: &str) -> Option<Limit> {
+    let template = reader.template(node, path, step, PLACE)?;
+    if let Some(text) = template.literal()
+        && parse_share(text).is_none()
+    {
+        reader.report(
+            Diagnostic::error(
+                Code::InvalidValue,
+                node.span(),
+                format!("`{text}` is not a share"),
+            )
+            .hint("write a whole number of per cent from `0%` to `100%`, as in `25%`"),
+        );
+    }
+    Some(Limit::Share(template))
+}
