@@ -9,12 +9,12 @@ use groundcrew_fleet::api::{ApiError, WaitQuery};
 use groundcrew_fleet::{self as fleet, Fault, MachineKey};
 use tokio::sync::Notify;
 
-use crate::auth::{self, Token};
 use crate::connection::Connection;
 use crate::control;
-use crate::dispatch::{Input, Reply, dispatch};
-use crate::query::Query;
-use crate::route::{self, Route, Verb};
+use crate::fly::auth::{self, Token};
+use crate::fly::dispatch::{Input, Reply, dispatch};
+use crate::fly::query::Query;
+use crate::fly::route::{self, Route, Verb};
 use crate::tap::Moment;
 use crate::world::{World, lock};
 
@@ -342,7 +342,7 @@ fn with_app(world: &World, route: Route, body: &Bytes) -> Route {
 fn decoded(route: Route) -> Route {
     let decode = |text: String| {
         if text.contains('%') {
-            crate::query::decode(&text)
+            crate::fly::query::decode(&text)
         } else {
             text
         }

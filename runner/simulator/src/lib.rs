@@ -6,15 +6,11 @@
 
 #![forbid(unsafe_code)]
 
-mod auth;
 mod clock;
 mod connection;
 mod control;
-mod dispatch;
+mod fly;
 mod handler;
-mod limits;
-mod query;
-mod route;
 mod tap;
 mod world;
 
@@ -28,8 +24,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use auth::Token;
 pub use clock::Pace;
+pub use fly::auth::Token;
 pub use tap::Moment;
 
 use clock::Clock;

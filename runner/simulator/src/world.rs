@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use groundcrew_fleet::{Faults, Fleet, MachineKey, Time};
 use tokio::sync::Notify;
 
-use crate::auth::Token;
 use crate::clock::Clock;
-use crate::limits::Limits;
+use crate::fly::auth::Token;
+use crate::fly::limits::Limits;
 use crate::tap::Tap;
 
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::auth::Token;
-use crate::query::Query;
-use crate::route::{Route, Verb};
+use crate::fly::auth::Token;
+use crate::fly::query::Query;
+use crate::fly::route::{Route, Verb};
 
 /// A status and a body that is not yet written, so that large ones are written without the lock.
 pub(crate) struct Reply {

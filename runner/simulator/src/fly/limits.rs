@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use groundcrew_fleet::Time;
 
-use crate::route::{Route, Verb};
+use crate::fly::route::{Route, Verb};
 
 /// One action on one Machine or app: 1 a second, 3 at once. Fly's documentation of the API.
 ///

@@ -2,7 +2,7 @@
 
 use groundcrew_fleet::api::ApiError;
 
-use crate::route::{Route, Verb};
+use crate::fly::route::{Route, Verb};
 
 /// A token that the simulator knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
