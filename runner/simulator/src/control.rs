@@ -9,7 +9,8 @@ use groundcrew_fleet::{Fate, FaultRule, Faults, Sample};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::world::{World, lock};
+use crate::lock::lock;
+use crate::world::World;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -15,8 +15,9 @@ use crate::fly::auth::{self, Token};
 use crate::fly::dispatch::{Input, Reply, dispatch};
 use crate::fly::query::Query;
 use crate::fly::route::{self, Route, Verb};
+use crate::lock::lock;
 use crate::tap::Moment;
-use crate::world::{World, lock};
+use crate::world::World;
 
 /// The largest body that is read: a Machine's configuration with files in it. Our own bound.
 const BODY_MAX: usize = 8 * 1024 * 1024;

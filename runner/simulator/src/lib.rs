@@ -11,6 +11,7 @@ mod connection;
 mod control;
 mod fly;
 mod handler;
+mod lock;
 mod tap;
 mod world;
 
@@ -30,7 +31,8 @@ pub use tap::Moment;
 
 use clock::Clock;
 use connection::{Connection, CuttableListener};
-use world::{World, lock};
+use lock::lock;
+use world::World;
 
 /// The secret of the default token that may write.
 pub const DEFAULT_TOKEN: &str = "sim-token";

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use groundcrew_fleet::Request;
 
-use crate::world::lock;
+use crate::lock::lock;
 
 /// Where a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

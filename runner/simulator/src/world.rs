@@ -1,7 +1,7 @@
 //! What all connections share: the fleet, the clock, and who waits for which Machine.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use groundcrew_fleet::{Faults, Fleet, MachineKey, Time};
 use tokio::sync::Notify;
@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::fly::auth::Token;
 use crate::fly::limits::Limits;
+use crate::lock::lock;
 use crate::tap::Tap;
 
 #[derive(Debug)]
@@ -110,9 +111,4 @@ impl World {
             }
         }
     }
-}
-
-/// A poisoned lock is taken all the same: the model has no half-done state that outlives a call.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
