@@ -5,18 +5,18 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use groundcrew_fleet::api::{ApiError, WaitQuery};
-use groundcrew_fleet::{self as fleet, Fault, MachineKey};
-use tokio::sync::Notify;
+use groundcrew_fleet::api::ApiError;
+use groundcrew_fleet::{self as fleet, Caller, Fault};
 
 use crate::connection::Connection;
 use crate::control;
-use crate::fly::auth::{self, Token};
-use crate::fly::dispatch::{Input, Reply, dispatch};
-use crate::fly::query::Query;
-use crate::fly::route::{self, Route, Verb};
+use crate::fly::auth;
 use crate::lock::lock;
+use crate::query::Query;
+use crate::service::{self, Answered, Call, Reply, Route};
 use crate::tap::Moment;
+use crate::token::Token;
+use crate::wait;
 use crate::world::World;
 
 /// The largest body that is read: a Machine's configuration with files in it. Our own bound.
@@ -61,7 +61,7 @@ pub(crate) async fn handle(
         authorization: text(&parts.headers, header::AUTHORIZATION.as_str()),
         body,
     };
-    let route = route::parse(&asked.method, path).map(decoded);
+    let route = service::find(&world.routes, &asked.method, path);
     let route = route.map(|route| with_app(&world, route, &asked.body));
     serve(world, connection, asked, route).await
 }
@@ -86,7 +86,7 @@ async fn serve(
         (Err(error), _) => return finish(&world, entry, refuse(error)),
         (Ok(_), None) => return finish(&world, entry, refuse(ApiError::new(404, "not found"))),
     };
-    let fault = lock(&world.faults).decide(route.verb.name(), &route.app, &route.id);
+    let fault = lock(&world.faults).decide(route.row.name, &route.app, &route.id);
     entry.fault = fault.map(|fault| fault.to_string());
     if let Some(error) = fault.and_then(Fault::refusal) {
         if let Some(Fault::Late { millis }) = fault {
@@ -98,11 +98,7 @@ async fn serve(
         connection.cut_after(0);
         return finish(&world, fleet::Request { status: 0, ..entry }, cut());
     }
-    let outcome = if route.verb == Verb::Wait {
-        wait(&world, &route, &asked.query).await
-    } else {
-        perform(&world, &route, &asked, &token)
-    };
+    let outcome = wait::answered(&world, &route, || perform(&world, &route, &asked, &token)).await;
     let hidden = fault.and_then(Fault::refusal_once_done);
     let reply = hidden
         .map_or(outcome, Err)
@@ -145,103 +141,40 @@ fn admit(
     let Some(route) = route else {
         return Ok(token.clone());
     };
-    entry.route = route.verb.name();
+    entry.route = route.row.name;
     entry.app = Some(route.app.clone()).filter(|app| !app.is_empty());
     entry.id = Some(route.id.clone()).filter(|id| !id.is_empty());
     auth::authorise(token, route, &world.organisation)?;
-    let region = region_of(world, route, &asked.body);
     let limits = world.limits.as_ref();
-    if limits.is_some_and(|limits| !lock(limits).admit(route, &region, entry.at)) {
+    if limits.is_some_and(|limits| !limits.admit(route, &asked.body, entry.at)) {
         return Err(ApiError::rate_limited());
     }
     Ok(token.clone())
 }
 
-/// The region that a create asks for, or the one that it will get. One that does not exist is
-/// refused later, and counts for the same.
-fn region_of(world: &World, route: &Route, body: &Bytes) -> String {
-    #[derive(serde::Deserialize)]
-    struct Region {
-        region: Option<String>,
-    }
-    if route.verb != Verb::Create || world.limits.is_none() {
-        return String::new();
-    }
-    let asked = serde_json::from_slice::<Region>(body).ok();
-    let asked = asked.and_then(|body| body.region);
-    let known = asked.filter(|region| world.regions.contains(region));
-    known
-        .or_else(|| world.regions.first().cloned())
-        .unwrap_or_default()
-}
-
-fn perform(world: &World, route: &Route, asked: &Asked, token: &Token) -> Result<Reply, ApiError> {
-    let input = Input {
+fn perform(world: &World, route: &Route, asked: &Asked, token: &Token) -> Answered {
+    let call = Call {
+        app: &route.app,
+        id: &route.id,
+        key: &route.key,
         query: &asked.query,
-        body: &asked.body,
+        raw: &asked.body,
         token,
-        nonce: asked.nonce.as_deref().filter(|nonce| !nonce.is_empty()),
-        effect: asked.effect.as_deref(),
+        caller: Caller {
+            nonce: asked.nonce.as_deref().filter(|nonce| !nonce.is_empty()),
+            effect: asked.effect.as_deref(),
+            owner: &token.name,
+        },
     };
-    world.act(|fleet| dispatch(fleet, route, &input))
+    world.act(|fleet| route.row.perform(fleet, &call))
 }
 
 async fn apply_late(world: Arc<World>, millis: u64, asked: Asked, route: Route, token: Token) {
     let at = world.clock.now().after(millis);
     world.clock.sleep_until(at).await;
     if let Err(error) = perform(&world, &route, &asked, &token) {
-        tracing::debug!(route = route.verb.name(), %error, "a late request was refused");
+        tracing::debug!(route = route.row.name, %error, "a late request was refused");
     }
-}
-
-/// A place among those who wait for a Machine, left on every way out.
-struct Waiting<'a> {
-    world: &'a World,
-    key: MachineKey,
-    notify: Arc<Notify>,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.world.leave(&self.key, &self.notify);
-    }
-}
-
-async fn wait(world: &World, route: &Route, query: &Query) -> Result<Reply, ApiError> {
-    let (wanted, millis) = query.wait()?;
-    let deadline = world.clock.now().after(millis);
-    let key = MachineKey {
-        app: route.app.as_str().into(),
-        id: route.id.as_str().into(),
-    };
-    let waiting = Waiting {
-        world,
-        notify: world.join(&key),
-        key,
-    };
-    let expired = world.clock.sleep_until(deadline);
-    tokio::pin!(expired);
-    loop {
-        let changed = waiting.notify.notified();
-        tokio::pin!(changed);
-        // Enabled before the look, so that no change falls between the two.
-        changed.as_mut().enable();
-        if let Some(reply) = look(world, route, &wanted)? {
-            return Ok(reply);
-        }
-        tokio::select! {
-            () = &mut changed => {}
-            () = &mut expired => {
-                let last = look(world, route, &wanted)?;
-                return last.ok_or_else(|| ApiError::new(408, "deadline_exceeded: machine failed to reach desired state in time"));
-            }
-        }
-    }
-}
-
-fn look(world: &World, route: &Route, wanted: &WaitQuery) -> Result<Option<Reply>, ApiError> {
-    let held = world.act(|fleet| fleet.wait_poll(&route.app, &route.id, wanted))?;
-    Ok(held.map(|response| Reply::json(200, response)))
 }
 
 /// An answer about to be sent.
@@ -319,39 +252,14 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// The route with the app of the release that it is about, which its path does not name: tokens,
-/// faults and the log ask for it.
+/// The route with the app that its path does not name: tokens, faults and the log ask for it.
 fn with_app(world: &World, route: Route, body: &Bytes) -> Route {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        app_name: String,
-    }
-    let app = if route.verb == Verb::ReleaseCreate {
-        let named = serde_json::from_slice::<Named>(body).ok();
-        named.map(|named| named.app_name)
-    } else if route.verb == Verb::ReleaseStatus {
-        world.act(|fleet| fleet.release_app(&route.id).map(str::to_owned))
-    } else {
+    let Some(app_of) = route.row.app_of else {
         return route;
     };
+    let app = world.act(|fleet| app_of(fleet, &route, body));
     Route {
         app: app.unwrap_or_default(),
-        ..route
-    }
-}
-
-fn decoded(route: Route) -> Route {
-    let decode = |text: String| {
-        if text.contains('%') {
-            crate::fly::query::decode(&text)
-        } else {
-            text
-        }
-    };
-    Route {
-        app: decode(route.app),
-        id: decode(route.id),
-        key: decode(route.key),
         ..route
     }
 }

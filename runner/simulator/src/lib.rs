@@ -12,7 +12,12 @@ mod control;
 mod fly;
 mod handler;
 mod lock;
+mod prometheus;
+mod query;
+mod service;
 mod tap;
+mod token;
+mod wait;
 mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,13 +31,24 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use clock::Pace;
-pub use fly::auth::Token;
 pub use tap::Moment;
+pub use token::Token;
 
 use clock::Clock;
 use connection::{Connection, CuttableListener};
 use lock::lock;
+use prometheus::Prometheus;
+use service::Service;
 use world::World;
+
+/// Every service: what kinds of address there are.
+fn services() -> Vec<Arc<dyn Service>> {
+    vec![
+        Arc::new(fly::Machines),
+        Arc::new(fly::Releases),
+        Arc::new(Prometheus),
+    ]
+}
 
 /// The secret of the default token that may write.
 pub const DEFAULT_TOKEN: &str = "sim-token";
@@ -92,6 +108,7 @@ impl SimulatorConfig {
             self.tokens,
             self.rate_limits,
             faults,
+            services(),
         ));
         let (stop, stopped) = watch::channel(false);
         let accepted = Arc::new(AtomicU64::new(0));

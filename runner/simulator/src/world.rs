@@ -7,10 +7,11 @@ use groundcrew_fleet::{Faults, Fleet, MachineKey, Time};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::fly::auth::Token;
 use crate::fly::limits::Limits;
 use crate::lock::lock;
+use crate::service::{Row, Service};
 use crate::tap::Tap;
+use crate::token::Token;
 
 #[derive(Debug)]
 pub(crate) struct World {
@@ -18,11 +19,11 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) tokens: Vec<Token>,
     pub(crate) organisation: String,
-    /// The first is where a create goes that names none.
-    pub(crate) regions: Vec<String>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) seed: u64,
-    pub(crate) limits: Option<Mutex<Limits>>,
+    pub(crate) limits: Option<Limits>,
+    /// The routes of all services.
+    pub(crate) routes: Vec<Arc<Row>>,
     pub(crate) tap: Tap,
     /// Wakes the driver when something falls due earlier than it knew.
     pub(crate) sooner: Notify,
@@ -36,21 +37,23 @@ impl World {
         tokens: Vec<Token>,
         limited: bool,
         faults: Faults,
+        services: Vec<Arc<dyn Service>>,
     ) -> World {
         let settings = {
             let mut fleet = lock(&fleet);
             fleet.track_changes();
             fleet.settings().clone()
         };
+        let routes = services.into_iter().flat_map(Service::routes);
         World {
             fleet,
             clock,
             tokens,
             organisation: settings.organisation,
-            regions: settings.regions,
             faults: Mutex::new(faults),
             seed: settings.seed,
-            limits: limited.then(Mutex::default),
+            limits: limited.then(|| Limits::new(settings.regions)),
+            routes: routes.map(Arc::new).collect(),
             tap: Tap::default(),
             sooner: Notify::new(),
             waiters: Mutex::default(),

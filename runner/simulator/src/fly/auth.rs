@@ -1,45 +1,9 @@
-//! Who sends a request, and whether it may.
+//! Who sends a request, and whether it may: tokens as Fly takes them, and what its refusals say.
 
 use groundcrew_fleet::api::ApiError;
 
-use crate::fly::route::{Route, Verb};
-
-/// A token that the simulator knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// What stands in the `Authorization` header, without the scheme.
-    pub secret: String,
-    /// Whose it is; the owner of leases taken with it.
-    pub name: String,
-    /// Whether it may write.
-    pub write: bool,
-    /// The organisation it belongs to.
-    pub organisation: String,
-    /// The apps it is limited to; empty means all of the organisation.
-    pub apps: Vec<String>,
-}
-
-impl Token {
-    /// A token that may do everything in the simulated organisation.
-    pub fn read_write(secret: &str, organisation: &str) -> Token {
-        Token {
-            secret: secret.into(),
-            name: "operator@example.com".into(),
-            write: true,
-            organisation: organisation.into(),
-            apps: Vec::new(),
-        }
-    }
-
-    /// One that may read everything there.
-    pub fn read_only(secret: &str, organisation: &str) -> Token {
-        Token {
-            name: "reader@example.com".into(),
-            write: false,
-            ..Token::read_write(secret, organisation)
-        }
-    }
-}
+use crate::service::Route;
+use crate::token::Token;
 
 /// The token of an `Authorization` header: `Bearer X`, or `FlyV1 X,Y`.
 pub(crate) fn authenticate<'a>(
@@ -57,18 +21,12 @@ pub(crate) fn authenticate<'a>(
     found.ok_or_else(refused)
 }
 
-/// Whether the token may do this in this organisation.
+/// Whether the token may do this, where `organisation` is what the paths without one are about.
 pub(crate) fn authorise(token: &Token, route: &Route, organisation: &str) -> Result<(), ApiError> {
-    let asked_org = if matches!(route.verb, Verb::OrgMachines | Verb::Query) {
-        route.key.as_str()
-    } else {
-        organisation
-    };
-    let own = token.organisation == asked_org
-        || route.verb == Verb::CurrentTokens
-        || route.verb == Verb::Regions;
+    let asked = route.org.as_deref().unwrap_or(organisation);
+    let own = route.row.anyones || token.organisation == asked;
     let app = token.apps.is_empty() || route.app.is_empty() || token.apps.contains(&route.app);
-    if own && app && (token.write || !route.verb.writes()) {
+    if own && app && (token.write || !route.row.writes) {
         Ok(())
     } else {
         Err(ApiError::new(

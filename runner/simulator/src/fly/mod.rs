@@ -1,8 +1,10 @@
-//! What is Fly's: routes of the Machines API and of releases, who may use them, how often, and what
-//! is done.
+//! Fly's own services, the Machines API and releases: their routes, what is done there, their tokens
+//! and rate limits.
 
+mod answers;
 pub(crate) mod auth;
-pub(crate) mod dispatch;
 pub(crate) mod limits;
-pub(crate) mod query;
-pub(crate) mod route;
+mod query;
+mod route;
+
+pub(crate) use route::{Machines, Releases};

@@ -1,43 +1,16 @@
-//! Reading query strings: keys may repeat and values may be lists with commas.
+//! The queries of Fly's APIs. Values may be lists with commas.
 
 use groundcrew_fleet::Time;
 use groundcrew_fleet::api::{
     ApiError, ListQuery, OrgQuery, RestartQuery, WaitQuery, parse_go_duration,
 };
 
+use crate::query::Query;
+
 /// The bounds of a wait. Fly answers 400 outside of them.
 const WAIT_SECONDS: std::ops::RangeInclusive<u64> = 1..=60;
 
-#[derive(Debug, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
-
 impl Query {
-    pub(crate) fn parse(text: &str) -> Query {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key), decode(value))
-        });
-        Query(pairs.collect())
-    }
-
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(name, _)| name == key);
-        found
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
-    }
-
-    pub(crate) fn flag(&self, key: &str) -> bool {
-        self.get(key)
-            .is_some_and(|value| matches!(value, "true" | "1" | "t"))
-    }
-
-    /// A flag that is also set when it stands there without a value.
-    pub(crate) fn switch(&self, key: &str) -> bool {
-        let bare = |(name, value): &(String, String)| name == key && value.is_empty();
-        self.flag(key) || self.0.iter().any(bare)
-    }
-
     pub(crate) fn number(&self, key: &str) -> Result<Option<u64>, ApiError> {
         let invalid = |_| ApiError::new(400, format!("invalid_argument: `{key}` must be a number"));
         self.get(key)
@@ -45,12 +18,8 @@ impl Query {
             .transpose()
     }
 
-    fn text(&self, key: &str) -> Option<String> {
-        self.get(key).map(str::to_owned)
-    }
-
     fn states(&self) -> Vec<String> {
-        let named = self.0.iter().filter(|(name, _)| name == "state");
+        let named = self.pairs().filter(|(name, _)| *name == "state");
         let words = named
             .flat_map(|(_, value)| value.split(','))
             .filter(|word| !word.is_empty());
@@ -64,8 +33,8 @@ impl Query {
     }
 
     pub(crate) fn list(&self) -> ListQuery {
-        let metadata = self.0.iter().filter_map(|(name, value)| {
-            Some((name.strip_prefix("metadata.")?.to_owned(), value.clone()))
+        let metadata = self.pairs().filter_map(|(name, value)| {
+            Some((name.strip_prefix("metadata.")?.to_owned(), value.to_owned()))
         });
         ListQuery {
             region: self.text("region"),
@@ -143,26 +112,4 @@ impl Query {
             millis,
         ))
     }
-}
-
-/// Percent decoding; what is not sound stays as it is.
-pub(crate) fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let byte =
-            escaped.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match byte {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(if *first == b'+' { b' ' } else { *first });
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -1,221 +1,230 @@
-//! From a method and a path to what is asked for.
+//! Fly's routes, a row each. Another operation of Machines is one more row: nothing else here names
+//! them one by one.
 
-/// What is asked for. The name of each is what fault rules and logs use.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Verb {
-    AppList,
-    AppGet,
-    AppDelete,
-    List,
-    Create,
-    Get,
-    Update,
-    Destroy,
-    Start,
-    Stop,
-    Restart,
-    Suspend,
-    Signal,
-    Exec,
-    Ps,
-    Cordon,
-    Uncordon,
-    Wait,
-    LeaseGet,
-    Lease,
-    Release,
-    Metadata,
-    MetadataGet,
-    MetadataSet,
-    MetadataDelete,
-    MetadataPatch,
-    Events,
-    Versions,
-    OrgMachines,
-    Regions,
-    Placements,
-    CurrentTokens,
-    ReleaseCreate,
-    ReleaseStatus,
-    ReleaseList,
-    ReleaseCurrent,
-    Query,
-}
+use std::sync::Arc;
 
-impl Verb {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Verb::AppList => "apps.list",
-            Verb::AppGet => "apps.get",
-            Verb::AppDelete => "apps.delete",
-            Verb::List => "machines.list",
-            Verb::Create => "machines.create",
-            Verb::Get => "machines.get",
-            Verb::Update => "machines.update",
-            Verb::Destroy => "machines.destroy",
-            Verb::Start => "machines.start",
-            Verb::Stop => "machines.stop",
-            Verb::Restart => "machines.restart",
-            Verb::Suspend => "machines.suspend",
-            Verb::Signal => "machines.signal",
-            Verb::Exec => "machines.exec",
-            Verb::Ps => "machines.ps",
-            Verb::Cordon => "machines.cordon",
-            Verb::Uncordon => "machines.uncordon",
-            Verb::Wait => "machines.wait",
-            Verb::LeaseGet => "machines.lease-get",
-            Verb::Lease => "machines.lease",
-            Verb::Release => "machines.release",
-            Verb::Metadata => "machines.metadata",
-            Verb::MetadataGet => "machines.metadata-get",
-            Verb::MetadataSet => "machines.metadata-set",
-            Verb::MetadataDelete => "machines.metadata-delete",
-            Verb::MetadataPatch => "machines.metadata-patch",
-            Verb::Events => "machines.events",
-            Verb::Versions => "machines.versions",
-            Verb::OrgMachines => "org.machines",
-            Verb::Regions => "platform.regions",
-            Verb::Placements => "platform.placements",
-            Verb::CurrentTokens => "tokens.current",
-            Verb::ReleaseCreate => "releases.create",
-            Verb::ReleaseStatus => "releases.status",
-            Verb::ReleaseList => "releases.list",
-            Verb::ReleaseCurrent => "releases.current",
-            Verb::Query => "metrics.query",
-        }
-    }
+use groundcrew_fleet::Fleet;
+use groundcrew_fleet::api::{LeaseEnvelope, ReleaseList};
 
-    pub(crate) const fn writes(self) -> bool {
-        match self {
-            Verb::AppDelete
-            | Verb::Create
-            | Verb::Update
-            | Verb::Destroy
-            | Verb::Start
-            | Verb::Stop
-            | Verb::Restart
-            | Verb::Suspend
-            | Verb::Signal
-            | Verb::Exec
-            | Verb::Cordon
-            | Verb::Uncordon
-            | Verb::Lease
-            | Verb::Release
-            | Verb::MetadataSet
-            | Verb::MetadataDelete
-            | Verb::MetadataPatch
-            | Verb::ReleaseCreate
-            | Verb::ReleaseStatus => true,
-            Verb::AppList
-            | Verb::AppGet
-            | Verb::List
-            | Verb::Get
-            | Verb::Ps
-            | Verb::Wait
-            | Verb::LeaseGet
-            | Verb::Metadata
-            | Verb::MetadataGet
-            | Verb::Events
-            | Verb::Versions
-            | Verb::OrgMachines
-            | Verb::Regions
-            | Verb::Placements
-            | Verb::CurrentTokens
-            | Verb::ReleaseList
-            | Verb::ReleaseCurrent
-            | Verb::Query => false,
-        }
-    }
+use super::answers::{
+    app_delete, app_in_body, app_list, app_of_release, current_tokens, destroy, lease,
+    metadata_delete, metadata_get, metadata_patch, metadata_set, placements, release_create, wait,
+};
+use super::limits::{ACTION, CREATE, GET};
+use crate::service::{Answered, Call, Row, Service, ok};
 
-    /// Whether it is about releases, which are not of the Machines API and know no such limits.
-    pub(crate) const fn of_releases(self) -> bool {
-        matches!(
-            self,
-            Verb::ReleaseCreate | Verb::ReleaseStatus | Verb::ReleaseList | Verb::ReleaseCurrent
-        )
-    }
-}
+/// The Machines API.
+#[derive(Debug)]
+pub(crate) struct Machines;
 
-/// A verb and what it is about; parts that the path does not name are empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Route {
-    pub(crate) verb: Verb,
-    pub(crate) app: String,
-    /// A Machine, or a release.
-    pub(crate) id: String,
-    /// A metadata key, or an organisation.
-    pub(crate) key: String,
-}
-
-/// Reads a path; `None` is a route that does not exist.
-pub(crate) fn parse(method: &str, path: &str) -> Option<Route> {
-    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let (verb, app, id, key) = match (method, segments.as_slice()) {
-        ("GET", ["v1", "apps"]) => (Verb::AppList, "", "", ""),
-        ("GET", ["v1", "apps", app]) => (Verb::AppGet, *app, "", ""),
-        ("DELETE", ["v1", "apps", app]) => (Verb::AppDelete, *app, "", ""),
-        ("GET", ["v1", "orgs", org, "machines"]) => (Verb::OrgMachines, "", "", *org),
-        ("GET", ["v1", "platform", "regions"]) => (Verb::Regions, "", "", ""),
-        ("POST", ["v1", "platform", "placements"]) => (Verb::Placements, "", "", ""),
-        ("GET", ["v1", "tokens", "current"]) => (Verb::CurrentTokens, "", "", ""),
-        ("POST", ["api", "v1", "releases"]) => (Verb::ReleaseCreate, "", "", ""),
-        ("PATCH", ["api", "v1", "releases", id]) => (Verb::ReleaseStatus, "", *id, ""),
-        ("GET", ["api", "v1", "apps", app, "releases"]) => (Verb::ReleaseList, *app, "", ""),
-        ("GET", ["api", "v1", "apps", app, "releases", "current"]) => {
-            (Verb::ReleaseCurrent, *app, "", "")
-        }
-        (_, ["prometheus", org, "api", "v1", "query"]) if matches!(method, "GET" | "POST") => {
-            (Verb::Query, "", "", *org)
-        }
-        ("GET", ["v1", "apps", app, "machines"]) => (Verb::List, *app, "", ""),
-        ("POST", ["v1", "apps", app, "machines"]) => (Verb::Create, *app, "", ""),
-        ("GET", ["v1", "apps", app, "machines", id]) => (Verb::Get, *app, *id, ""),
-        ("POST", ["v1", "apps", app, "machines", id]) => (Verb::Update, *app, *id, ""),
-        ("DELETE", ["v1", "apps", app, "machines", id]) => (Verb::Destroy, *app, *id, ""),
-        (_, ["v1", "apps", app, "machines", id, "metadata", key]) => {
-            (metadata(method)?, *app, *id, *key)
-        }
-        (_, ["v1", "apps", app, "machines", id, action]) => {
-            (action_verb(method, action)?, *app, *id, "")
-        }
-        _ => return None,
-    };
-    Some(Route {
-        verb,
-        app: app.into(),
-        id: id.into(),
-        key: key.into(),
-    })
-}
-
-fn metadata(method: &str) -> Option<Verb> {
-    match method {
-        "GET" => Some(Verb::MetadataGet),
-        "POST" => Some(Verb::MetadataSet),
-        "DELETE" => Some(Verb::MetadataDelete),
-        _ => None,
+impl Service for Machines {
+    fn routes(self: Arc<Self>) -> Vec<Row> {
+        vec![
+            read("apps.list", "GET /v1/apps", app_list),
+            read("apps.get", "GET /v1/apps/{app}", |fleet, call| {
+                ok(fleet.get_app(call.app)?)
+            }),
+            write("apps.delete", "DELETE /v1/apps/{app}", app_delete),
+            read(
+                "org.machines",
+                "GET /v1/orgs/{org}/machines",
+                |fleet, call| ok(fleet.list_org(&call.query.org()?)?),
+            ),
+            read(
+                "platform.regions",
+                "GET /v1/platform/regions",
+                |fleet, _| ok(fleet.regions()),
+            )
+            .anyones(),
+            read(
+                "platform.placements",
+                "POST /v1/platform/placements",
+                placements,
+            ),
+            read("tokens.current", "GET /v1/tokens/current", current_tokens).anyones(),
+            read(
+                "machines.list",
+                "GET /v1/apps/{app}/machines",
+                |fleet, call| ok(fleet.list(call.app, &call.query.list())?),
+            ),
+            write(
+                "machines.create",
+                "POST /v1/apps/{app}/machines",
+                |fleet, call| ok(fleet.create(&call.caller, call.app, &call.body()?)?),
+            )
+            .limited(CREATE),
+            read(
+                "machines.get",
+                "GET /v1/apps/{app}/machines/{id}",
+                |fleet, call| ok(fleet.get(call.app, call.id)?),
+            )
+            .limited(GET),
+            write(
+                "machines.update",
+                "POST /v1/apps/{app}/machines/{id}",
+                |fleet, call| ok(fleet.update(&call.caller, call.app, call.id, &call.body()?)?),
+            ),
+            write(
+                "machines.destroy",
+                "DELETE /v1/apps/{app}/machines/{id}",
+                destroy,
+            ),
+            write(
+                "machines.start",
+                "POST /v1/apps/{app}/machines/{id}/start",
+                |fleet, call| ok(fleet.start(&call.caller, call.app, call.id)?),
+            ),
+            write(
+                "machines.stop",
+                "POST /v1/apps/{app}/machines/{id}/stop",
+                |fleet, call| {
+                    let request = call.optional_body()?;
+                    ok(fleet.stop(&call.caller, call.app, call.id, &request)?)
+                },
+            ),
+            write(
+                "machines.restart",
+                "POST /v1/apps/{app}/machines/{id}/restart",
+                |fleet, call| {
+                    let query = call.query.restart();
+                    ok(fleet.restart(&call.caller, call.app, call.id, &query)?)
+                },
+            ),
+            write(
+                "machines.suspend",
+                "POST /v1/apps/{app}/machines/{id}/suspend",
+                |fleet, call| ok(fleet.suspend(&call.caller, call.app, call.id)?),
+            ),
+            write(
+                "machines.signal",
+                "POST /v1/apps/{app}/machines/{id}/signal",
+                |fleet, call| ok(fleet.signal(&call.caller, call.app, call.id, &call.body()?)?),
+            ),
+            write(
+                "machines.exec",
+                "POST /v1/apps/{app}/machines/{id}/exec",
+                |fleet, call| ok(fleet.exec(&call.caller, call.app, call.id, &call.body()?)?),
+            ),
+            read(
+                "machines.ps",
+                "GET /v1/apps/{app}/machines/{id}/ps",
+                |fleet, call| ok(fleet.ps(call.app, call.id)?),
+            ),
+            write(
+                "machines.cordon",
+                "POST /v1/apps/{app}/machines/{id}/cordon",
+                |fleet, call| ok(fleet.cordon(&call.caller, call.app, call.id)?),
+            ),
+            write(
+                "machines.uncordon",
+                "POST /v1/apps/{app}/machines/{id}/uncordon",
+                |fleet, call| ok(fleet.uncordon(&call.caller, call.app, call.id)?),
+            ),
+            read(
+                "machines.wait",
+                "GET /v1/apps/{app}/machines/{id}/wait",
+                wait,
+            ),
+            read(
+                "machines.lease-get",
+                "GET /v1/apps/{app}/machines/{id}/lease",
+                |fleet, call| ok(LeaseEnvelope::success(fleet.lease_get(call.app, call.id)?)),
+            ),
+            write(
+                "machines.lease",
+                "POST /v1/apps/{app}/machines/{id}/lease",
+                lease,
+            ),
+            write(
+                "machines.release",
+                "DELETE /v1/apps/{app}/machines/{id}/lease",
+                |fleet, call| ok(fleet.lease_release(&call.caller, call.app, call.id)?),
+            ),
+            read(
+                "machines.metadata",
+                "GET /v1/apps/{app}/machines/{id}/metadata",
+                |fleet, call| ok(fleet.metadata(call.app, call.id)?),
+            ),
+            write(
+                "machines.metadata-patch",
+                "PUT|PATCH /v1/apps/{app}/machines/{id}/metadata",
+                metadata_patch,
+            ),
+            read(
+                "machines.metadata-get",
+                "GET /v1/apps/{app}/machines/{id}/metadata/{key}",
+                metadata_get,
+            ),
+            write(
+                "machines.metadata-set",
+                "POST /v1/apps/{app}/machines/{id}/metadata/{key}",
+                metadata_set,
+            ),
+            write(
+                "machines.metadata-delete",
+                "DELETE /v1/apps/{app}/machines/{id}/metadata/{key}",
+                metadata_delete,
+            ),
+            read(
+                "machines.events",
+                "GET /v1/apps/{app}/machines/{id}/events",
+                |fleet, call| ok(fleet.events(call.app, call.id, call.query.entries()?)?),
+            ),
+            read(
+                "machines.versions",
+                "GET /v1/apps/{app}/machines/{id}/versions",
+                |fleet, call| ok(fleet.versions(call.app, call.id)?),
+            ),
+        ]
     }
 }
 
-fn action_verb(method: &str, action: &str) -> Option<Verb> {
-    match (method, action) {
-        ("POST", "start") => Some(Verb::Start),
-        ("POST", "stop") => Some(Verb::Stop),
-        ("POST", "restart") => Some(Verb::Restart),
-        ("POST", "suspend") => Some(Verb::Suspend),
-        ("POST", "signal") => Some(Verb::Signal),
-        ("POST", "exec") => Some(Verb::Exec),
-        ("POST", "cordon") => Some(Verb::Cordon),
-        ("POST", "uncordon") => Some(Verb::Uncordon),
-        ("GET", "ps") => Some(Verb::Ps),
-        ("GET", "wait") => Some(Verb::Wait),
-        ("GET", "lease") => Some(Verb::LeaseGet),
-        ("POST", "lease") => Some(Verb::Lease),
-        ("DELETE", "lease") => Some(Verb::Release),
-        ("GET", "metadata") => Some(Verb::Metadata),
-        ("PUT" | "PATCH", "metadata") => Some(Verb::MetadataPatch),
-        ("GET", "events") => Some(Verb::Events),
-        ("GET", "versions") => Some(Verb::Versions),
-        _ => None,
+/// Releases as flyctl records them: not of the Machines API, and without its limits.
+#[derive(Debug)]
+pub(crate) struct Releases;
+
+impl Service for Releases {
+    fn routes(self: Arc<Self>) -> Vec<Row> {
+        vec![
+            Row::write("releases.create", "POST /api/v1/releases", release_create)
+                .of_app(app_in_body),
+            Row::write(
+                "releases.status",
+                "PATCH /api/v1/releases/{id}",
+                |fleet, call| ok(fleet.release_update(&call.caller, call.id, &call.body()?)?),
+            )
+            .of_app(app_of_release),
+            Row::read(
+                "releases.list",
+                "GET /api/v1/apps/{app}/releases",
+                |fleet, call| {
+                    let releases = fleet.releases(call.app, call.query.entries()?)?;
+                    ok(ReleaseList { releases })
+                },
+            ),
+            Row::read(
+                "releases.current",
+                "GET /api/v1/apps/{app}/releases/current",
+                |fleet, call| ok(fleet.release_current(call.app)?),
+            ),
+        ]
     }
+}
+
+/// A route of the Machines API that reads: with the limit that most have.
+fn read(
+    name: &'static str,
+    address: &'static str,
+    does: impl Fn(&mut Fleet, &Call<'_>) -> Answered + Send + Sync + 'static,
+) -> Row {
+    Row::read(name, address, does).limited(ACTION)
+}
+
+/// One that writes.
+fn write(
+    name: &'static str,
+    address: &'static str,
+    does: impl Fn(&mut Fleet, &Call<'_>) -> Answered + Send + Sync + 'static,
+) -> Row {
+    Row::write(name, address, does).limited(ACTION)
 }
