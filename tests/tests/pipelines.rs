@@ -2,7 +2,8 @@
 //! services.
 
 use anyhow::{Context, Result, ensure};
-use groundcrew_fleet::{FaultRule, Sample, api};
+use groundcrew_fleet::{FaultRule, api};
+use groundcrew_simulator::Sample;
 use groundcrew_tests::deploys::{
     NEW, image, is_as_before, is_deployed, is_green, machines, run, watched,
 };
@@ -60,9 +61,7 @@ async fn a_deploy_from_the_release_command_to_the_last_look() -> Result<()> {
         answer("200 OK", "", "fine"),
     ])
     .await?;
-    world
-        .simulator
-        .act(|fleet| fleet.set_metric("errors", vec![Sample::of(0.2)]));
+    world.simulator.set_metric("errors", vec![Sample::of(0.2)]);
     configure(
         &world,
         &format!(
@@ -180,9 +179,7 @@ async fn a_deploy_by_shares_with_a_look_at_metrics_between() -> Result<()> {
     let said = run(&world, "run", "deploy-gradual", &inputs).await?;
     ensure!(said.code == 1 && said.err.contains("no data"), "{said:?}");
     is_as_before(&before, &machines(&world)?)?;
-    world
-        .simulator
-        .act(|fleet| fleet.set_metric("errors", vec![Sample::of(0)]));
+    world.simulator.set_metric("errors", vec![Sample::of(0)]);
     let said = run(&world, "run", "deploy-gradual", &inputs).await?;
     ensure!(said.code == 0, "{said:?}");
     is_green(&before, &machines(&world)?)?;

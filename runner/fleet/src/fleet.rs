@@ -14,11 +14,10 @@ use crate::api::{self, ApiError, Event, HostStatus};
 use crate::behaviour::{Behaviour, Course, Fate, Phase, RestartPrediction};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, Pending};
-use crate::metrics::Sample;
+use groundcrew_faults as random;
 use crate::service::Watch;
 use crate::state::State;
 use crate::time::Time;
-use groundcrew_faults as random;
 
 /// What a fleet starts from.
 #[derive(Clone, Debug)]
@@ -110,7 +109,6 @@ pub struct Fleet {
     pub(crate) released: u64,
     pub(crate) error_regions: Vec<String>,
     pub(crate) capacity: BTreeMap<String, u64>,
-    pub(crate) metrics: BTreeMap<String, Vec<Sample>>,
     pub(crate) watches: BTreeMap<Arc<str>, Watch>,
     answered: u64,
     changed: Option<Vec<MachineKey>>,
@@ -132,7 +130,6 @@ impl Fleet {
             released: 0,
             error_regions: Vec::new(),
             capacity: BTreeMap::new(),
-            metrics: BTreeMap::new(),
             watches: BTreeMap::new(),
             answered: 0,
             changed: None,

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use groundcrew_fleet::api::parse_go_duration;
-use groundcrew_fleet::{Fate, FaultRule, Faults, Sample};
+use groundcrew_fleet::{Fate, FaultRule, Faults};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::lock::lock;
+use crate::service::ControlError;
 use crate::world::World;
 
 #[derive(Deserialize)]
@@ -18,13 +19,6 @@ struct FateRequest {
     app: String,
     id: String,
     fate: Fate,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MetricRequest {
-    query: String,
-    samples: Vec<Sample>,
 }
 
 pub(crate) fn handle(
@@ -47,9 +41,8 @@ pub(crate) fn handle(
         ("GET", "fleet") => Ok(fleet(world)),
         ("POST", "faults") => faults(world, body),
         ("POST", "fate") => fate(world, body),
-        ("POST", "metric") => metric(world, body),
         ("POST", "advance") => advance(world, body),
-        _ => Err((404, format!("there is no `{method} /_sim/{path}`"))),
+        _ => service(world, method, path, body),
     };
     match outcome {
         Ok(value) => reply(200, &value),
@@ -69,7 +62,7 @@ fn fleet(world: &World) -> Value {
 }
 
 /// Replaces the rules by those in the body, one a line; an empty body takes them all away.
-fn faults(world: &World, body: &Bytes) -> Result<Value, (u16, String)> {
+fn faults(world: &World, body: &Bytes) -> Result<Value, ControlError> {
     let text = String::from_utf8_lossy(body);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let rules: Result<Vec<FaultRule>, _> = lines.map(str::parse).collect();
@@ -80,16 +73,14 @@ fn faults(world: &World, body: &Bytes) -> Result<Value, (u16, String)> {
     Ok(json!({ "faults": written }))
 }
 
-/// What a query is answered from now on.
-fn metric(world: &World, body: &Bytes) -> Result<Value, (u16, String)> {
-    let asked: MetricRequest =
-        serde_json::from_slice(body).map_err(|error| (400, error.to_string()))?;
-    let samples = asked.samples.len();
-    world.act(|fleet| fleet.set_metric(&asked.query, asked.samples));
-    Ok(json!({ "samples": samples }))
+/// What only one of the services understands.
+fn service(world: &World, method: &str, path: &str, body: &[u8]) -> Result<Value, ControlError> {
+    let mut services = world.services.iter().filter(|_| method == "POST");
+    let told = services.find_map(|service| service.told(path, body));
+    told.unwrap_or_else(|| Err((404, format!("there is no `{method} /_sim/{path}`"))))
 }
 
-fn fate(world: &World, body: &Bytes) -> Result<Value, (u16, String)> {
+fn fate(world: &World, body: &Bytes) -> Result<Value, ControlError> {
     let asked: FateRequest =
         serde_json::from_slice(body).map_err(|error| (400, error.to_string()))?;
     if world.act(|fleet| fleet.set_fate(&asked.app, &asked.id, asked.fate)) {
@@ -104,7 +95,7 @@ fn fate(world: &World, body: &Bytes) -> Result<Value, (u16, String)> {
 }
 
 /// Moves a clock that goes by hand, by a Go duration such as `10s`.
-fn advance(world: &World, body: &Bytes) -> Result<Value, (u16, String)> {
+fn advance(world: &World, body: &Bytes) -> Result<Value, ControlError> {
     let text = String::from_utf8_lossy(body);
     let millis = parse_go_duration(text.trim());
     let millis = millis.ok_or_else(|| {

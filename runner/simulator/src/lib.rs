@@ -31,6 +31,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use clock::Pace;
+pub use prometheus::Sample;
 pub use tap::Moment;
 pub use token::Token;
 
@@ -46,7 +47,7 @@ fn services() -> Vec<Arc<dyn Service>> {
     vec![
         Arc::new(fly::Machines),
         Arc::new(fly::Releases),
-        Arc::new(Prometheus),
+        Arc::new(Prometheus::default()),
     ]
 }
 

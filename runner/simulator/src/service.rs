@@ -4,6 +4,7 @@
 //! Routing, tokens, rate limits, faults and the log ask the row and know no service by name. So a
 //! service is a file of its own, and a line in the list of `lib.rs`.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,15 +12,24 @@ use groundcrew_fleet::api::ApiError;
 use groundcrew_fleet::{Caller, Fleet};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::query::{Query, decode};
 use crate::token::Token;
 
-/// A kind of address that is served.
-pub(crate) trait Service: fmt::Debug + Send + Sync {
+/// A kind of address that is served, with what it keeps beside the fleet.
+pub(crate) trait Service: Any + fmt::Debug + Send + Sync {
     /// Its routes. No two services answer the same address.
     fn routes(self: Arc<Self>) -> Vec<Row>;
+
+    /// Is told something by `POST /_sim/{what}`; `None` if that is not for this service.
+    fn told(&self, _what: &str, _body: &[u8]) -> Option<Result<Value, ControlError>> {
+        None
+    }
 }
+
+/// Why something under `/_sim/` was not done: a status and words.
+pub(crate) type ControlError = (u16, String);
 
 /// What a route answers, or how it refuses.
 pub(crate) type Answered = Result<Answer, ApiError>;

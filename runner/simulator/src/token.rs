@@ -1,4 +1,5 @@
-//! Tokens that the simulator knows.
+//! The tokens that the simulator knows, and what each may. How one comes in a request is in
+//! `fly/auth.rs`.
 
 /// A token that the simulator knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What all connections share: the fleet, the clock, and who waits for which Machine.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -24,6 +25,7 @@ pub(crate) struct World {
     pub(crate) limits: Option<Limits>,
     /// The routes of all services.
     pub(crate) routes: Vec<Arc<Row>>,
+    pub(crate) services: Vec<Arc<dyn Service>>,
     pub(crate) tap: Tap,
     /// Wakes the driver when something falls due earlier than it knew.
     pub(crate) sooner: Notify,
@@ -44,7 +46,7 @@ impl World {
             fleet.track_changes();
             fleet.settings().clone()
         };
-        let routes = services.into_iter().flat_map(Service::routes);
+        let routes = services.iter().cloned().flat_map(Service::routes);
         World {
             fleet,
             clock,
@@ -54,6 +56,7 @@ impl World {
             seed: settings.seed,
             limits: limited.then(|| Limits::new(settings.regions)),
             routes: routes.map(Arc::new).collect(),
+            services,
             tap: Tap::default(),
             sooner: Notify::new(),
             waiters: Mutex::default(),
@@ -75,6 +78,14 @@ impl World {
         }
         self.wake(&changed);
         result
+    }
+
+    /// One of the services, for what only it can be told.
+    pub(crate) fn service<S: Service>(&self) -> Option<&S> {
+        self.services.iter().find_map(|service| {
+            let service: &dyn Any = &**service;
+            service.downcast_ref()
+        })
     }
 
     fn wake(&self, changed: &[MachineKey]) {

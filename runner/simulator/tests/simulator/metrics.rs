@@ -1,6 +1,6 @@
 //! Instant queries, and telling what they are answered.
 
-use groundcrew_simulator::{DEFAULT_READ_TOKEN, Pace, Token};
+use groundcrew_simulator::{DEFAULT_READ_TOKEN, Pace, Sample, Token};
 use serde_json::{Value, json};
 
 use crate::client::{Client, simulator};
@@ -85,7 +85,7 @@ async fn a_query_is_answered_what_was_told_of_it() {
 
 #[tokio::test]
 async fn what_nobody_told_is_an_empty_vector() {
-    let (_running, client) = simulator(1, |_| {}).await;
+    let (running, client) = simulator(1, |_| {}).await;
     let empty = vector(&json!([]));
     let ask = async |query: &str| client.get(&format!("{QUERY}?query={query}")).await.json();
     assert_eq!(ask("up").await, empty);
@@ -97,6 +97,8 @@ async fn what_nobody_told_is_an_empty_vector() {
     assert_eq!(ask("up").await["data"]["result"][0]["value"][1], "2");
     tell(&client, "up", json!([])).await;
     assert_eq!(ask("up").await, empty);
+    running.set_metric("up", vec![Sample::of(0.5)]);
+    assert_eq!(ask("up").await["data"]["result"][0]["value"][1], "0.5");
 }
 
 #[tokio::test]
