@@ -52,7 +52,7 @@ impl Clock {
     }
 
     /// Moves a clock that goes by hand. False for one that runs by itself.
-    pub(crate) fn advance(&self, millis: u64) -> bool {
+    pub(crate) fn move_by(&self, millis: u64) -> bool {
         if self.scale.is_none() {
             self.hand.send_modify(|now| *now = now.after(millis));
         }

@@ -41,7 +41,7 @@ pub(crate) fn handle(
         ("GET", "fleet") => Ok(fleet(world)),
         ("POST", "faults") => faults(world, body),
         ("POST", "fate") => fate(world, body),
-        ("POST", "advance") => advance(world, body),
+        ("POST", "advance") => move_clock(world, body),
         _ => service(world, method, path, body),
     };
     match outcome {
@@ -95,7 +95,7 @@ fn fate(world: &World, body: &Bytes) -> Result<Value, ControlError> {
 }
 
 /// Moves a clock that goes by hand, by a Go duration such as `10s`.
-fn advance(world: &World, body: &Bytes) -> Result<Value, ControlError> {
+fn move_clock(world: &World, body: &Bytes) -> Result<Value, ControlError> {
     let text = String::from_utf8_lossy(body);
     let millis = parse_go_duration(text.trim());
     let millis = millis.ok_or_else(|| {
@@ -104,7 +104,7 @@ fn advance(world: &World, body: &Bytes) -> Result<Value, ControlError> {
             format!("`{}` is not a duration such as `10s`", text.trim()),
         )
     })?;
-    if !world.clock.advance(millis) {
+    if !world.clock.move_by(millis) {
         return Err((409, "this clock runs by itself".into()));
     }
     Ok(json!({ "now": world.act(|fleet| fleet.now()) }))

@@ -3,6 +3,9 @@
 //! For tests, benchmarks, the demo and `groundcrew sim`. It decides nothing about Machines: that
 //! is `groundcrew-fleet`. Here are the routes, tokens, rate limits, long polls and the carrying
 //! out of faults. What is modelled and from which source is in `FIDELITY.md`.
+//!
+//! Look first at `handler`, the way of one request, and at `service`, what a service is made of. Fly's
+//! routes are in `fly/route.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -42,7 +45,7 @@ use prometheus::Prometheus;
 use service::Service;
 use world::World;
 
-/// Every service: what kinds of address there are.
+/// Every service. One more is its file and its line here.
 fn services() -> Vec<Arc<dyn Service>> {
     vec![
         Arc::new(fly::Machines),
@@ -227,8 +230,8 @@ impl Running {
     }
 
     /// Moves a clock that goes by hand. False for one that runs by itself.
-    pub fn advance(&self, millis: u64) -> bool {
-        let moved = self.world.clock.advance(millis);
+    pub fn move_clock(&self, millis: u64) -> bool {
+        let moved = self.world.clock.move_by(millis);
         self.world.act(|_| ());
         moved
     }

@@ -45,7 +45,7 @@ async fn a_fourth_request_in_a_second_is_too_many() {
     }
     assert_eq!(client.post(&path(&id, "/uncordon"), "").await.code(), 200);
     for expected in [200, 429] {
-        running.advance(if expected == 200 { 1000 } else { 0 });
+        running.move_clock(if expected == 200 { 1000 } else { 0 });
         let answer = client.post(&path(&id, "/cordon"), "").await;
         assert_eq!(answer.code(), expected, "{}", answer.body);
     }
@@ -75,7 +75,7 @@ async fn a_wait_is_bounded_and_woken() {
     let acting = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(client.post(&path(&id, "/stop"), "").await.code(), 200);
-        assert!(running.advance(2_000));
+        assert!(running.move_clock(2_000));
     };
     assert_eq!(tokio::join!(waiting, acting).0, 200);
     let expiring = path(&id, "/wait?state=started&timeout=5");
@@ -148,7 +148,7 @@ async fn creates_are_limited_by_app_and_region() {
     ] {
         assert_eq!(create(region).await, expected, "{region}");
     }
-    running.advance(1000);
+    running.move_clock(1000);
     assert_eq!(create(r#""fra""#).await, 200);
     assert_eq!(create(r#""iad""#).await, 200);
     assert_eq!(create(r#""fra""#).await, 429);

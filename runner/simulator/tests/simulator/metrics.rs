@@ -76,7 +76,7 @@ async fn a_query_is_answered_what_was_told_of_it() {
         assert_eq!(posted.json(), expected(BEGIN));
     }
     // The value is of the simulated moment, whatever `time` says.
-    assert!(running.advance(1_500));
+    assert!(running.move_clock(1_500));
     let got = client
         .get(&format!("{QUERY}?query={}", encoded(ASKED, "+")))
         .await;

@@ -279,7 +279,7 @@ impl<'a> Replay<'a> {
                 assert_eq!(refreshed.json()["data"]["nonce"], **nonce, "{}", self.place);
             }
         }
-        self.running.advance(millis);
+        self.running.move_clock(millis);
         // For the simulator to notice, who answers on this thread.
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
