@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::api::{self, ApiError};
-use crate::fleet::{App, Caller, Fleet, MachineKey};
+use crate::fleet::{App, Caller, Fleet};
+use crate::machine::MachineKey;
 
 impl Fleet {
     /// Makes an app; one that exists is left alone.

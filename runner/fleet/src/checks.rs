@@ -4,18 +4,8 @@
 
 use crate::api::{self, CheckResult};
 use crate::behaviour::Course;
-use crate::machine::Machine;
+use crate::machine::{Check, Machine};
 use crate::time::Time;
-
-/// A check, its rhythm, and the last result of earlier runs of the Machine.
-#[derive(Clone, Debug)]
-pub(crate) struct Check {
-    pub(crate) configured: api::ConfiguredCheck,
-    pub(crate) last: api::CheckStatus,
-    /// Whether that result is of the present run: one that was adopted with the Machine, or from
-    /// before its fate changed.
-    pub(crate) fresh: bool,
-}
 
 impl Machine {
     /// The checks that the configuration names; results of those that remain are kept.

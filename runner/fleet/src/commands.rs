@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::api::{self, ApiError, Done, parse_go_duration};
 use crate::behaviour::Phase;
 use crate::fleet::{Caller, Fleet};
-use crate::machine::{Machine, Pending};
+use crate::machine::{Machine, Pending, exit_code};
 use crate::state::{Next, State, Stimulus, transition};
 
 /// How a process may be stopped. Fly's OpenAPI document, `StopRequest`.
@@ -404,47 +404,10 @@ impl Fleet {
     }
 }
 
-/// The N of a command that ends in `exit N`, also inside quotes; 0 otherwise. Of a larger N only the
-/// lowest byte is left, as everywhere on Unix.
-pub(crate) fn exit_code(line: &str) -> i32 {
-    let mut words = line.split_whitespace().rev();
-    let quotes = ['\'', '"'];
-    let code = words.next().map(|word| word.trim_end_matches(quotes));
-    let code = code.and_then(|word| word.parse::<u32>().ok()).unwrap_or(0);
-    match words.next().map(|word| word.trim_start_matches(quotes)) {
-        Some("exit") => i32::from(code.to_le_bytes()[0]),
-        Some(_) | None => 0,
-    }
-}
-
 fn wrong_state(state: State, verb: &str) -> ApiError {
     let words = format!(
         "failed_precondition: unable to {verb} machine from current state: '{}'",
         state.as_str()
     );
     ApiError::new(412, words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::exit_code;
-
-    #[test]
-    fn a_command_says_how_it_ends() {
-        let cases = [
-            ("exit 3", 3),
-            ("sh -c 'exit 4'", 4),
-            ("sh -c echo hi; exit 5", 5),
-            ("exit 256", 0),
-            ("exit", 0),
-            ("exit three", 0),
-            ("exit 3 now", 0),
-            ("noexit 3", 0),
-            ("3", 0),
-            ("", 0),
-        ];
-        for (line, code) in cases {
-            assert_eq!(exit_code(line), code, "{line}");
-        }
-    }
 }

@@ -13,9 +13,9 @@ use ulid::Ulid;
 use crate::api::{self, ApiError, Event, HostStatus};
 use crate::behaviour::{Behaviour, Course, Fate, Phase, RestartPrediction};
 use crate::log::{Applied, Log, Request};
-use crate::machine::{EVENTS_KEPT, Machine, Pending};
+use crate::machine::{EVENTS_KEPT, Machine, MachineKey, Pending};
 use groundcrew_faults as random;
-use crate::service::Watch;
+use crate::serving::Watch;
 use crate::state::State;
 use crate::time::Time;
 
@@ -59,15 +59,6 @@ pub struct Caller<'a> {
     pub effect: Option<&'a str>,
     /// Who it is; the owner of leases it takes.
     pub owner: &'a str,
-}
-
-/// A Machine by its app and id.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MachineKey {
-    /// The app's name.
-    pub app: Arc<str>,
-    /// The Machine's id.
-    pub id: Arc<str>,
 }
 
 #[derive(Clone, Debug)]

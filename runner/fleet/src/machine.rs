@@ -7,15 +7,24 @@ use serde_json::{Value, json};
 
 use crate::api::{self, ConfigView, HostStatus, ImageRef, RestartPolicy};
 use crate::behaviour::{Course, Fate};
-use crate::checks::Check;
-use crate::commands::exit_code;
-use crate::{State, Time, image};
+use crate::image;
+use crate::state::State;
+use crate::time::Time;
 
 /// Events kept of a Machine: the most that the API ever gives.
 pub(crate) const EVENTS_KEPT: usize = 50;
 
 /// Events shown inside a Machine. Not documented; a Machine with more shows its newest.
 const EVENTS_SHOWN: usize = 20;
+
+/// A Machine by its app and id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MachineKey {
+    /// The app's name.
+    pub app: Arc<str>,
+    /// The Machine's id.
+    pub id: Arc<str>,
+}
 
 /// What is to happen to a Machine in a transient state.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -46,6 +55,16 @@ pub(crate) struct HeldLease {
     pub(crate) expires: Time,
     pub(crate) owner: String,
     pub(crate) description: String,
+}
+
+/// A check, its rhythm, and the last result of earlier runs of the Machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    pub(crate) configured: api::ConfiguredCheck,
+    pub(crate) last: api::CheckStatus,
+    /// Whether that result is of the present run: one that was adopted with the Machine, or from
+    /// before its fate changed.
+    pub(crate) fresh: bool,
 }
 
 /// The version before an update whose image cannot be pulled.
@@ -181,5 +200,42 @@ impl Machine {
     pub(crate) fn overview(&self) -> Value {
         let part = |key: &str| self.config.get(key).cloned().unwrap_or_else(|| json!({}));
         json!({ "image": self.view().image(), "guest": part("guest"), "metadata": part("metadata") })
+    }
+}
+
+/// The N of a command that ends in `exit N`, also inside quotes; 0 otherwise. Of a larger N only the
+/// lowest byte is left, as everywhere on Unix.
+pub(crate) fn exit_code(line: &str) -> i32 {
+    let mut words = line.split_whitespace().rev();
+    let quotes = ['\'', '"'];
+    let code = words.next().map(|word| word.trim_end_matches(quotes));
+    let code = code.and_then(|word| word.parse::<u32>().ok()).unwrap_or(0);
+    match words.next().map(|word| word.trim_start_matches(quotes)) {
+        Some("exit") => i32::from(code.to_le_bytes()[0]),
+        Some(_) | None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exit_code;
+
+    #[test]
+    fn a_command_says_how_it_ends() {
+        let cases = [
+            ("exit 3", 3),
+            ("sh -c 'exit 4'", 4),
+            ("sh -c echo hi; exit 5", 5),
+            ("exit 256", 0),
+            ("exit", 0),
+            ("exit three", 0),
+            ("exit 3 now", 0),
+            ("noexit 3", 0),
+            ("3", 0),
+            ("", 0),
+        ];
+        for (line, code) in cases {
+            assert_eq!(exit_code(line), code, "{line}");
+        }
     }
 }

@@ -19,25 +19,6 @@ use crate::state::{Next, State, Stimulus, transition};
 use crate::time::Time;
 
 impl Machine {
-    /// Whether it may serve: started on a host that answers, not cordoned, and every check passed
-    /// in this run of it.
-    pub(crate) fn serving(&self, now: Time) -> bool {
-        !self.cordoned && self.sound(now)
-    }
-
-    fn sound(&self, now: Time) -> bool {
-        self.state == State::Started && !self.unreachable() && self.all_pass(now)
-    }
-
-    /// Since when one that is serving has been.
-    pub(crate) fn serving_since(&self, now: Time) -> Time {
-        self.run_began
-            .max(self.eligible_after)
-            .max(self.passing_since(now))
-    }
-}
-
-impl Machine {
     /// Whether the proxy may stop it.
     pub(crate) fn left_to_the_proxy(&self) -> bool {
         !self.cordoned && self.view().autostop() != Autostop::Off

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::GroupExtremes;
 use crate::api::{CreateRequest, MetadataPatch, UpdateRequest};
 use crate::behaviour::Span;
-use crate::{Behaviour, Caller, Fate, Fleet, Settings, Time};
+use crate::{Behaviour, Caller, Fate, Fleet, GroupExtremes, Settings, Time};
 
 const TAGS: [&str; 6] = [
     "good",

@@ -1,16 +1,35 @@
-//! Watching over an app: how few Machines served, how many there were, and for how long none
-//! served, at any moment of a run.
+//! Whether a Machine serves; and, counted over a time, how few of an app's did, how many there were,
+//! and for how long none served.
 //!
-//! A test reads this afterwards instead of asking in between, which would miss what is short. It
-//! is reckoned at every change of a Machine and, for checks that turn with time alone, at moments
-//! in a queue of its own: watching does not change what [`Fleet::next_due`] says.
+//! Only the counting: `watch` looks at the Machines.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use crate::fleet::{Fleet, MachineKey};
+use crate::machine::Machine;
+use crate::state::State;
 use crate::time::Time;
+
+impl Machine {
+    /// Whether it may serve: started on a host that answers, not cordoned, and every check passed
+    /// in this run of it.
+    pub(crate) fn serving(&self, now: Time) -> bool {
+        !self.cordoned && self.sound(now)
+    }
+
+    /// The same, were it not cordoned.
+    pub(crate) fn sound(&self, now: Time) -> bool {
+        self.state == State::Started && !self.unreachable() && self.all_pass(now)
+    }
+
+    /// Since when one that is serving has been.
+    pub(crate) fn serving_since(&self, now: Time) -> Time {
+        self.run_began
+            .max(self.eligible_after)
+            .max(self.passing_since(now))
+    }
+}
 
 /// What was the least and the most since the watch over an app began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +42,7 @@ pub struct Extremes {
 ///
 /// A Machine serves while it is started on a host that answers, is not cordoned, and every check
 /// it has passed in this run of it. How late the proxy sees that is left out:
-/// [`Fleet::in_service`] says who gets traffic.
+/// [`crate::Fleet::in_service`] says who gets traffic.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupExtremes {
     /// The fewest Machines that served at any moment.
@@ -89,8 +108,28 @@ impl Tally {
     }
 }
 
+impl Member {
+    fn of(machine: &Machine, now: Time) -> Member {
+        Member {
+            group: machine.view().process_group().to_owned(),
+            serving: machine.serving(now),
+            turn: machine.next_turn(now),
+        }
+    }
+}
+
 impl Watch {
-    fn count(&mut self, id: &Arc<str>, seen: Option<Member>, now: Time) {
+    /// Begins anew with the Machines as they were last seen.
+    pub(crate) fn begin(&mut self, now: Time) {
+        for tally in self.groups.values_mut() {
+            tally.begin(now);
+        }
+    }
+
+    /// Sees a Machine as it is at this moment; one that is gone is none.
+    pub(crate) fn see(&mut self, id: &Arc<str>, machine: Option<&Machine>, now: Time) {
+        let there = machine.filter(|machine| !machine.state.gone());
+        let seen = there.map(|machine| Member::of(machine, now));
         if let Some(old) = self.members.remove(id)
             && let Some(tally) = self.groups.get_mut(&old.group)
         {
@@ -112,14 +151,15 @@ impl Watch {
         self.members.insert(id.clone(), member);
     }
 
-    fn settle(&mut self, now: Time) {
+    /// Reckons with what was seen at one moment.
+    pub(crate) fn settle(&mut self, now: Time) {
         for tally in self.groups.values_mut() {
             tally.settle(now);
         }
     }
 
     /// The Machines whose checks turn next, all at one moment not later than `to`.
-    fn next_turns(&mut self, to: Time) -> Option<(Time, Vec<Arc<str>>)> {
+    pub(crate) fn next_turns(&mut self, to: Time) -> Option<(Time, Vec<Arc<str>>)> {
         let at = self.turns.peek().map(|Reverse((at, _))| *at)?;
         let mut ids = Vec::new();
         while let Some(Reverse((turn, _))) = self.turns.peek()
@@ -136,84 +176,11 @@ impl Watch {
         }
         (at <= to).then_some((at, ids))
     }
-}
-
-impl Fleet {
-    /// Watches over an app from now on; an earlier watch over it is forgotten.
-    pub fn watch_service(&mut self, app: &str) {
-        let ids: Vec<_> = self
-            .apps
-            .get(app)
-            .into_iter()
-            .flat_map(|app| app.machines.keys().cloned())
-            .collect();
-        let (app, now): (Arc<str>, Time) = (app.into(), self.now);
-        self.watches.insert(app.clone(), Watch::default());
-        for id in ids {
-            self.look(&app, &id, now);
-        }
-        if let Some(watch) = self.watches.get_mut(&app) {
-            for tally in watch.groups.values_mut() {
-                tally.begin(now);
-            }
-        }
-    }
-
-    /// What was the least and the most since [`Fleet::watch_service`]; `None` if the app is not
-    /// watched.
-    pub fn service_extremes(&self, app: &str) -> Option<Extremes> {
-        let groups = self.watches.get(app)?.groups.iter();
-        let shown = groups.map(|(group, tally)| (group.clone(), tally.shown(self.now)));
-        Some(Extremes {
+    pub(crate) fn extremes(&self, now: Time) -> Extremes {
+        let groups = self.groups.iter();
+        let shown = groups.map(|(group, tally)| (group.clone(), tally.shown(now)));
+        Extremes {
             groups: shown.collect(),
-        })
-    }
-
-    /// Reckons with a Machine that may have changed at this moment.
-    pub(crate) fn reckon(&mut self, key: &MachineKey) {
-        if self.watches.is_empty() {
-            return;
         }
-        let now = self.now;
-        self.look(&key.app, &key.id, now);
-        if let Some(watch) = self.watches.get_mut(&key.app) {
-            watch.settle(now);
-        }
-    }
-
-    /// Reckons with the checks that turn until `to`. Those that turn at one moment do so at once.
-    pub(crate) fn watch_until(&mut self, to: Time) {
-        let apps: Vec<_> = self.watches.keys().cloned().collect();
-        for app in apps {
-            while let Some((at, ids)) = self
-                .watches
-                .get_mut(&app)
-                .and_then(|watch| watch.next_turns(to))
-            {
-                for id in ids {
-                    self.look(&app, &id, at);
-                }
-                if let Some(watch) = self.watches.get_mut(&app) {
-                    watch.settle(at);
-                }
-            }
-        }
-    }
-
-    fn look(&mut self, app: &Arc<str>, id: &Arc<str>, now: Time) {
-        let Some(watch) = self.watches.get_mut(app) else {
-            return;
-        };
-        let machine = self.apps.get(app).and_then(|app| app.machines.get(id));
-        let there = machine.filter(|machine| !machine.state.gone());
-        let seen = there.map(|machine| Member {
-            group: machine.view().process_group().to_owned(),
-            serving: machine.serving(now),
-            turn: machine.next_turn(now),
-        });
-        watch.count(id, seen, now);
     }
 }
-
-#[cfg(test)]
-mod tests;
