@@ -1,11 +1,13 @@
-//! Copying an app out of API JSON: a rehearsal's fork, or the output of `fly machine list --json`.
+//! Copying an app out of API JSON, and into it: a rehearsal's fork, or the output of
+//! `fly machine list --json`.
 
 use std::sync::Arc;
 
 use ulid::Ulid;
 
 use crate::api::{self, HostStatus};
-use crate::behaviour::{Course, Fate, Phase};
+use crate::behaviour::Phase;
+use crate::fate::{Course, Fate};
 use crate::fleet::Fleet;
 use crate::machine::{HeldLease, Machine, Pending};
 use crate::state::State;
@@ -22,6 +24,14 @@ impl Fleet {
         }
     }
 
+    /// All Machines of an app as the API shows them, for files and forks.
+    pub fn export(&self, app: &str) -> Vec<api::Machine> {
+        let query = api::ListQuery {
+            include_leases: true,
+            ..api::ListQuery::default()
+        };
+        self.list(app, &query).unwrap_or_default()
+    }
     /// Gives an app these releases, newest first, in the place of those it has.
     pub fn adopt_releases(&mut self, app: &str, releases: Vec<api::Release>) {
         if let Some(app) = self.apps.get_mut(app) {

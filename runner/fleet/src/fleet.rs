@@ -1,7 +1,9 @@
 //! The model: apps, their Machines, and time.
 //!
-//! Commands are in `commands` and `making`, reads in `reads`, leases in `leases`; here are the
-//! parts they share: the schedule, events, and what the platform does when something falls due.
+//! Here is what all share: the schedule, events, logs and ids. What can be asked is in `commands`,
+//! `process` and `making` (Machines), `leases`, `apps`, `releases`, `capacity` and `reads`; how time
+//! passes and what then happens in `platform`; what only a test does or asks in `mishaps`, `predict`
+//! and `watch`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
@@ -10,8 +12,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use ulid::Ulid;
 
-use crate::api::{self, ApiError, Event, HostStatus};
-use crate::behaviour::{Behaviour, Course, Fate, Phase, RestartPrediction};
+use crate::api::{self, ApiError, Event};
+use crate::behaviour::{Behaviour, Phase};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, MachineKey, Pending};
 use groundcrew_faults as random;
@@ -139,116 +141,6 @@ impl Fleet {
         &self.settings
     }
 
-    /// The moment of the next transition, if any is scheduled. A stale entry may name a moment at
-    /// which nothing changes.
-    pub fn next_due(&self) -> Option<Time> {
-        self.queue.peek().map(|Reverse(due)| due.at)
-    }
-
-    /// The moment at which anything of this Machine next changes: its state, or a check's result.
-    pub fn next_change(&self, app: &str, id: &str) -> Option<Time> {
-        let machine = self.apps.get(app)?.machines.get(id)?;
-        let pending = machine
-            .pending
-            .map(|(at, _)| at)
-            .filter(|_| !machine.unreachable());
-        [pending, machine.next_result(self.now)]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Moves time to `to` (never back), doing everything that falls due on the way, in order.
-    pub fn advance_to(&mut self, to: Time) {
-        while let Some(at) = self.next_due().filter(|at| *at <= to) {
-            self.watch_until(at);
-            let Some(Reverse(due)) = self.queue.pop() else {
-                break;
-            };
-            self.now = self.now.max(due.at);
-            self.fall_due(&due);
-        }
-        self.watch_until(to);
-        self.now = self.now.max(to);
-    }
-
-    /// What is wrong with a Machine from now on. False if there is no such Machine.
-    pub fn set_fate(&mut self, app: &str, id: &str, fate: Fate) -> bool {
-        let now = self.now;
-        let Some(machine) = self.machine_mut(app, id) else {
-            return false;
-        };
-        let served = machine.serving(now).then(|| machine.serving_since(now));
-        if machine.state == State::Started {
-            machine.freeze_checks(now);
-        }
-        let was_dead = machine.unreachable();
-        machine.fate = fate;
-        machine.host = if fate == Fate::HostUnreachable {
-            HostStatus::Unreachable
-        } else {
-            HostStatus::Ok
-        };
-        let running = machine.state == State::Started;
-        let resumed = machine.pending.filter(|_| was_dead);
-        if running {
-            machine.doomed = false;
-            machine.pending = None;
-            machine.generation += 1;
-        }
-        if machine.serving(now) {
-            machine.eligible_after = served.unwrap_or(now);
-        }
-        let key = self.key(app, id);
-        if let Fate::HostDiesAt { at } = fate {
-            self.push_due(
-                Time::from_millis(at).max(now),
-                key.clone(),
-                Falls::HostDeath,
-            );
-        }
-        match resumed {
-            Some((at, what)) if !running => self.schedule(app, id, at.max(now), what),
-            // One that is up stays up: what never starts shows at its next start.
-            Some(_) | None if running && fate != Fate::NeverStarts => self.schedule_fate(app, id),
-            Some(_) | None => {}
-        }
-        self.mark(key);
-        true
-    }
-
-    /// What is wrong with a Machine.
-    pub fn fate(&self, app: &str, id: &str) -> Option<Fate> {
-        Some(self.apps.get(app)?.machines.get(id)?.fate)
-    }
-
-    /// Regions that organisation listings cannot reach from now on.
-    pub fn set_error_regions(&mut self, regions: Vec<String>) {
-        self.error_regions = regions;
-    }
-
-    /// How long the next restart of this Machine will take if nothing interferes.
-    pub fn predicted_restart(&self, app: &str, id: &str) -> Option<RestartPrediction> {
-        let machine = self.apps.get(app)?.machines.get(id)?;
-        Some(RestartPrediction {
-            stop_ms: self.take(Phase::Stop, id, machine.stops),
-            boot_ms: self.boot_time(machine),
-            first_check_ms: if machine.checks.is_empty() {
-                0
-            } else {
-                self.take(Phase::FirstCheck, id, machine.boots)
-            },
-        })
-    }
-
-    /// How long the next update of this Machine will take, from the command to the first result of a
-    /// check, in milliseconds, if it runs and nothing interferes.
-    pub fn predicted_update(&self, app: &str, id: &str) -> Option<u64> {
-        let machine = self.apps.get(app)?.machines.get(id)?;
-        let update = self.take(Phase::Update, id, machine.commands);
-        Some(self.predicted_restart(app, id)?.total_ms() + update)
-    }
-
     /// The writes that were really applied, oldest first.
     pub fn applied(&self) -> &Log<Applied> {
         &self.applied
@@ -315,21 +207,6 @@ impl Fleet {
             .take(self.settings.seed, phase, id, count)
     }
 
-    pub(crate) fn boot_time(&self, machine: &Machine) -> u64 {
-        let (id, boots) = (&machine.id, machine.boots);
-        match machine.course() {
-            Course::SlowBoot { boot_ms } => {
-                boot_ms.unwrap_or_else(|| self.take(Phase::SlowBoot, id, boots))
-            }
-            Course::Sound
-            | Course::Exits(_)
-            | Course::Unhealthy
-            | Course::Sickens
-            | Course::OutOfMemory { .. }
-            | Course::Idle { .. } => self.take(Phase::Boot, id, boots),
-        }
-    }
-
     pub(crate) fn log_applied(
         &mut self,
         caller: &Caller<'_>,
@@ -370,7 +247,7 @@ impl Fleet {
         }
     }
 
-    fn push_due(&mut self, at: Time, key: MachineKey, what: Falls) {
+    pub(crate) fn push_due(&mut self, at: Time, key: MachineKey, what: Falls) {
         self.order += 1;
         self.queue.push(Reverse(Due {
             at,

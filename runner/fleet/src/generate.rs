@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api;
-use crate::behaviour::Fate;
+use crate::fate::Fate;
 use crate::fleet::{Fleet, Settings};
 use crate::machine::Machine;
 use crate::state::State;
@@ -163,15 +162,4 @@ fn config(seed: u64, app: &str, group: &str, standby: Option<&str>) -> Value {
         config["env"]["FLY_STANDBY_FOR"] = json!(first);
     }
     config
-}
-
-impl Fleet {
-    /// All Machines of an app as the API shows them, for files and forks.
-    pub fn export(&self, app: &str) -> Vec<api::Machine> {
-        let query = api::ListQuery {
-            include_leases: true,
-            ..api::ListQuery::default()
-        };
-        self.list(app, &query).unwrap_or_default()
-    }
 }

@@ -3,7 +3,8 @@
 //! No I/O, no async, no clock: time moves only when the caller says so, and everything random
 //! comes from a seed. The simulator serves this model over HTTP; a rehearsal runs on a copy of
 //! the live fleet inside it. Look first at [`state`] (what leads where), then at the wire types
-//! in [`api`].
+//! in [`api`]; `fleet.rs` says which file does what. A *fate* is what is wrong with a Machine, a
+//! *fault* what goes wrong with a request.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod behaviour;
 mod capacity;
 mod checks;
 mod commands;
+mod fate;
 mod fault;
 mod fleet;
 mod generate;
@@ -22,7 +24,10 @@ mod leases;
 mod log;
 mod machine;
 mod making;
+mod mishaps;
 mod platform;
+mod predict;
+mod process;
 mod proxy;
 mod reads;
 mod releases;
@@ -31,13 +36,15 @@ pub mod state;
 mod time;
 mod watch;
 
-pub use behaviour::{Behaviour, Fate, RestartPrediction, Span};
+pub use behaviour::{Behaviour, Span};
+pub use fate::Fate;
 pub use fault::{Fault, FaultParseError, FaultRule, Faults, When};
 pub use fleet::{Caller, Fleet, Settings};
 pub use generate::{Generated, generate};
 pub use leases::DEFAULT_LEASE_TTL;
 pub use log::{Applied, LOG_CAPACITY, Log, Request};
 pub use machine::MachineKey;
+pub use predict::RestartPrediction;
 pub use reads::ORG_PAGE_MAX;
 pub use serving::{Extremes, GroupExtremes};
 pub use state::State;

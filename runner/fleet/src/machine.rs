@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::api::{self, ConfigView, HostStatus, ImageRef, RestartPolicy};
-use crate::behaviour::{Course, Fate};
+use crate::fate::{Course, Fate};
 use crate::image;
 use crate::state::State;
 use crate::time::Time;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::api::{self, ApiError};
-use crate::behaviour::{Fate, Phase};
+use crate::behaviour::Phase;
+use crate::fate::Fate;
 use crate::fleet::{Caller, Fleet};
 use crate::image::image_ref;
 use crate::machine::{Machine, Pending, Previous};

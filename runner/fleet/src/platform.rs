@@ -1,12 +1,15 @@
-//! What the platform does by itself when something falls due: boots, exits, crashes, and the
-//! restart policy. Every change of state asks [`transition`].
+//! How time passes, and what the platform does by itself when something falls due: boots, exits,
+//! crashes, and the restart policy. Every change of state asks [`transition`].
+
+use std::cmp::Reverse;
 
 use serde_json::{Value, json};
 
 use crate::api::{Event, ExitEvent, HostStatus, RestartPolicy};
-use crate::behaviour::{Course, Fate, Phase};
+use crate::behaviour::Phase;
+use crate::fate::{Course, Fate};
 use crate::fleet::{Due, Falls, Fleet};
-use crate::machine::Pending;
+use crate::machine::{Machine, Pending};
 use crate::state::{Next, State, Stimulus, transition};
 use crate::time::Time;
 
@@ -17,6 +20,26 @@ const RETRY_WINDOW: u64 = 5 * 60 * 1000;
 const KILLED: i32 = 137;
 
 impl Fleet {
+    /// The moment of the next transition, if any is scheduled. A stale entry may name a moment at
+    /// which nothing changes.
+    pub fn next_due(&self) -> Option<Time> {
+        self.queue.peek().map(|Reverse(due)| due.at)
+    }
+
+    /// Moves time to `to` (never back), doing everything that falls due on the way, in order.
+    pub fn advance_to(&mut self, to: Time) {
+        while let Some(at) = self.next_due().filter(|at| *at <= to) {
+            self.watch_until(at);
+            let Some(Reverse(due)) = self.queue.pop() else {
+                break;
+            };
+            self.now = self.now.max(due.at);
+            self.fall_due(&due);
+        }
+        self.watch_until(to);
+        self.now = self.now.max(to);
+    }
+
     /// Starts the boot of a Machine that is `starting`.
     pub(crate) fn schedule_boot(&mut self, app: &str, id: &str) {
         let Some(machine) = self.apps.get(app).and_then(|app| app.machines.get(id)) else {
@@ -28,6 +51,21 @@ impl Fleet {
             && machine.fate == Fate::HostDiesOnRestart
         {
             machine.host = HostStatus::Unreachable;
+        }
+    }
+
+    pub(crate) fn boot_time(&self, machine: &Machine) -> u64 {
+        let (id, boots) = (&machine.id, machine.boots);
+        match machine.course() {
+            Course::SlowBoot { boot_ms } => {
+                boot_ms.unwrap_or_else(|| self.take(Phase::SlowBoot, id, boots))
+            }
+            Course::Sound
+            | Course::Exits(_)
+            | Course::Unhealthy
+            | Course::Sickens
+            | Course::OutOfMemory { .. }
+            | Course::Idle { .. } => self.take(Phase::Boot, id, boots),
         }
     }
 

@@ -12,7 +12,8 @@
 use serde_json::json;
 
 use crate::api::Autostop;
-use crate::behaviour::{Course, Phase};
+use crate::behaviour::Phase;
+use crate::fate::Course;
 use crate::fleet::Fleet;
 use crate::machine::{Machine, Pending};
 use crate::state::{Next, State, Stimulus, transition};

@@ -1,4 +1,4 @@
-//! Results of health checks.
+//! Health checks as the API shows them. What one says, and when, is the model: `checks.rs` above.
 
 use serde::{Deserialize, Serialize};
 
