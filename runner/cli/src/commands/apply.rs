@@ -11,8 +11,8 @@ use groundcrew::store::StoreError;
 use groundcrew::{Observer, RunRequest, StartError};
 use serde_json::json;
 
+use super::follow::{follow, locked};
 use super::plan::{known, read};
-use super::run::{locked, see};
 use crate::audit;
 use crate::context::{Shared, actor};
 use crate::exit::Exit;
@@ -65,7 +65,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         }
         other => other?,
     };
-    let seen = see(shared, handle, &progress, Mode::Perform).await;
+    let seen = follow(shared, handle, &progress, Mode::Perform).await;
     audit::advance(shared, &config, engine.store()).await;
     seen
 }

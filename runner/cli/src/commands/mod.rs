@@ -1,4 +1,4 @@
-//! One file per command.
+//! One file per command; and `follow`, which those share that start a run.
 
 pub(crate) mod apply;
 pub(crate) mod approve;
@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+mod follow;
 pub(crate) mod keys;
 pub(crate) mod machines;
 pub(crate) mod plan;

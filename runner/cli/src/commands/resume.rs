@@ -11,7 +11,7 @@ use groundcrew::{Answer, Limits, Observer, Question, ResumeError, ResumeRequest}
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::run::{see, unfinished};
+use super::follow::{follow, unfinished};
 use crate::audit;
 use crate::context::{Shared, actor, on_github, surely_gone};
 use crate::exit::Exit;
@@ -96,7 +96,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
             if !shared.json {
                 eprintln!("going on with run {run}, after {} entries", records.len());
             }
-            let seen = see(shared, handle, &progress, Mode::Perform).await;
+            let seen = follow(shared, handle, &progress, Mode::Perform).await;
             audit::advance(shared, &config, engine.store()).await;
             seen
         }

@@ -1,0 +1,134 @@
+//! Following a run to its end, whoever started it: signals, the report, the exit code; and what is said
+//! of one that has not ended.
+
+use std::sync::Arc;
+
+use groundcrew::journal::{Mode, RunStatus};
+use groundcrew::store::StoreError;
+use groundcrew::{Engine, RunHandle, RunReport};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::context::{Shared, on_github, surely_gone};
+use crate::exit::Exit;
+use crate::progress::{Progress, escaped};
+use crate::render;
+
+/// Follows a run to its end.
+pub(crate) async fn follow(
+    shared: &Shared,
+    handle: RunHandle,
+    progress: &Progress,
+    mode: Mode,
+) -> Result<(), Exit> {
+    let signals = listen(&handle)?;
+    let report = handle.finished().await;
+    progress.finish();
+    let signalled = signals.abort_and_read();
+    render::report(&report, mode, shared.json);
+    if let Some(halt) = report.halt.as_ref().filter(|halt| halt.taken_over()) {
+        return Err(Exit::taken_over(halt, &report.run));
+    }
+    if report.status.is_none() && mode == Mode::Perform {
+        unfinished(shared, &report.run);
+    }
+    conclude(&report, signalled)
+}
+
+/// Says how to go on with a run that is left as it is.
+pub(crate) fn unfinished(shared: &Shared, run: &str) {
+    eprintln!(
+        "  hint: `groundcrew resume {run}` goes on with it, `groundcrew runs cancel {run}` ends it"
+    );
+    let (true, Ok(state)) = (on_github(), shared.state_dir()) else {
+        return;
+    };
+    // The machine of a job is gone afterwards, and the journal with it.
+    let step = format!(
+        "run {run} is unfinished; add this step, so that another job can go on with it:\n- if: always()\n  uses: actions/upload-artifact@v4\n  with:\n    name: groundcrew-{run}\n    path: {0}\n    include-hidden-files: true\nand there, with that directory: groundcrew resume {run} --state-dir {0}",
+        state.display()
+    );
+    println!("::notice title=groundcrew::{}", escaped(&step));
+}
+
+/// Whether the process of a run that holds a lock is gone, so that it can be gone on with.
+pub(crate) fn interrupted(engine: &Engine, run: &str) -> bool {
+    let journal = engine.journal(run);
+    journal.is_ok_and(|(_, state)| state.actor.as_ref().is_some_and(surely_gone))
+}
+
+/// A run is on a lock that we need.
+pub(crate) fn locked(engine: &Engine, lock: &str, run: &str) -> Exit {
+    let error = StoreError::Locked {
+        lock: lock.to_owned(),
+        run: run.to_owned(),
+    };
+    if !interrupted(engine, run) {
+        return error.into();
+    }
+    Exit::refused(
+        format!("{error}, which was interrupted"),
+        Some(&format!(
+            "`groundcrew resume {run}` goes on with it, `groundcrew runs cancel {run}` ends it"
+        )),
+    )
+}
+
+/// Which signal came first.
+struct Signals {
+    task: tokio::task::JoinHandle<()>,
+    first: Arc<std::sync::OnceLock<u8>>,
+}
+
+impl Signals {
+    fn abort_and_read(self) -> Option<u8> {
+        self.task.abort();
+        self.first.get().copied()
+    }
+}
+
+fn listen(handle: &RunHandle) -> Result<Signals, Exit> {
+    let trouble = |e: std::io::Error| Exit::bug(format!("signals cannot be listened for: {e}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(trouble)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(trouble)?;
+    let (soft, hard) = handle.tokens();
+    let first = Arc::new(std::sync::OnceLock::new());
+    let noted = first.clone();
+    let run = handle.run().to_owned();
+    let task = tokio::spawn(async move {
+        loop {
+            // 128 and the signal's number, as shells count.
+            let code = tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+            };
+            if noted.set(code).is_ok() {
+                eprintln!(
+                    "interrupted: nothing more is sent; what is under way is seen to its end (again to stop at once)"
+                );
+                soft.cancel();
+            } else {
+                eprintln!("stopped at once: run {run} is left as it is");
+                hard.cancel();
+            }
+        }
+    });
+    Ok(Signals { task, first })
+}
+
+fn conclude(report: &RunReport, signalled: Option<u8>) -> Result<(), Exit> {
+    if let Some(halt) = &report.halt {
+        eprintln!("  what the journal holds is intact; leases that are left expire by themselves");
+        return Err(Exit::journal(format!("{halt}; the run was stopped")));
+    }
+    let Some(status) = report.status else {
+        return Err(Exit::silent(signalled.unwrap_or(5)));
+    };
+    match status {
+        RunStatus::Succeeded => Ok(()),
+        RunStatus::InDoubt => Err(Exit::silent(6)),
+        RunStatus::Interrupted | RunStatus::Cancelled => {
+            Err(Exit::silent(signalled.unwrap_or(130)))
+        }
+        RunStatus::Failed => Err(Exit::silent(1)),
+    }
+}
