@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use groundcrew::Policy;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use crate::defaults::Defaults;
 use crate::exit::Exit;
 use crate::files::Directory;
 use crate::place::PlaceConfig;
@@ -42,6 +42,23 @@ pub(crate) struct File {
     /// Origins that credentials may go to beyond Fly's own and loopback; the user's file only.
     #[serde(default)]
     pub(crate) trusted_origins: Vec<String>,
+}
+
+/// Inputs by name.
+pub(crate) type Values = Map<String, Value>;
+
+/// One table of inputs; `defaults.rs` says which one wins.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Defaults {
+    /// For one runbook, by its name.
+    #[serde(default)]
+    pub(crate) runbooks: BTreeMap<String, Values>,
+    /// For one app.
+    #[serde(default)]
+    pub(crate) apps: BTreeMap<String, Values>,
+    /// For every runbook that has them.
+    #[serde(flatten)]
+    pub(crate) values: Values,
 }
 
 /// The audit log.

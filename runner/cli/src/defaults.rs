@@ -19,24 +19,10 @@
 use std::collections::BTreeMap;
 
 use groundcrew::runbook::Runbook;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use crate::config::{Config, PROJECT_FILE, USER_FILE};
+use crate::config::{Config, Defaults, PROJECT_FILE, USER_FILE, Values};
 use crate::exit::Exit;
-
-type Values = Map<String, Value>;
-
-/// One table.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(crate) struct Defaults {
-    #[serde(default)]
-    runbooks: BTreeMap<String, Values>,
-    #[serde(default)]
-    apps: BTreeMap<String, Values>,
-    #[serde(flatten)]
-    values: Values,
-}
 
 /// Inputs and where each is from.
 #[derive(Debug, Default)]
