@@ -41,7 +41,7 @@ fn name() -> String {
 
 /// Takes what the store has into the log, and sends the checkpoint where it is to go. A log that
 /// cannot be advanced now is caught up with by the next run.
-pub(crate) async fn advance(shared: &Shared, config: &Config, store: &dyn Store) {
+pub(crate) async fn catch_up(shared: &Shared, config: &Config, store: &dyn Store) {
     let advanced = open(shared, config).and_then(|log| Ok(log.advance(store)?));
     match advanced {
         Ok(signed) => send(&config.user.audit, &signed).await,

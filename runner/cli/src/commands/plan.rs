@@ -100,7 +100,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         valid_for: args.valid_for,
     };
     let made = engine.plan(request, Arc::new(Unobserved)).await;
-    audit::advance(shared, &config, engine.store()).await;
+    audit::catch_up(shared, &config, engine.store()).await;
     let made = made.map_err(not_made)?;
     for warning in &made.warnings {
         eprintln!("warning: {warning}");

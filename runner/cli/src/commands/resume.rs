@@ -97,7 +97,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
                 eprintln!("going on with run {run}, after {} entries", records.len());
             }
             let seen = follow(shared, handle, &progress, Mode::Perform).await;
-            audit::advance(shared, &config, engine.store()).await;
+            audit::catch_up(shared, &config, engine.store()).await;
             seen
         }
         Err(ResumeError::Unknown(questions)) => {

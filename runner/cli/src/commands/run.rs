@@ -193,7 +193,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         other => other?,
     };
     let seen = follow(shared, handle, &progress, mode).await;
-    audit::advance(shared, &config, engine.store()).await;
+    audit::catch_up(shared, &config, engine.store()).await;
     seen
 }
 

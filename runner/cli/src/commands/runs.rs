@@ -243,7 +243,7 @@ async fn cancel(shared: &Shared, run: &str, target: Option<&str>) -> Result<(), 
     for effect in &closed.in_doubt {
         eprintln!("in doubt: {effect} may have happened");
     }
-    crate::audit::advance(shared, &config, engine.store()).await;
+    crate::audit::catch_up(shared, &config, engine.store()).await;
     eprintln!("run {run}: cancelled");
     if closed.in_doubt.is_empty() {
         Ok(())
