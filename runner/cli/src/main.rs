@@ -12,11 +12,13 @@ mod credentials;
 mod defaults;
 mod exit;
 mod files;
+mod inputs;
 mod keys;
 mod place;
 mod plan_text;
 mod progress;
 mod render;
+mod runbooks;
 
 use std::process::ExitCode;
 

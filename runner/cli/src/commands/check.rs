@@ -3,9 +3,9 @@
 use clap::Args as Arguments;
 use serde_json::json;
 
-use super::run::{checked, find};
 use crate::context::{Shared, grant_keys};
 use crate::exit::Exit;
+use crate::runbooks::{checked, find};
 
 /// Check runbooks
 #[derive(Debug, Arguments)]

@@ -10,14 +10,15 @@ use groundcrew::{Key, OperationRule, Policy, RunRequest, Unobserved};
 use groundcrew::{MakeError, PlanRequest};
 use serde_json::{Value, json};
 
-use super::run::{checked, find, inputs};
 use crate::audit;
 use crate::context::{Shared, actor, random_seed};
 use crate::exit::Exit;
 use crate::files;
+use crate::inputs::inputs;
 use crate::keys;
 use crate::plan_text;
 use crate::render;
+use crate::runbooks::{checked, find};
 
 /// Rehearse a runbook and save what it will do, to be applied exactly so
 #[derive(Debug, Arguments)]

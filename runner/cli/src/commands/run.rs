@@ -1,12 +1,9 @@
 //! `groundcrew run`.
 
-use std::io::Read as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args as Arguments;
 use groundcrew::journal::Mode;
-use groundcrew::runbook::{self, Runbook};
 use groundcrew::store::StoreError;
 use groundcrew::{Admitted, Engine, Kind, Observer, OperationRule, RunRequest, StartError};
 
@@ -14,13 +11,12 @@ use super::follow::{follow, interrupted, locked};
 use super::resume;
 use crate::ask;
 use crate::audit;
-use crate::config::Config;
-use crate::context::{Shared, actor, bundled_dirs, grant_keys, random_seed};
-use crate::defaults::inherited;
+use crate::context::{Shared, actor, random_seed};
 use crate::exit::Exit;
-use crate::files::Directory;
+use crate::inputs::inputs;
 use crate::progress::Progress;
 use crate::render;
+use crate::runbooks::{checked, find};
 
 /// Run a runbook
 #[derive(Debug, Arguments)]
@@ -43,101 +39,6 @@ pub(crate) struct Args {
     /// Do not ask before writing
     #[arg(short, long)]
     yes: bool,
-}
-
-/// A runbook's text and where it is from.
-pub(crate) struct Found {
-    pub(crate) text: String,
-    pub(crate) shown: String,
-}
-
-/// Finds a runbook: a path; then by name in the project's `runbooks`, then among the bundled ones.
-pub(crate) fn find(shared: &Shared, name: &str) -> Result<Found, Exit> {
-    let path = Path::new(name);
-    if name.ends_with(".toml") || name.contains('/') {
-        let (parent, file) = (
-            path.parent()
-                .filter(|p| !p.as_os_str().is_empty())
-                .unwrap_or(Path::new(".")),
-            path.file_name(),
-        );
-        let text = match (Directory::open(parent), file.and_then(|f| f.to_str())) {
-            (Some(directory), Some(file)) => directory.read(file)?,
-            _ => None,
-        };
-        return text
-            .map(|text| Found {
-                text,
-                shown: name.to_owned(),
-            })
-            .ok_or_else(|| Exit::usage(format!("there is no runbook `{name}`"), None));
-    }
-    let places: Vec<_> = std::iter::once(shared.project.join("runbooks"))
-        .chain(bundled_dirs("runbooks"))
-        .collect();
-    let mut names = BUNDLED
-        .iter()
-        .map(|(name, _)| (*name).to_owned())
-        .collect::<Vec<_>>();
-    for place in places {
-        let Some(directory) = Directory::open(&place) else {
-            continue;
-        };
-        let file = format!("{name}.toml");
-        if let Some(text) = directory.read(&file)? {
-            return Ok(Found {
-                text,
-                shown: directory.shown(&file),
-            });
-        }
-        names.extend(directory.names(".toml"));
-    }
-    if let Some((_, text)) = BUNDLED.iter().find(|(bundled, _)| *bundled == name) {
-        return Ok(Found {
-            text: (*text).to_owned(),
-            shown: format!("{name}.toml (bundled)"),
-        });
-    }
-    names.sort();
-    names.dedup();
-    let near = runbook::nearest(name, names.iter().map(String::as_str))
-        .map(|near| format!("did you mean `{near}`?"));
-    let hint = near.unwrap_or_else(|| format!("there are `{}`", names.join("`, `")));
-    Err(Exit::usage(
-        format!("there is no runbook `{name}`"),
-        Some(&hint),
-    ))
-}
-
-/// The runbooks that the binary carries, as `build.rs` found them.
-const BUNDLED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runbooks.rs"));
-
-/// Checks a text; what is wrong is shown.
-pub(crate) fn checked(shared: &Shared, found: &Found) -> Result<Runbook, Exit> {
-    let show = |diagnostics: &[runbook::Diagnostic]| {
-        for diagnostic in diagnostics {
-            eprintln!(
-                "{}",
-                runbook::render(diagnostic, &found.text, &found.shown, shared.colour())
-            );
-        }
-    };
-    match runbook::check_for(&found.text, &grant_keys()) {
-        Ok(runbook) => {
-            show(&runbook.warnings);
-            Ok(runbook)
-        }
-        Err(diagnostics) => {
-            show(&diagnostics);
-            let errors = diagnostics.len();
-            eprintln!(
-                "error: `{}` has {errors} error{}; nothing has happened",
-                found.shown,
-                if errors == 1 { "" } else { "s" }
-            );
-            Err(Exit::silent(3))
-        }
-    }
 }
 
 pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
@@ -195,74 +96,6 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let seen = follow(shared, handle, &progress, mode).await;
     audit::catch_up(shared, &config, engine.store()).await;
     seen
-}
-
-/// The inputs of a run: those given, and over the runbook's own defaults those of the
-/// configuration, which are shown.
-pub(crate) fn inputs(
-    config: &Config,
-    target: Option<&str>,
-    runbook: &Runbook,
-    given: &[String],
-) -> Result<serde_json::Value, Exit> {
-    let mut pairs = Vec::new();
-    for input in given {
-        let Some((name, value)) = input.split_once('=') else {
-            return Err(Exit::usage(
-                format!("`{input}` is no input"),
-                Some("write `-i NAME=VALUE`"),
-            ));
-        };
-        pairs.push((name.to_owned(), read(name, value)?));
-    }
-    let target = target.unwrap_or_else(|| config.default_target());
-    let inherited = inherited(config, target, runbook, &pairs)?;
-    for (name, place) in &inherited.from {
-        eprintln!("{name} = {}  (from {place})", inherited.values[name]);
-    }
-    let bound = runbook.bind_inputs_over(&pairs, &inherited.values);
-    bound.map_err(|errors| {
-        for error in &errors {
-            match inherited.from.get(&error.input) {
-                Some(place) => eprintln!("error: {error} (from {place})"),
-                None => eprintln!("error: {error}"),
-            }
-            if let Some(hint) = &error.hint {
-                eprintln!("  hint: {hint}");
-            }
-        }
-        eprintln!(
-            "error: the inputs of `{}` are not right; nothing has happened",
-            runbook.name
-        );
-        Exit::silent(2)
-    })
-}
-
-/// The longest file that an input may name: half of what an expression may result in, so that a
-/// runbook can hand it on with something beside it.
-const INPUT_BYTES: u64 = 512 << 10;
-
-/// A value as it was given; `@FILE` is what is in a file, and `@@` begins a value with one `@`.
-fn read(name: &str, value: &str) -> Result<String, Exit> {
-    let Some(path) = value.strip_prefix('@') else {
-        return Ok(value.to_owned());
-    };
-    if path.starts_with('@') {
-        return Ok(path.to_owned());
-    }
-    let wrong = |why: String| {
-        let hint = "`@FILE` reads a file; begin with `@@` for a value that begins with `@`";
-        let text = format!("input `{name}`: `{path}` cannot be read: {why}");
-        Exit::usage(text, Some(hint))
-    };
-    let file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
-    let mut text = String::new();
-    let read = file.take(INPUT_BYTES + 1).read_to_string(&mut text);
-    match read.map_err(|e| wrong(e.to_string()))? as u64 {
-        0..=INPUT_BYTES => Ok(text),
-        _ => Err(wrong(format!("it is larger than {INPUT_BYTES} bytes"))),
-    }
 }
 
 /// Asks a person at a terminal; anyone else has to have said `--yes`.
