@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use groundcrew_fleet::Fleet;
 use groundcrew_fleet::api::{LeaseEnvelope, ReleaseList};
 
 use super::answers::{
@@ -11,7 +10,7 @@ use super::answers::{
     metadata_delete, metadata_get, metadata_patch, metadata_set, placements, release_create, wait,
 };
 use super::limits::{ACTION, CREATE, GET};
-use crate::service::{Answered, Call, Row, Service, ok};
+use crate::service::{Row, Service, ok};
 
 /// The Machines API.
 #[derive(Debug)]
@@ -19,62 +18,62 @@ pub(crate) struct Machines;
 
 impl Service for Machines {
     fn routes(self: Arc<Self>) -> Vec<Row> {
-        vec![
-            read("apps.list", "GET /v1/apps", app_list),
-            read("apps.get", "GET /v1/apps/{app}", |fleet, call| {
+        let rows = vec![
+            Row::read("apps.list", "GET /v1/apps", app_list),
+            Row::read("apps.get", "GET /v1/apps/{app}", |fleet, call| {
                 ok(fleet.get_app(call.app)?)
             }),
-            write("apps.delete", "DELETE /v1/apps/{app}", app_delete),
-            read(
+            Row::write("apps.delete", "DELETE /v1/apps/{app}", app_delete),
+            Row::read(
                 "org.machines",
                 "GET /v1/orgs/{org}/machines",
                 |fleet, call| ok(fleet.list_org(&call.query.org()?)?),
             ),
-            read(
+            Row::read(
                 "platform.regions",
                 "GET /v1/platform/regions",
                 |fleet, _| ok(fleet.regions()),
             )
             .anyones(),
-            read(
+            Row::read(
                 "platform.placements",
                 "POST /v1/platform/placements",
                 placements,
             ),
-            read("tokens.current", "GET /v1/tokens/current", current_tokens).anyones(),
-            read(
+            Row::read("tokens.current", "GET /v1/tokens/current", current_tokens).anyones(),
+            Row::read(
                 "machines.list",
                 "GET /v1/apps/{app}/machines",
                 |fleet, call| ok(fleet.list(call.app, &call.query.list())?),
             ),
-            write(
+            Row::write(
                 "machines.create",
                 "POST /v1/apps/{app}/machines",
                 |fleet, call| ok(fleet.create(&call.caller, call.app, &call.body()?)?),
             )
             .limited(CREATE),
-            read(
+            Row::read(
                 "machines.get",
                 "GET /v1/apps/{app}/machines/{id}",
                 |fleet, call| ok(fleet.get(call.app, call.id)?),
             )
             .limited(GET),
-            write(
+            Row::write(
                 "machines.update",
                 "POST /v1/apps/{app}/machines/{id}",
                 |fleet, call| ok(fleet.update(&call.caller, call.app, call.id, &call.body()?)?),
             ),
-            write(
+            Row::write(
                 "machines.destroy",
                 "DELETE /v1/apps/{app}/machines/{id}",
                 destroy,
             ),
-            write(
+            Row::write(
                 "machines.start",
                 "POST /v1/apps/{app}/machines/{id}/start",
                 |fleet, call| ok(fleet.start(&call.caller, call.app, call.id)?),
             ),
-            write(
+            Row::write(
                 "machines.stop",
                 "POST /v1/apps/{app}/machines/{id}/stop",
                 |fleet, call| {
@@ -82,7 +81,7 @@ impl Service for Machines {
                     ok(fleet.stop(&call.caller, call.app, call.id, &request)?)
                 },
             ),
-            write(
+            Row::write(
                 "machines.restart",
                 "POST /v1/apps/{app}/machines/{id}/restart",
                 |fleet, call| {
@@ -90,92 +89,98 @@ impl Service for Machines {
                     ok(fleet.restart(&call.caller, call.app, call.id, &query)?)
                 },
             ),
-            write(
+            Row::write(
                 "machines.suspend",
                 "POST /v1/apps/{app}/machines/{id}/suspend",
                 |fleet, call| ok(fleet.suspend(&call.caller, call.app, call.id)?),
             ),
-            write(
+            Row::write(
                 "machines.signal",
                 "POST /v1/apps/{app}/machines/{id}/signal",
                 |fleet, call| ok(fleet.signal(&call.caller, call.app, call.id, &call.body()?)?),
             ),
-            write(
+            Row::write(
                 "machines.exec",
                 "POST /v1/apps/{app}/machines/{id}/exec",
                 |fleet, call| ok(fleet.exec(&call.caller, call.app, call.id, &call.body()?)?),
             ),
-            read(
+            Row::read(
                 "machines.ps",
                 "GET /v1/apps/{app}/machines/{id}/ps",
                 |fleet, call| ok(fleet.ps(call.app, call.id)?),
             ),
-            write(
+            Row::write(
                 "machines.cordon",
                 "POST /v1/apps/{app}/machines/{id}/cordon",
                 |fleet, call| ok(fleet.cordon(&call.caller, call.app, call.id)?),
             ),
-            write(
+            Row::write(
                 "machines.uncordon",
                 "POST /v1/apps/{app}/machines/{id}/uncordon",
                 |fleet, call| ok(fleet.uncordon(&call.caller, call.app, call.id)?),
             ),
-            read(
+            Row::read(
                 "machines.wait",
                 "GET /v1/apps/{app}/machines/{id}/wait",
                 wait,
             ),
-            read(
+            Row::read(
                 "machines.lease-get",
                 "GET /v1/apps/{app}/machines/{id}/lease",
                 |fleet, call| ok(LeaseEnvelope::success(fleet.lease_get(call.app, call.id)?)),
             ),
-            write(
+            Row::write(
                 "machines.lease",
                 "POST /v1/apps/{app}/machines/{id}/lease",
                 lease,
             ),
-            write(
+            Row::write(
                 "machines.release",
                 "DELETE /v1/apps/{app}/machines/{id}/lease",
                 |fleet, call| ok(fleet.lease_release(&call.caller, call.app, call.id)?),
             ),
-            read(
+            Row::read(
                 "machines.metadata",
                 "GET /v1/apps/{app}/machines/{id}/metadata",
                 |fleet, call| ok(fleet.metadata(call.app, call.id)?),
             ),
-            write(
+            Row::write(
                 "machines.metadata-patch",
                 "PUT|PATCH /v1/apps/{app}/machines/{id}/metadata",
                 metadata_patch,
             ),
-            read(
+            Row::read(
                 "machines.metadata-get",
                 "GET /v1/apps/{app}/machines/{id}/metadata/{key}",
                 metadata_get,
             ),
-            write(
+            Row::write(
                 "machines.metadata-set",
                 "POST /v1/apps/{app}/machines/{id}/metadata/{key}",
                 metadata_set,
             ),
-            write(
+            Row::write(
                 "machines.metadata-delete",
                 "DELETE /v1/apps/{app}/machines/{id}/metadata/{key}",
                 metadata_delete,
             ),
-            read(
+            Row::read(
                 "machines.events",
                 "GET /v1/apps/{app}/machines/{id}/events",
                 |fleet, call| ok(fleet.events(call.app, call.id, call.query.entries()?)?),
             ),
-            read(
+            Row::read(
                 "machines.versions",
                 "GET /v1/apps/{app}/machines/{id}/versions",
                 |fleet, call| ok(fleet.versions(call.app, call.id)?),
             ),
-        ]
+        ];
+        // Most have the one limit.
+        let limited = |row: Row| match row.rate {
+            Some(_) => row,
+            None => row.limited(ACTION),
+        };
+        rows.into_iter().map(limited).collect()
     }
 }
 
@@ -209,22 +214,4 @@ impl Service for Releases {
             ),
         ]
     }
-}
-
-/// A route of the Machines API that reads: with the limit that most have.
-fn read(
-    name: &'static str,
-    address: &'static str,
-    does: impl Fn(&mut Fleet, &Call<'_>) -> Answered + Send + Sync + 'static,
-) -> Row {
-    Row::read(name, address, does).limited(ACTION)
-}
-
-/// One that writes.
-fn write(
-    name: &'static str,
-    address: &'static str,
-    does: impl Fn(&mut Fleet, &Call<'_>) -> Answered + Send + Sync + 'static,
-) -> Row {
-    Row::write(name, address, does).limited(ACTION)
 }
