@@ -1,6 +1,6 @@
-//! What a Machine's health checks say, and when: computed, not stored. A result is a function of when
-//! the Machine began to run, of the check's rhythm and of what is wrong with it, so that thousands of checks
-//! cost nothing while time passes.
+//! What a Machine's health checks say, and when: computed, not stored. A result is a function of
+//! when the Machine began to run, of the check's rhythm and of what is wrong with it, so that
+//! thousands of checks cost nothing while time passes.
 
 use crate::api::{self, CheckResult};
 use crate::fate::Course;

@@ -268,7 +268,7 @@ impl Fleet {
         self.push_due(at, key, Falls::Transition(generation));
     }
 
-    /// Puts a Machine into a state and writes the event. The caller asked [`transition`] first.
+    /// Puts a Machine into a state and writes the event. The caller asked [`crate::state::transition`] first.
     pub(crate) fn enter(
         &mut self,
         app: &str,
