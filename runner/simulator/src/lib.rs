@@ -41,16 +41,15 @@ pub use token::Token;
 use clock::Clock;
 use connection::{Connection, CuttableListener};
 use lock::lock;
-use prometheus::Prometheus;
 use service::Service;
 use world::World;
 
-/// Every service. One more is its file and its line here.
+/// Every service. One more is its file and a line here.
 fn services() -> Vec<Arc<dyn Service>> {
     vec![
         Arc::new(fly::Machines),
         Arc::new(fly::Releases),
-        Arc::new(Prometheus::default()),
+        Arc::new(prometheus::Prometheus::default()),
     ]
 }
 
