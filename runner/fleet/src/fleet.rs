@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use groundcrew_faults as random;
 use serde_json::Value;
 use ulid::Ulid;
 
@@ -16,7 +17,6 @@ use crate::api::{self, ApiError, Event};
 use crate::behaviour::{Behaviour, Phase};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, MachineKey, Pending};
-use groundcrew_faults as random;
 use crate::serving::Watch;
 use crate::state::State;
 use crate::time::Time;
