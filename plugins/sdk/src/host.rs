@@ -9,7 +9,7 @@ use crate::bindings::groundcrew::host::log::{ItemState, Level};
 use crate::bindings::groundcrew::host::machines::Scope;
 pub use crate::bindings::groundcrew::host::run_info::Run;
 use crate::door::{log, machines, operations, run_info};
-use crate::machine::milliseconds;
+use crate::machines::milliseconds;
 use crate::queue::Operation;
 use crate::{Error, Kind, Machine, Machines, Result};
 

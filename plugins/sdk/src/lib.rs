@@ -35,7 +35,6 @@
 
 mod apps;
 pub mod bindings;
-mod change;
 mod door;
 mod error;
 #[doc(hidden)]
@@ -43,15 +42,11 @@ pub mod export;
 mod fan_out;
 mod host;
 mod http;
-mod lease;
-mod listing;
-mod machine;
+mod machines;
 mod metrics;
 mod portion;
 mod queue;
 mod releases;
-mod requests;
-mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 #[cfg(test)]
@@ -59,19 +54,18 @@ mod tests;
 mod timespan;
 
 pub use apps::{App, Room};
-pub use change::{Change, Create, Created, Exec, Executed, Restore, Update, Updated, Version};
 pub use error::{Error, Kind, Result};
 pub use fan_out::{Flow, Swept, join, join_all};
 pub use groundcrew_plugin_macros::plugin;
 pub use host::{Host, Item, Run};
 pub use http::{Checked, Look, Method, PrivateLook};
-pub use lease::Lease;
-pub use listing::{Listing, Machines, refuse_unknown};
-pub use machine::{Check, CheckStatus, Event, HostStatus, Machine, Mount, Summary, Waited};
+pub use machines::{
+    Change, Check, CheckStatus, Create, Created, Event, Exec, Executed, Healthy, HostStatus, Lease,
+    Listing, Machine, Machines, Mount, Restart, Restarted, Restore, State, Stop, Summary, Update,
+    Updated, Version, Wait, WaitHealthy, Waited, refuse_unknown,
+};
 pub use metrics::Sample;
 pub use portion::Portion;
 pub use queue::Operation;
 pub use releases::{Release, Releases, Status};
-pub use requests::{Healthy, Restart, Restarted, Stop, Wait, WaitHealthy};
-pub use state::State;
 pub use timespan::Timespan;

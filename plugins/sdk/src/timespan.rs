@@ -84,7 +84,7 @@ impl FromStr for Timespan {
 
 impl fmt::Display for Timespan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = crate::machine::milliseconds(self.0);
+        let mut rest = crate::machines::milliseconds(self.0);
         if rest == 0 {
             return f.write_str("0s");
         }

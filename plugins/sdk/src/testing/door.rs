@@ -23,7 +23,7 @@ pub(crate) mod operations {
     }
 
     pub(crate) fn now() -> u64 {
-        with(|script| crate::machine::milliseconds(script.now()))
+        with(|script| crate::machines::milliseconds(script.now()))
     }
 
     pub(crate) fn random() -> u64 {

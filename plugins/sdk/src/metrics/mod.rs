@@ -5,7 +5,7 @@ use std::time::Duration;
 pub use crate::bindings::groundcrew::host::metrics::Sample;
 
 use crate::door::metrics as door;
-use crate::machine::milliseconds;
+use crate::machines::milliseconds;
 use crate::queue::Operation;
 use crate::{Host, Result};
 

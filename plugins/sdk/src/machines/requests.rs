@@ -3,11 +3,11 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use super::machine::{ignore, milliseconds};
 use crate::bindings::groundcrew::host::machines::{
     HealthyOptions, RestartOptions, StopOptions, WaitOptions, Waited,
 };
 use crate::door::machines as door;
-use crate::machine::{ignore, milliseconds};
 use crate::queue::Operation;
 use crate::{Machine, Result, State};
 

@@ -3,16 +3,16 @@
 use std::ops::Deref;
 use std::time::Duration;
 
+use super::change::{Change, Exec, Restore, Update, Version};
+use super::requests::{Restart, Stop, Wait, WaitHealthy};
 pub use crate::bindings::groundcrew::host::machines::{
     Check, CheckStatus, Event, HostStatus, Machine as Summary, Mount, Waited,
 };
 use crate::bindings::groundcrew::host::machines::{
     Done, HealthyOptions, RestartOptions, StopOptions, WaitOptions,
 };
-use crate::change::{Change, Exec, Restore, Update, Version};
 use crate::door::machines as door;
 use crate::queue::Operation;
-use crate::requests::{Restart, Stop, Wait, WaitHealthy};
 use crate::{Error, Lease, Result, State};
 
 /// One Machine as it was when it was listed or read. Its fields are those of [`Summary`].

@@ -3,13 +3,13 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use super::machine::milliseconds;
 use crate::bindings::groundcrew::host::machines::{
     Change as Contract, CreateOptions, ExecOptions, HostStatus, Machine as Summary, RestoreOptions,
     UpdateOptions,
 };
 pub use crate::bindings::groundcrew::host::machines::{Executed, Updated, Version};
 use crate::door::machines as door;
-use crate::machine::milliseconds;
 use crate::queue::Operation;
 use crate::{Host, Machine, Result};
 

@@ -8,7 +8,7 @@ pub use crate::bindings::groundcrew::host::http::{Checked, Method};
 use crate::Host;
 use crate::bindings::groundcrew::host::http::CheckRequest;
 use crate::door::http as door;
-use crate::machine::milliseconds;
+use crate::machines::milliseconds;
 use crate::queue::Operation;
 
 /// A look at a URL; `.await` sends it.

@@ -1,0 +1,17 @@
+//! Machines: listing them, and what can be done to one.
+
+mod change;
+mod lease;
+mod listing;
+mod machine;
+mod requests;
+mod state;
+
+pub use change::{Change, Create, Created, Exec, Executed, Restore, Update, Updated, Version};
+pub use lease::Lease;
+pub use listing::{Listing, Machines, refuse_unknown};
+pub use machine::{Check, CheckStatus, Event, HostStatus, Machine, Mount, Summary, Waited};
+pub use requests::{Healthy, Restart, Restarted, Stop, Wait, WaitHealthy};
+pub use state::State;
+
+pub(crate) use machine::milliseconds;
