@@ -1,7 +1,7 @@
 //! A deploy with a fly.toml against a scripted host: process groups come and go around it.
 
 use groundcrew_deploy::Outcome;
-use groundcrew_deploy::testing::{self, ended, fleet, totals};
+use groundcrew_deploy::testing::{self, fleet, totals};
 use groundcrew_plugin::Kind;
 use groundcrew_plugin::testing::{Failure, TestHost, Tested};
 use serde_json::{Value, json};
@@ -16,7 +16,8 @@ fn input(select: &Value, change: &Value) -> Input {
 }
 
 fn run(host: TestHost, input: Input) -> Tested<Report> {
-    ended(host.run(|host| deploy_canary(input, host)))
+    host.run(|host| deploy_canary(input, host))
+        .holding_nothing()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A deploy with a fly.toml against a scripted host: process groups come and go around it.
 
 use groundcrew_deploy::Outcome;
-use groundcrew_deploy::testing::{ended, fleet, input, totals};
+use groundcrew_deploy::testing::{fleet, input, totals};
 use groundcrew_plugin::Kind;
 use groundcrew_plugin::testing::{Failure, TestHost, Tested};
 use serde_json::json;
@@ -9,7 +9,8 @@ use serde_json::json;
 use super::*;
 
 fn run(host: TestHost, input: Input) -> Tested<Report> {
-    ended(host.run(|host| deploy_rolling(input, host)))
+    host.run(|host| deploy_rolling(input, host))
+        .holding_nothing()
 }
 
 #[test]

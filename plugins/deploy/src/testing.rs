@@ -1,7 +1,7 @@
 //! What the tests of the deploy plugins share: a fleet, a file that fits it but for its groups, and
 //! what is looked at in the end.
 
-use groundcrew_plugin::testing::{TestHost, Tested, machine};
+use groundcrew_plugin::testing::{TestHost, machine};
 use groundcrew_plugin::{Error, Summary};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -40,17 +40,6 @@ pub fn input<T: DeserializeOwned>(select: &Value, change: &Value) -> T {
         full.extend(with.as_object().expect("an object").clone());
     }
     serde_json::from_value(full).expect("an input")
-}
-
-/// A deploy that has ended, and holds nothing any more.
-///
-/// # Panics
-///
-/// If it holds a lease.
-#[must_use]
-pub fn ended<T>(tested: Tested<T>) -> Tested<T> {
-    assert!(tested.leases_left.is_empty(), "{:?}", tested.leases_left);
-    tested
 }
 
 /// How many Machines came out how, by the report of a deploy that failed.

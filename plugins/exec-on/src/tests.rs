@@ -33,9 +33,7 @@ fn run(host: TestHost, input: Value) -> Tested<Report> {
         .unwrap()
         .extend(input.as_object().unwrap().clone());
     let input: Input = serde_json::from_value(full).unwrap();
-    let tested = host.run(|host| exec_on(input, host));
-    assert_eq!(tested.leases_left, Vec::<String>::new());
-    tested
+    host.run(|host| exec_on(input, host)).holding_nothing()
 }
 
 /// The report inside a failure, and its kind.
@@ -70,7 +68,7 @@ fn runs_the_command_everywhere_and_collects_what_it_printed() {
 #[test]
 fn runs_on_so_many_at_once() {
     let tested = run(fleet(200), json!({ "parallel": 20 }));
-    assert_eq!(tested.max_leased, 20);
+    assert_eq!(tested.max_leased(), 20);
     let all = run(fleet(5000), json!({ "parallel": 5000 }));
     assert_eq!(all.result.unwrap().totals.succeeded, 5000);
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 pub use crate::bindings::Guest;
 use crate::bindings::groundcrew::host::log::Level;
 pub use crate::bindings::groundcrew::host::types::{CapabilityRequest, PluginInfo, Problem};
-use crate::door::log;
+use crate::host::log;
 use crate::{Error, Host, Kind, Result, queue};
 
 /// A capability request as the attribute spells it: name, verbs, reason.

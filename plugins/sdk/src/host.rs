@@ -1,4 +1,4 @@
-//! What a plugin is given: the host.
+//! What a plugin is given: the host. Each capability adds its verbs in its own folder.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,12 +6,14 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 
 use crate::bindings::groundcrew::host::log::{ItemState, Level};
-use crate::bindings::groundcrew::host::machines::Scope;
 pub use crate::bindings::groundcrew::host::run_info::Run;
-use crate::door::{log, machines, operations, run_info};
-use crate::machines::milliseconds;
-use crate::queue::Operation;
-use crate::{Error, Kind, Machine, Machines, Result};
+#[cfg(target_arch = "wasm32")]
+pub(crate) use crate::bindings::groundcrew::host::{log, run_info};
+use crate::queue::{Operation, operations};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use crate::testing::run::{log, run_info};
+use crate::timespan::milliseconds;
+use crate::{Error, Kind, Result};
 
 /// The host. It is a value so that a plugin's own functions show by their arguments whether they
 /// can have effects; it holds nothing.
@@ -21,24 +23,6 @@ pub struct Host(());
 impl Host {
     pub(crate) fn new() -> Self {
         Self(())
-    }
-
-    /// The Machines of an app.
-    pub fn machines(&self, app: &str) -> Machines {
-        Machines::new(Scope::App(app.to_owned()))
-    }
-
-    /// The Machines of the whole organisation.
-    pub fn organisation(&self) -> Machines {
-        Machines::new(Scope::Organisation)
-    }
-
-    /// Reads one Machine.
-    pub async fn machine(&self, app: &str, id: &str) -> Result<Machine> {
-        Operation::new(machines::get(app, id), |op| {
-            Ok(Machine(machines::take_get(op)?))
-        })
-        .await
     }
 
     /// Sleeps for this much of the run's time, which is virtual in a rehearsal.

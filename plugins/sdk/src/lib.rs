@@ -32,21 +32,25 @@
 //! I/O here but the host's. Do not retry either; the host has.
 //!
 //! The same code runs natively against a scripted host, for tests: see `testing`.
+//!
+//! A capability is a folder: its types, its verbs on [`Host`], and its part of that scripted host.
+//! Each chooses by itself whether the contract's functions are the host's or the script's, and
+//! names only those it calls: a component imports what its plugin uses and nothing else.
 
-mod apps;
+pub mod apps;
+pub mod http;
+pub mod machines;
+pub mod metrics;
+pub mod releases;
+
 pub mod bindings;
-mod door;
 mod error;
 #[doc(hidden)]
 pub mod export;
 mod fan_out;
 mod host;
-mod http;
-mod machines;
-mod metrics;
 mod portion;
 mod queue;
-mod releases;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 #[cfg(test)]

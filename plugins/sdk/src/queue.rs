@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::door::operations;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use crate::bindings::groundcrew::host::operations;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use crate::testing::run::operations;
 use crate::{Error, Result};
 
 /// What the queue knows of a submitted operation.

@@ -40,6 +40,11 @@ impl From<Timespan> for Duration {
     }
 }
 
+/// Whole milliseconds, as the contract counts; far more than any limit saturates.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The text is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotATimespan;
@@ -84,7 +89,7 @@ impl FromStr for Timespan {
 
 impl fmt::Display for Timespan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = crate::machines::milliseconds(self.0);
+        let mut rest = milliseconds(self.0);
         if rest == 0 {
             return f.write_str("0s");
         }

@@ -1,9 +1,16 @@
 //! Apps, and whether there is room for their Machines.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod scripted;
+
+#[cfg(not(target_arch = "wasm32"))]
+use self::scripted as door;
+#[cfg(target_arch = "wasm32")]
+use crate::bindings::groundcrew::host::apps as door;
+
 pub use crate::bindings::groundcrew::host::apps::{App, Room};
 
 use crate::bindings::groundcrew::host::apps::CapacityQuery;
-use crate::door::apps as door;
 use crate::queue::Operation;
 use crate::{Host, Machine, Result};
 

@@ -1,15 +1,22 @@
 //! Looking at a web service from outside.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod scripted;
+
 use std::future::IntoFuture;
 use std::time::Duration;
+
+#[cfg(not(target_arch = "wasm32"))]
+use self::scripted as door;
+#[cfg(target_arch = "wasm32")]
+use crate::bindings::groundcrew::host::http as door;
 
 pub use crate::bindings::groundcrew::host::http::{Checked, Method};
 
 use crate::Host;
 use crate::bindings::groundcrew::host::http::CheckRequest;
-use crate::door::http as door;
-use crate::machines::milliseconds;
 use crate::queue::Operation;
+use crate::timespan::milliseconds;
 
 /// A look at a URL; `.await` sends it.
 #[derive(Debug, Clone)]

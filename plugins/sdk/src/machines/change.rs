@@ -3,14 +3,14 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use super::machine::milliseconds;
+use super::door;
 use crate::bindings::groundcrew::host::machines::{
     Change as Contract, CreateOptions, ExecOptions, HostStatus, Machine as Summary, RestoreOptions,
     UpdateOptions,
 };
 pub use crate::bindings::groundcrew::host::machines::{Executed, Updated, Version};
-use crate::door::machines as door;
 use crate::queue::Operation;
+use crate::timespan::milliseconds;
 use crate::{Host, Machine, Result};
 
 /// A change of a Machine's configuration. What is not given stays as it is.

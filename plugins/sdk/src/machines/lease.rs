@@ -1,6 +1,6 @@
 //! A Machine's lease.
 
-use crate::door::machines as door;
+use super::door;
 use crate::queue::Operation;
 use crate::{Host, Result};
 

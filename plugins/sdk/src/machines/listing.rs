@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::door;
 use crate::bindings::groundcrew::host::machines::{Filter, Scope};
-use crate::door::machines as door;
 use crate::queue::Operation;
-use crate::{Error, Kind, Machine, Result, State};
+use crate::{Error, Host, Kind, Machine, Result, State};
 
 /// Machines taken at a time: the contract's most.
 const PAGE: u32 = 1000;
@@ -27,8 +27,25 @@ pub struct Listing {
     pub missing_regions: Vec<String>,
 }
 
+impl Host {
+    /// The Machines of an app.
+    pub fn machines(&self, app: &str) -> Machines {
+        Machines::new(Scope::App(app.to_owned()))
+    }
+
+    /// The Machines of the whole organisation.
+    pub fn organisation(&self) -> Machines {
+        Machines::new(Scope::Organisation)
+    }
+
+    /// Reads one Machine.
+    pub async fn machine(&self, app: &str, id: &str) -> Result<Machine> {
+        Operation::new(door::get(app, id), |op| Ok(Machine(door::take_get(op)?))).await
+    }
+}
+
 impl Machines {
-    pub(crate) fn new(scope: Scope) -> Self {
+    fn new(scope: Scope) -> Self {
         let filter = Filter {
             groups: Vec::new(),
             regions: Vec::new(),

@@ -1,9 +1,9 @@
 //! One Machine, and what can be done to it.
 
 use std::ops::Deref;
-use std::time::Duration;
 
 use super::change::{Change, Exec, Restore, Update, Version};
+use super::door;
 use super::requests::{Restart, Stop, Wait, WaitHealthy};
 pub use crate::bindings::groundcrew::host::machines::{
     Check, CheckStatus, Event, HostStatus, Machine as Summary, Mount, Waited,
@@ -11,7 +11,6 @@ pub use crate::bindings::groundcrew::host::machines::{
 use crate::bindings::groundcrew::host::machines::{
     Done, HealthyOptions, RestartOptions, StopOptions, WaitOptions,
 };
-use crate::door::machines as door;
 use crate::queue::Operation;
 use crate::{Error, Lease, Result, State};
 
@@ -193,9 +192,4 @@ const PATIENCE_MS: u64 = 5 * 60 * 1000;
 /// Drops an answer that says nothing.
 pub(crate) fn ignore(_: Done) -> Result<(), Error> {
     Ok(())
-}
-
-/// Whole milliseconds, as the contract counts; far more than any limit saturates.
-pub(crate) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

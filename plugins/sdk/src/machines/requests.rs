@@ -3,12 +3,13 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use super::machine::{ignore, milliseconds};
+use super::door;
+use super::machine::ignore;
 use crate::bindings::groundcrew::host::machines::{
     HealthyOptions, RestartOptions, StopOptions, WaitOptions, Waited,
 };
-use crate::door::machines as door;
 use crate::queue::Operation;
+use crate::timespan::milliseconds;
 use crate::{Machine, Result, State};
 
 /// A request to restart a Machine; `.await` sends it.

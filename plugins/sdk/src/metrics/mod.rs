@@ -1,12 +1,19 @@
 //! Metrics.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod scripted;
+
 use std::time::Duration;
+
+#[cfg(not(target_arch = "wasm32"))]
+use self::scripted as door;
+#[cfg(target_arch = "wasm32")]
+use crate::bindings::groundcrew::host::metrics as door;
 
 pub use crate::bindings::groundcrew::host::metrics::Sample;
 
-use crate::door::metrics as door;
-use crate::machines::milliseconds;
 use crate::queue::Operation;
+use crate::timespan::milliseconds;
 use crate::{Host, Result};
 
 impl Host {

@@ -1,9 +1,16 @@
 //! Releases: the record of what was deployed.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod scripted;
+
+#[cfg(not(target_arch = "wasm32"))]
+use self::scripted as door;
+#[cfg(target_arch = "wasm32")]
+use crate::bindings::groundcrew::host::releases as door;
+
 pub use crate::bindings::groundcrew::host::releases::{Release, Status};
 
 use crate::bindings::groundcrew::host::releases::NewRelease;
-use crate::door::releases as door;
 use crate::queue::Operation;
 use crate::{Host, Result};
 
