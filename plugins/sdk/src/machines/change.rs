@@ -1,17 +1,16 @@
-//! Requests that make Machines and give them other configurations.
+//! Changes of a Machine's configuration, and the way back.
 
 use std::future::IntoFuture;
-use std::time::Duration;
+
+pub use crate::bindings::groundcrew::host::machines::{Updated, Version};
 
 use super::door;
+use super::machine::Machine;
+use crate::Result;
 use crate::bindings::groundcrew::host::machines::{
-    Change as Contract, CreateOptions, ExecOptions, HostStatus, Machine as Summary, RestoreOptions,
-    UpdateOptions,
+    Change as Contract, RestoreOptions, UpdateOptions,
 };
-pub use crate::bindings::groundcrew::host::machines::{Executed, Updated, Version};
 use crate::queue::Operation;
-use crate::timespan::milliseconds;
-use crate::{Host, Machine, Result};
 
 /// A change of a Machine's configuration. What is not given stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +49,42 @@ impl From<Change> for Contract {
     }
 }
 
+impl Machine {
+    /// Gives it another configuration, in place and only if it is still what it was when it was
+    /// read. Awaiting ends when the platform has accepted that.
+    pub fn update(&self, change: Change) -> Update<'_> {
+        Update {
+            machine: self,
+            options: UpdateOptions {
+                change: change.into(),
+                expected: Some(self.instance_id.clone()),
+                launch: None,
+                cordoned: None,
+                min_secrets_version: None,
+            },
+        }
+    }
+
+    /// Gives it back the configuration of an earlier version.
+    pub fn restore(&self, version: &str) -> Restore<'_> {
+        Restore {
+            machine: self,
+            options: RestoreOptions {
+                version: version.to_owned(),
+                expected: None,
+                launch: None,
+                cordoned: None,
+            },
+        }
+    }
+
+    /// Reads its versions, newest first.
+    pub async fn versions(&self) -> Result<Vec<Version>> {
+        let id = door::versions(&self.app, &self.id);
+        Operation::new(id, |op| Ok(door::take_versions(op)?)).await
+    }
+}
+
 /// A request to give a Machine another configuration; `.await` sends it.
 #[derive(Debug)]
 #[must_use = "nothing is sent until it is awaited"]
@@ -58,20 +93,7 @@ pub struct Update<'a> {
     options: UpdateOptions,
 }
 
-impl<'a> Update<'a> {
-    pub(crate) fn new(machine: &'a Machine, change: Change) -> Self {
-        Self {
-            machine,
-            options: UpdateOptions {
-                change: change.into(),
-                expected: Some(machine.instance_id.clone()),
-                launch: None,
-                cordoned: None,
-                min_secrets_version: None,
-            },
-        }
-    }
-
+impl Update<'_> {
     /// Starts it with the new configuration, or leaves it stopped; otherwise it is as before.
     pub fn launch(mut self, launch: bool) -> Self {
         self.options.launch = Some(launch);
@@ -109,19 +131,7 @@ pub struct Restore<'a> {
     options: RestoreOptions,
 }
 
-impl<'a> Restore<'a> {
-    pub(crate) fn new(machine: &'a Machine, version: &str) -> Self {
-        Self {
-            machine,
-            options: RestoreOptions {
-                version: version.to_owned(),
-                expected: None,
-                launch: None,
-                cordoned: None,
-            },
-        }
-    }
-
+impl Restore<'_> {
     /// Only if this is its version now.
     pub fn expected(mut self, version: &str) -> Self {
         self.options.expected = Some(version.to_owned());
@@ -148,172 +158,5 @@ impl IntoFuture for Restore<'_> {
     fn into_future(self) -> Self::IntoFuture {
         let id = door::restore(&self.machine.app, &self.machine.id, &self.options);
         Operation::new(id, |op| Ok(door::take_restore(op)?))
-    }
-}
-
-/// A request to make a Machine; `.await` sends it.
-#[derive(Debug)]
-#[must_use = "nothing is sent until it is awaited"]
-pub struct Create {
-    app: String,
-    group: String,
-    options: CreateOptions,
-}
-
-/// A Machine that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Created {
-    /// The Machine, of which nothing has been reported yet.
-    pub machine: Machine,
-    /// The event of its making; what happens to it later is newer.
-    pub baseline: String,
-}
-
-impl Created {
-    /// The event of its making, for waits: none if Fly has shown none, and then everything counts.
-    #[must_use]
-    pub fn since(&self) -> Option<&str> {
-        Some(self.baseline.as_str()).filter(|event| !event.is_empty())
-    }
-
-    /// Waits until it has started and its checks pass, and puts it into service if it was made
-    /// `cordoned`.
-    ///
-    /// # Errors
-    ///
-    /// If it does not get there in this time. It is still there then.
-    pub async fn into_service(&self, within: Duration, cordoned: bool) -> Result<()> {
-        let healthy = self.machine.wait_healthy().since(self.since());
-        healthy.within(within).await?;
-        if cordoned {
-            self.machine.uncordon().await?;
-        }
-        Ok(())
-    }
-}
-
-impl Host {
-    /// Makes a Machine in an app, with this configuration and no other.
-    pub fn create(&self, app: &str, change: Change) -> Create {
-        Create {
-            app: app.to_owned(),
-            group: String::new(),
-            options: CreateOptions {
-                like: None,
-                change: change.into(),
-                region: None,
-                launch: true,
-                cordoned: false,
-                min_secrets_version: None,
-            },
-        }
-    }
-
-    /// Makes a Machine like another one of its app, its volumes aside, with a change.
-    pub fn create_like(&self, pattern: &Machine, change: Change) -> Create {
-        let mut create = self.create(&pattern.app, change);
-        create.group.clone_from(&pattern.group);
-        create.options.like = Some(pattern.id.clone());
-        create.options.region = Some(pattern.region.clone());
-        create
-    }
-}
-
-impl Create {
-    /// In this region.
-    pub fn region(mut self, region: &str) -> Self {
-        self.options.region = Some(region.to_owned());
-        self
-    }
-
-    /// Starts it, which is so unless this says otherwise, or does not.
-    pub fn launch(mut self, launch: bool) -> Self {
-        self.options.launch = launch;
-        self
-    }
-
-    /// Makes it cordoned, or not, which is so unless this says otherwise.
-    pub fn cordoned(mut self, cordoned: bool) -> Self {
-        self.options.cordoned = cordoned;
-        self
-    }
-
-    /// It must see at least this version of the app's secrets.
-    pub fn min_secrets_version(mut self, version: Option<u64>) -> Self {
-        self.options.min_secrets_version = version;
-        self
-    }
-
-    /// Sends it.
-    pub async fn send(self) -> Result<Created> {
-        let id = door::create(&self.app, &self.options);
-        let made = Operation::new(id, |op| Ok(door::take_create(op)?)).await?;
-        let change = self.options.change;
-        let machine = Machine(Summary {
-            app: self.app,
-            id: made.id,
-            name: made.name,
-            state: "creating".to_owned(),
-            region: made.region,
-            group: self.group,
-            image: change.image.unwrap_or_default(),
-            image_digest: None,
-            release: change.release,
-            checks: Vec::new(),
-            host_status: HostStatus::Ok,
-            cordoned: self.options.cordoned,
-            standbys: Vec::new(),
-            mounts: Vec::new(),
-            services: 0,
-            configured_checks: 0,
-            autostop: "off".to_owned(),
-            private_address: made.private_address,
-            lease_owner: None,
-            restarts: 0,
-            out_of_memory_kills: 0,
-            instance_id: made.instance_id,
-            created_at: 0,
-            updated_at: 0,
-        });
-        Ok(Created {
-            machine,
-            baseline: made.baseline_event,
-        })
-    }
-}
-
-/// A command to be run in a Machine; `.await` runs it.
-#[derive(Debug)]
-#[must_use = "nothing is run until it is awaited"]
-pub struct Exec<'a> {
-    machine: &'a Machine,
-    options: ExecOptions,
-}
-
-impl<'a> Exec<'a> {
-    pub(crate) fn new(machine: &'a Machine, command: &[String]) -> Self {
-        Self {
-            machine,
-            options: ExecOptions {
-                command: command.to_vec(),
-                timeout_ms: 10_000,
-            },
-        }
-    }
-
-    /// Ends it after this long, ten seconds otherwise and a minute at most.
-    pub fn within(mut self, timeout: Duration) -> Self {
-        self.options.timeout_ms = milliseconds(timeout);
-        self
-    }
-}
-
-impl IntoFuture for Exec<'_> {
-    type Output = Result<Executed>;
-    type IntoFuture = Operation<Executed>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        let id = door::exec(&self.machine.app, &self.machine.id, &self.options);
-        Operation::new(id, |op| Ok(door::take_exec(op)?))
     }
 }

@@ -1,6 +1,7 @@
 //! A Machine's lease.
 
 use super::door;
+use super::machine::Machine;
 use crate::queue::Operation;
 use crate::{Host, Result};
 
@@ -15,16 +16,20 @@ pub struct Lease {
     held: bool,
 }
 
-impl Lease {
-    pub(crate) async fn take(app: &str, id: &str) -> Result<Self> {
-        Operation::new(door::lease(app, id), |op| Ok(door::take_lease(op)?)).await?;
-        Ok(Self {
-            app: app.to_owned(),
-            id: id.to_owned(),
+impl Machine {
+    /// Takes its lease for this step. Fails as a conflict if somebody else has it.
+    pub async fn lease(&self) -> Result<Lease> {
+        let id = door::lease(&self.app, &self.id);
+        Operation::new(id, |op| Ok(door::take_lease(op)?)).await?;
+        Ok(Lease {
+            app: self.app.clone(),
+            id: self.id.clone(),
             held: true,
         })
     }
+}
 
+impl Lease {
     /// Gives it back.
     pub async fn release(mut self) -> Result<()> {
         self.submit().await

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::door;
+use super::machine::Machine;
+use super::state::State;
 use crate::bindings::groundcrew::host::machines::{Filter, Scope};
 use crate::queue::Operation;
-use crate::{Error, Host, Kind, Machine, Result, State};
+use crate::{Error, Host, Kind, Result};
 
 /// Machines taken at a time: the contract's most.
 const PAGE: u32 = 1000;

@@ -1,23 +1,115 @@
-//! Requests with options: what `Machine`'s methods return, sent when it is awaited.
+//! What is read of one Machine and done to it, its configuration aside. A request that has options is
+//! sent when it is awaited.
 
 use std::future::IntoFuture;
 use std::time::Duration;
 
+pub use crate::bindings::groundcrew::host::machines::{Event, Executed};
+
 use super::door;
-use super::machine::ignore;
-use crate::bindings::groundcrew::host::machines::{
-    HealthyOptions, RestartOptions, StopOptions, WaitOptions, Waited,
-};
+use super::machine::Machine;
+use crate::bindings::groundcrew::host::machines::{Done, ExecOptions, RestartOptions, StopOptions};
 use crate::queue::Operation;
 use crate::timespan::milliseconds;
-use crate::{Machine, Result, State};
+use crate::{Error, Result};
+
+impl Machine {
+    /// Reads it anew.
+    pub async fn refresh(&self) -> Result<Machine> {
+        let id = door::get(&self.app, &self.id);
+        Operation::new(id, |op| Ok(Machine(door::take_get(op)?))).await
+    }
+
+    /// Reads its newest events, newest first; `limit` is 1 to 50.
+    pub async fn events(&self, limit: u32) -> Result<Vec<Event>> {
+        let id = door::events(&self.app, &self.id, limit);
+        Operation::new(id, |op| Ok(door::take_events(op)?)).await
+    }
+
+    /// Restarts it. Awaiting ends when the platform has accepted the restart.
+    pub fn restart(&self) -> Restart<'_> {
+        let options = RestartOptions {
+            signal: None,
+            timeout_ms: None,
+            force_stop: false,
+        };
+        Restart {
+            machine: self,
+            options,
+        }
+    }
+
+    /// Stops it.
+    pub fn stop(&self) -> Stop<'_> {
+        Stop {
+            machine: self,
+            options: StopOptions {
+                signal: None,
+                timeout_ms: None,
+            },
+        }
+    }
+
+    /// Starts it. One that is started is left alone.
+    pub async fn start(&self) -> Result<()> {
+        let id = door::start(&self.app, &self.id);
+        Operation::new(id, |op| ignore(door::take_start(op)?)).await
+    }
+
+    /// Suspends it; its memory is kept.
+    pub async fn suspend(&self) -> Result<()> {
+        let id = door::suspend(&self.app, &self.id);
+        Operation::new(id, |op| ignore(door::take_suspend(op)?)).await
+    }
+
+    /// Sends a signal, such as `SIGTERM`, to its main process.
+    pub async fn signal(&self, signal: &str) -> Result<()> {
+        let id = door::signal(&self.app, &self.id, signal);
+        Operation::new(id, |op| ignore(door::take_signal(op)?)).await
+    }
+
+    /// Takes it out of the proxy's service.
+    pub async fn cordon(&self) -> Result<()> {
+        let id = door::cordon(&self.app, &self.id);
+        Operation::new(id, |op| ignore(door::take_cordon(op)?)).await
+    }
+
+    /// Puts it back into the proxy's service.
+    pub async fn uncordon(&self) -> Result<()> {
+        let id = door::uncordon(&self.app, &self.id);
+        Operation::new(id, |op| ignore(door::take_uncordon(op)?)).await
+    }
+
+    /// Sets metadata; keys without a value are removed. Nothing restarts.
+    pub async fn set_metadata(&self, values: &[(String, Option<String>)]) -> Result<()> {
+        let id = door::set_metadata(&self.app, &self.id, values);
+        Operation::new(id, |op| ignore(door::take_set_metadata(op)?)).await
+    }
+
+    /// Destroys it, running or not. One that is gone is left alone.
+    pub async fn destroy(&self) -> Result<()> {
+        let id = door::destroy(&self.app, &self.id, true);
+        Operation::new(id, |op| ignore(door::take_destroy(op)?)).await
+    }
+
+    /// Runs a command in it: the program and its arguments, without a shell.
+    pub fn exec(&self, command: &[String]) -> Exec<'_> {
+        Exec {
+            machine: self,
+            options: ExecOptions {
+                command: command.to_vec(),
+                timeout_ms: 10_000,
+            },
+        }
+    }
+}
 
 /// A request to restart a Machine; `.await` sends it.
 #[derive(Debug)]
 #[must_use = "nothing is sent until it is awaited"]
 pub struct Restart<'a> {
-    pub(crate) machine: &'a Machine,
-    pub(crate) options: RestartOptions,
+    machine: &'a Machine,
+    options: RestartOptions,
 }
 
 /// A restart that the platform accepted.
@@ -65,8 +157,8 @@ impl IntoFuture for Restart<'_> {
 #[derive(Debug)]
 #[must_use = "nothing is sent until it is awaited"]
 pub struct Stop<'a> {
-    pub(crate) machine: &'a Machine,
-    pub(crate) options: StopOptions,
+    machine: &'a Machine,
+    options: StopOptions,
 }
 
 impl Stop<'_> {
@@ -93,101 +185,33 @@ impl IntoFuture for Stop<'_> {
     }
 }
 
-/// A wait for a state; `.await` begins it.
+/// A command to be run in a Machine; `.await` runs it.
 #[derive(Debug)]
-#[must_use = "nothing is awaited until it is"]
-pub struct Wait<'a> {
-    pub(crate) machine: &'a Machine,
-    pub(crate) options: WaitOptions,
+#[must_use = "nothing is run until it is awaited"]
+pub struct Exec<'a> {
+    machine: &'a Machine,
+    options: ExecOptions,
 }
 
-impl Wait<'_> {
-    /// Only a state reached by an event newer than this one counts.
-    pub fn since(mut self, event: Option<&str>) -> Self {
-        self.options.from_event = event.map(str::to_owned);
-        self
-    }
-
-    /// Only in this version; if the Machine goes back to another one the wait fails.
-    pub fn version(mut self, version: &str) -> Self {
-        self.options.version = Some(version.to_owned());
-        self
-    }
-
-    /// This other state is as good.
-    pub fn or(mut self, state: State) -> Self {
-        self.options.states.push(state.as_str().to_owned());
-        self
-    }
-
-    /// Gives up after this long, at most 24 hours.
+impl Exec<'_> {
+    /// Ends it after this long, ten seconds otherwise and a minute at most.
     pub fn within(mut self, timeout: Duration) -> Self {
         self.options.timeout_ms = milliseconds(timeout);
         self
     }
 }
 
-impl IntoFuture for Wait<'_> {
-    type Output = Result<Waited>;
-    type IntoFuture = Operation<Waited>;
+impl IntoFuture for Exec<'_> {
+    type Output = Result<Executed>;
+    type IntoFuture = Operation<Executed>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let id = door::wait(&self.machine.app, &self.machine.id, &self.options);
-        Operation::new(id, |op| Ok(door::take_wait(op)?))
+        let id = door::exec(&self.machine.app, &self.machine.id, &self.options);
+        Operation::new(id, |op| Ok(door::take_exec(op)?))
     }
 }
 
-/// A wait for health; `.await` begins it.
-#[derive(Debug)]
-#[must_use = "nothing is awaited until it is"]
-pub struct WaitHealthy<'a> {
-    pub(crate) machine: &'a Machine,
-    pub(crate) options: HealthyOptions,
-}
-
-/// A Machine that has become healthy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Healthy {
-    /// How many checks pass; 0 if it has none.
-    pub checks: u32,
-}
-
-impl WaitHealthy<'_> {
-    /// The event before the change that is watched; older starts and results do not count.
-    pub fn since(mut self, event: Option<&str>) -> Self {
-        self.options.from_event = event.map(str::to_owned);
-        self
-    }
-
-    /// Only in this version; if the Machine goes back to another one the wait fails.
-    pub fn version(mut self, version: &str) -> Self {
-        self.options.version = Some(version.to_owned());
-        self
-    }
-
-    /// A check that is critical this long after the start is a failure of the app.
-    pub fn critical_after(mut self, patience: Duration) -> Self {
-        self.options.critical_after_ms = milliseconds(patience);
-        self
-    }
-
-    /// Gives up after this long, at most 24 hours.
-    pub fn within(mut self, timeout: Duration) -> Self {
-        self.options.timeout_ms = milliseconds(timeout);
-        self
-    }
-}
-
-impl IntoFuture for WaitHealthy<'_> {
-    type Output = Result<Healthy>;
-    type IntoFuture = Operation<Healthy>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        let id = door::wait_healthy(&self.machine.app, &self.machine.id, &self.options);
-        Operation::new(id, |op| {
-            Ok(Healthy {
-                checks: door::take_wait_healthy(op)?.checks,
-            })
-        })
-    }
+/// Drops an answer that says nothing.
+fn ignore(_: Done) -> Result<(), Error> {
+    Ok(())
 }
