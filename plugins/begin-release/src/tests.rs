@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use groundcrew_plugin::testing::{Failure, TestHost, Tested};
+use groundcrew_plugin::testing::{Failure, TestHost, Tested, with_more};
 use serde_json::{Value, json};
 
 use super::*;
@@ -25,20 +25,13 @@ fn release(version: u32, status: &str) -> Release {
 }
 
 fn run(host: TestHost, input: Value) -> Tested<Begun> {
-    let mut full =
-        json!({ "app": "web", "strategy": "bluegreen", "image": "registry.fly.io/web:2" });
-    full.as_object_mut()
-        .unwrap()
-        .extend(input.as_object().unwrap().clone());
-    let input: Input = serde_json::from_value(full).unwrap();
-    host.run(|host| begin_release(input, host))
-}
-
-fn operations(tested: &Tested<Begun>) -> Vec<(&str, &str)> {
-    let submitted = tested.submitted.iter();
-    submitted
-        .map(|it| (it.operation, it.machine.as_str()))
-        .collect()
+    host.run_with(
+        begin_release,
+        with_more(
+            json!({ "app": "web", "strategy": "bluegreen", "image": "registry.fly.io/web:2" }),
+            input,
+        ),
+    )
 }
 
 /// What the statuses were set to, in order.
@@ -57,7 +50,7 @@ fn records_a_release_and_says_that_it_runs() {
         .release(release(6, "complete"));
     let tested = run(host, json!({}));
     assert_eq!(
-        operations(&tested),
+        tested.operations(),
         [
             ("releases.list", "web"),
             ("releases.create", "web"),
@@ -103,9 +96,8 @@ fn one_that_cannot_run_is_given_up() {
         tested.notes,
         ["version 1 stays under way in the app's releases: 503"]
     );
-    let error = tested.result.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unavailable);
-    let output: Value = serde_json::from_str(error.output().unwrap()).unwrap();
+    let (kind, output) = tested.failed();
+    assert_eq!(kind, Kind::Unavailable);
     assert_eq!(output["id"], MADE, "so that `finally` can end it");
 }
 

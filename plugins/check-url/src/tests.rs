@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use groundcrew_plugin::testing::{Failure, TestHost, Tested};
+use groundcrew_plugin::testing::{Failure, TestHost, Tested, with_more};
 use serde_json::{Value, json};
 
 use super::*;
@@ -30,25 +30,11 @@ fn answers(statuses: &[u16]) -> TestHost {
 }
 
 fn read(input: Value) -> Result<Input, serde_json::Error> {
-    let mut full = json!({ "urls": [URL] });
-    full.as_object_mut()
-        .unwrap()
-        .extend(input.as_object().unwrap().clone());
-    serde_json::from_value(full)
+    serde_json::from_value(with_more(json!({ "urls": [URL] }), input))
 }
 
 fn run(host: TestHost, input: Value) -> Tested<Report> {
-    let input = read(input).unwrap();
-    host.run(|host| check_url(input, host))
-}
-
-/// The report inside a failure, and its kind.
-fn failed(tested: &Tested<Report>) -> (Kind, Value) {
-    let error = tested.result.as_ref().unwrap_err();
-    (
-        error.kind(),
-        serde_json::from_str(error.output().unwrap()).unwrap(),
-    )
+    host.run_with(check_url, with_more(json!({ "urls": [URL] }), input))
 }
 
 #[test]
@@ -84,7 +70,7 @@ fn it_gives_up_when_the_time_is_up() {
         answers(&[503]),
         json!({ "within": "12s", "status": [200, 204] }),
     );
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
     assert_eq!(
         tested.result.as_ref().unwrap_err().message(),
@@ -95,7 +81,7 @@ fn it_gives_up_when_the_time_is_up() {
     assert!(tested.took < Duration::from_secs(13));
 
     let once = run(answers(&[503]), json!({ "within": "0s" }));
-    assert_eq!(failed(&once).1["urls"][0]["looks"], 1);
+    assert_eq!(once.failed().1["urls"][0]["looks"], 1);
 }
 
 #[test]
@@ -106,7 +92,7 @@ fn no_answer_is_looked_at_again_too() {
         Failure::Application("it redirects more than 5 times".to_owned()),
     ] {
         let tested = run(TestHost::new().fail("http.check", URL, failure), json!({}));
-        let (kind, report) = failed(&tested);
+        let (kind, report) = tested.failed();
         let url = &report["urls"][0];
         assert_eq!((kind, &url["status"]), (Kind::Application, &Value::Null));
         assert_eq!(
@@ -124,7 +110,7 @@ fn what_stays_as_it_is_ends_it_at_once() {
     ] {
         let host = answers(&[200]).fail("http.check", OTHER, failure);
         let tested = run(host, json!({ "urls": [URL, OTHER] }));
-        let (failed_as, report) = failed(&tested);
+        let (failed_as, report) = tested.failed();
         assert_eq!((failed_as, &report["passed"]), (kind, &json!(1)));
         assert_eq!(report["urls"][1]["looks"], 1);
     }
@@ -138,7 +124,7 @@ fn it_has_to_succeed_so_many_times_in_a_row() {
     let short = json!({ "successes": 3, "within": "10s" });
     let tested = run(answers(&[500, 200]), short);
     assert_eq!(
-        failed(&tested).1["urls"][0]["reason"],
+        tested.failed().1["urls"][0]["reason"],
         "it has answered as expected 2 of 3 times in a row"
     );
 }
@@ -155,7 +141,7 @@ fn the_body_has_to_contain_the_text() {
     assert!(tested.submitted[0].options.contains("max-bytes: 16384"));
     assert_eq!(tested.result.unwrap().urls[0].looks, 2);
     assert_eq!(
-        failed(&run(host(), input)).1["urls"][0]["reason"],
+        run(host(), input).failed().1["urls"][0]["reason"],
         "the beginning of its body does not contain `ready`"
     );
 }
@@ -187,7 +173,7 @@ fn all_are_looked_at_at_the_same_time() {
 fn an_interrupt_ends_it() {
     let host = answers(&[503]).interrupt_after(Duration::from_secs(7));
     let tested = run(host, json!({}));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(
         (kind, &report["urls"][0]["looks"]),
         (Kind::Cancelled, &json!(2))

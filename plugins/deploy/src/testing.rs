@@ -1,7 +1,7 @@
 //! What the tests of the deploy plugins share: a fleet, a file that fits it but for its groups, and
 //! what is looked at in the end.
 
-use groundcrew_plugin::testing::{TestHost, machine};
+use groundcrew_plugin::testing::{TestHost, machine, with_more};
 use groundcrew_plugin::{Error, Summary};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -32,13 +32,11 @@ pub fn fleet() -> TestHost {
 /// If that is none.
 #[must_use]
 pub fn input<T: DeserializeOwned>(select: &Value, change: &Value) -> T {
-    let mut full = json!({
-        "select": { "app": "web" }, "change": { "config": FILE, "image": "web:2" },
+    let usual = json!({ "config": FILE, "image": "web:2" });
+    let full = json!({
+        "select": with_more(json!({ "app": "web" }), select.clone()),
+        "change": with_more(usual, change.clone()),
     });
-    for (part, with) in [("select", select), ("change", change)] {
-        let full = full[part].as_object_mut().expect("an object");
-        full.extend(with.as_object().expect("an object").clone());
-    }
     serde_json::from_value(full).expect("an input")
 }
 

@@ -30,8 +30,7 @@ fn at(status: &str) -> TestHost {
 
 fn run(host: TestHost, id: &str, outcome: &str) -> Tested<Ended> {
     let input = json!({ "app": "web", "id": id, "outcome": outcome });
-    let input: Input = serde_json::from_value(input).unwrap();
-    host.run(|host| end_release(input, host))
+    host.run_with(end_release, input)
 }
 
 /// What the statuses were set to, in order.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine};
+use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine, with_more};
 use groundcrew_plugin::{HostStatus, Kind, Summary};
 use serde_json::{Value, json};
 
@@ -28,21 +28,11 @@ fn unreachable(id: &str) -> Summary {
 }
 
 fn run(host: TestHost, input: Value) -> Tested<Report> {
-    let mut full = json!({ "app": "web", "command": ["uname", "-r"] });
-    full.as_object_mut()
-        .unwrap()
-        .extend(input.as_object().unwrap().clone());
-    let input: Input = serde_json::from_value(full).unwrap();
-    host.run(|host| exec_on(input, host)).holding_nothing()
-}
-
-/// The report inside a failure, and its kind.
-fn failed(tested: &Tested<Report>) -> (Kind, Value) {
-    let error = tested.result.as_ref().unwrap_err();
-    (
-        error.kind(),
-        serde_json::from_str(error.output().unwrap()).unwrap(),
+    host.run_with(
+        exec_on,
+        with_more(json!({ "app": "web", "command": ["uname", "-r"] }), input),
     )
+    .holding_nothing()
 }
 
 #[test]
@@ -77,7 +67,7 @@ fn runs_on_so_many_at_once() {
 fn another_exit_code_fails_the_step_and_not_the_others() {
     let host = fleet(10).executed("m0000", said(3, "no such file"));
     let tested = run(host, json!({ "parallel": 1 }));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
     assert_eq!(report["totals"]["succeeded"], 9);
     assert_eq!(report["machines"][0]["exit_code"], 3);
@@ -103,7 +93,7 @@ fn so_many_failures_are_tolerated() {
 #[test]
 fn machines_on_dead_hosts_fail_the_step_and_are_sent_nothing() {
     let tested = run(fleet(2).machine(unreachable("dead")), json!({}));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(
         kind,
         Kind::Other,
@@ -127,7 +117,7 @@ fn a_limit_takes_the_first_by_id() {
     let host = TestHost::new()
         .machine(unreachable("a"))
         .machine(machine("web", "b"));
-    let (_, report) = failed(&run(host, json!({ "limit": 2 })));
+    let (_, report) = run(host, json!({ "limit": 2 })).failed();
     assert_eq!(report["totals"]["unreachable"], 1);
 }
 
@@ -183,16 +173,16 @@ fn a_lost_answer_is_not_something_to_try_again() {
         "m0000",
         Failure::Timeout("60 s".to_owned()),
     );
-    assert_eq!(failed(&run(host, json!({}))).0, Kind::Other);
+    assert_eq!(run(host, json!({})).failed().0, Kind::Other);
     let host = fleet(1).fail("machines.lease", "m0000", Failure::Conflict("x".to_owned()));
-    assert_eq!(failed(&run(host, json!({}))).0, Kind::Conflict);
+    assert_eq!(run(host, json!({})).failed().0, Kind::Conflict);
 }
 
 #[test]
 fn an_interrupt_begins_with_no_further_machine() {
     let host = fleet(10).interrupt_after(Duration::from_millis(45));
     let tested = run(host, json!({ "parallel": 1, "tolerate": 10 }));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Cancelled);
     assert_eq!(report["stopped_early"], true);
     assert!(tested.took < Duration::from_millis(100));

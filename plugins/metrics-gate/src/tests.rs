@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use groundcrew_plugin::Sample;
-use groundcrew_plugin::testing::{Failure, TestHost, Tested};
+use groundcrew_plugin::testing::{Failure, TestHost, Tested, with_more};
 use serde_json::{Value, json};
 
 use super::*;
@@ -28,21 +28,16 @@ fn answers(values: &[&[&str]]) -> TestHost {
 }
 
 fn run(host: TestHost, input: Value) -> Tested<Report> {
-    let mut full = json!({ "query": QUERY });
-    full.as_object_mut()
-        .unwrap()
-        .extend(input.as_object().unwrap().clone());
-    let input: Input = serde_json::from_value(full).unwrap();
-    host.run(|host| metrics_gate(input, host))
+    host.run_with(metrics_gate, with_more(json!({ "query": QUERY }), input))
 }
 
 /// The report inside a failure, and its kind.
 fn failed(tested: &Tested<Report>) -> (Kind, Value) {
-    let error = tested.result.as_ref().unwrap_err();
-    let report: Value = serde_json::from_str(error.output().unwrap()).unwrap();
+    let (kind, report) = tested.failed();
     assert_eq!(report["passed"], false);
+    let error = tested.result.as_ref().unwrap_err();
     assert_eq!(report["reason"], error.message());
-    (error.kind(), report)
+    (kind, report)
 }
 
 fn why(tested: &Tested<Report>) -> String {

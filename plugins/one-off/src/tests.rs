@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use errand::Outcome;
-use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine};
+use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine, with_more};
 use groundcrew_plugin::{Event, HostStatus, Kind, Summary};
 use serde_json::{Value, json};
 
@@ -38,20 +38,12 @@ fn host(events: impl IntoIterator<Item = Event>) -> TestHost {
 }
 
 fn run(host: TestHost, input: Value) -> Tested<Report> {
-    let mut full = json!({ "app": "web", "command": ["bin/tidy", "--all"] });
-    full.as_object_mut()
-        .unwrap()
-        .extend(input.as_object().unwrap().clone());
-    let input: Input = serde_json::from_value(full).unwrap();
-    host.run(|host| one_off(input, host))
-}
-
-/// The report inside a failure, and its kind.
-fn failed(tested: &Tested<Report>) -> (Kind, Value) {
-    let error = tested.result.as_ref().unwrap_err();
-    (
-        error.kind(),
-        serde_json::from_str(error.output().unwrap()).unwrap(),
+    host.run_with(
+        one_off,
+        with_more(
+            json!({ "app": "web", "command": ["bin/tidy", "--all"] }),
+            input,
+        ),
     )
 }
 
@@ -126,7 +118,7 @@ fn the_machine_serves_nothing_and_counts_for_nothing() {
 #[test]
 fn another_exit_code_is_the_commands_fault() {
     let tested = run(exits(3), json!({}));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
     assert_eq!(
         (&report["exit_code"], &report["destroyed"]),
@@ -141,7 +133,7 @@ fn an_exit_with_0_is_no_success_if_it_was_not_the_commands_own() {
         requested_stop: true,
         ..event("exit", Some(0))
     };
-    let (kind, report) = failed(&run(host([stopped]), json!({})));
+    let (kind, report) = run(host([stopped]), json!({})).failed();
     assert_eq!(
         (kind, &report["result"]),
         (Kind::Application, &json!("failed"))
@@ -151,10 +143,10 @@ fn an_exit_with_0_is_no_success_if_it_was_not_the_commands_own() {
         out_of_memory: true,
         ..event("exit", Some(137))
     };
-    let (_, report) = failed(&run(host([killed]), json!({})));
+    let (_, report) = run(host([killed]), json!({})).failed();
     assert_eq!(report["reason"], "the command ran out of memory");
 
-    let (_, report) = failed(&run(host([event("exit", None)]), json!({})));
+    let (_, report) = run(host([event("exit", None)]), json!({})).failed();
     assert_eq!(report["result"], "unknown");
 }
 
@@ -176,7 +168,7 @@ fn it_is_destroyed_whatever_happens() {
         ),
     ] {
         let tested = run(exits(0).fail(operation, MADE, failure), json!({}));
-        let (failed_as, report) = failed(&tested);
+        let (failed_as, report) = tested.failed();
         assert_eq!(failed_as, kind);
         assert_eq!(tested.machines_of("machines.destroy"), [MADE]);
         assert_eq!(
@@ -192,7 +184,7 @@ fn an_interrupt_leaves_no_machine_behind() {
         .delay("machines.wait", MADE, Duration::from_secs(300))
         .interrupt_after(Duration::from_secs(5));
     let tested = run(host, json!({}));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(
         (kind, &report["destroyed"]),
         (Kind::Cancelled, &json!(true))
@@ -204,7 +196,7 @@ fn an_interrupt_leaves_no_machine_behind() {
 fn one_that_stays_behind_fails_the_step() {
     let refused = Failure::Unavailable("503".to_owned());
     let tested = run(exits(0).fail("machines.destroy", MADE, refused), json!({}));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Other);
     assert_eq!(
         (&report["exit_code"], &report["destroyed"]),
@@ -220,7 +212,7 @@ fn one_that_stays_behind_fails_the_step() {
 #[test]
 fn an_exit_that_is_shown_late_is_waited_for() {
     let tested = run(host([event("start", None)]), json!({}));
-    let (_, report) = failed(&tested);
+    let (_, report) = tested.failed();
     assert_eq!(
         report["reason"],
         "it has stopped, and none of its events is an exit"

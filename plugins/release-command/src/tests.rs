@@ -1,6 +1,6 @@
 //! What is not as in `one-off`, whose tests have the procedure.
 
-use groundcrew_plugin::testing::{TestHost, Tested, machine};
+use groundcrew_plugin::testing::{TestHost, Tested, machine, with_more};
 use groundcrew_plugin::{Event, Kind};
 use serde_json::{Value, json};
 
@@ -21,13 +21,13 @@ fn run(exit_code: i32, input: Value) -> Tested<Report> {
     let host = TestHost::new()
         .machine(machine("web", "m1"))
         .events("new-2", [exit]);
-    let mut full =
-        json!({ "app": "web", "image": "registry.fly.io/web:2", "command": ["bin/migrate"] });
-    full.as_object_mut()
-        .unwrap()
-        .extend(input.as_object().unwrap().clone());
-    let input: Input = serde_json::from_value(full).unwrap();
-    host.run(|host| release_command(input, host))
+    host.run_with(
+        release_command,
+        with_more(
+            json!({ "app": "web", "image": "registry.fly.io/web:2", "command": ["bin/migrate"] }),
+            input,
+        ),
+    )
 }
 
 #[test]

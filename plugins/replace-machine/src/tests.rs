@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine};
+use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine, with_more};
 use groundcrew_plugin::{HostStatus, Mount, Summary};
 use serde_json::{Value, json};
 
@@ -30,28 +30,11 @@ fn in_region(id: &str, region: &str) -> Summary {
 }
 
 fn run(host: TestHost, ids: &[&str], input: Value) -> Tested<Report> {
-    let mut full = json!({ "app": "web", "ids": ids });
-    full.as_object_mut()
-        .unwrap()
-        .extend(input.as_object().unwrap().clone());
-    let input: Input = serde_json::from_value(full).unwrap();
-    host.run(|host| replace_machine(input, host))
-        .holding_nothing()
-}
-
-/// The report inside a failure, and its kind.
-fn failed(tested: &Tested<Report>) -> (Kind, Value) {
-    let error = tested.result.as_ref().unwrap_err();
-    (
-        error.kind(),
-        serde_json::from_str(error.output().unwrap()).unwrap(),
+    host.run_with(
+        replace_machine,
+        with_more(json!({ "app": "web", "ids": ids }), input),
     )
-}
-
-fn operations(tested: &Tested<Report>) -> Vec<(&str, &str)> {
-    let all = tested.submitted.iter();
-    all.map(|it| (&it.operation["machines.".len()..], it.machine.as_str()))
-        .collect()
+    .holding_nothing()
 }
 
 fn create_of(tested: &Tested<Report>) -> String {
@@ -64,16 +47,16 @@ fn create_of(tested: &Tested<Report>) -> String {
 fn the_new_one_is_in_order_before_the_old_one_goes() {
     let tested = run(fleet(2), &["m1"], json!({}));
     assert_eq!(
-        operations(&tested),
+        tested.operations(),
         [
-            ("list", ""),
-            ("lease", "m1"),
-            ("create", "m1"),
-            ("wait-healthy", "new-3"),
-            ("uncordon", "new-3"),
-            ("destroy", "m1"),
-            ("release", "m1"),
-            ("list", "")
+            ("machines.list", ""),
+            ("machines.lease", "m1"),
+            ("machines.create", "m1"),
+            ("machines.wait-healthy", "new-3"),
+            ("machines.uncordon", "new-3"),
+            ("machines.destroy", "m1"),
+            ("machines.release", "m1"),
+            ("machines.list", "")
         ]
     );
     let create = create_of(&tested);
@@ -128,7 +111,7 @@ fn its_region_stays_when_the_pattern_is_elsewhere() {
 #[test]
 fn without_a_pattern_nothing_is_sent() {
     let tested = run(TestHost::new().machine(dead("m", "fra")), &["m"], json!({}));
-    let (_, report) = failed(&tested);
+    let (_, report) = tested.failed();
     assert_eq!(report["machines"][0]["result"], "refused");
     assert_eq!(
         report["machines"][0]["reason"],
@@ -150,7 +133,7 @@ fn volumes_do_not_move() {
         })
     };
     let tested = run(host(), &["data", "m0"], json!({}));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(
         (kind, &report["totals"]["replaced"]),
         (Kind::Other, &json!(1))
@@ -201,7 +184,7 @@ fn a_replacement_that_does_not_get_well_goes_and_the_old_one_stays() {
     let sick = Failure::Application("check `http` stays critical".to_owned());
     let host = fleet(2).fail("machines.wait-healthy", "new-3", sick);
     let tested = run(host, &["m1"], json!({}));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
     assert_eq!(tested.machines_of("machines.destroy"), ["new-3"]);
     let one = &report["machines"][0];
@@ -228,7 +211,7 @@ fn a_replacement_that_stays_against_our_will_is_no_reason_for_a_retry() {
             "new-3",
             Failure::Unavailable("503".to_owned()),
         );
-    let (kind, report) = failed(&run(host, &["m1"], json!({})));
+    let (kind, report) = run(host, &["m1"], json!({})).failed();
     assert_eq!(kind, Kind::Other);
     assert_eq!(
         report["machines"][0]["reason"],
@@ -244,7 +227,7 @@ fn one_that_cannot_be_destroyed_is_reported_beside_its_replacement() {
         &["m1"],
         json!({}),
     );
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Other, "a retry would make one more");
     assert_eq!(report["machines"][0]["replacement"], "new-3");
     assert_eq!(tested.machines_of("machines.destroy"), ["m1"]);
@@ -254,20 +237,20 @@ fn one_that_cannot_be_destroyed_is_reported_beside_its_replacement() {
 fn without_room_the_old_one_goes_first() {
     let tested = run(fleet(2), &["m1"], json!({ "destroy_first": true }));
     assert_eq!(
-        operations(&tested)[1..6],
+        tested.operations()[1..6],
         [
-            ("lease", "m1"),
-            ("destroy", "m1"),
-            ("create", "m0"),
-            ("wait-healthy", "new-4"),
-            ("uncordon", "new-4"),
+            ("machines.lease", "m1"),
+            ("machines.destroy", "m1"),
+            ("machines.create", "m0"),
+            ("machines.wait-healthy", "new-4"),
+            ("machines.uncordon", "new-4"),
         ]
     );
     assert_eq!(tested.result.unwrap().totals.replaced, 1);
 
     let full = Failure::Capacity("no room in fra".to_owned());
     let host = fleet(2).fail("machines.create", "m0", full);
-    let (kind, report) = failed(&run(host, &["m1"], json!({ "destroy_first": true })));
+    let (kind, report) = run(host, &["m1"], json!({ "destroy_first": true })).failed();
     assert_eq!(kind, Kind::Other, "a retry would not find it");
     assert_eq!(
         report["machines"][0]["reason"],
@@ -279,13 +262,13 @@ fn without_room_the_old_one_goes_first() {
 fn no_room_may_pass_as_long_as_nothing_was_done() {
     let full = Failure::Capacity("no room in fra".to_owned());
     let host = fleet(2).fail("machines.create", "m1", full);
-    assert_eq!(failed(&run(host, &["m1"], json!({}))).0, Kind::Capacity);
+    assert_eq!(run(host, &["m1"], json!({})).failed().0, Kind::Capacity);
     let leased = Summary {
         lease_owner: Some("deploy@example".to_owned()),
         ..machine("web", "m9")
     };
     let tested = run(fleet(1).machine(leased), &["m9"], json!({}));
-    assert_eq!(failed(&tested).0, Kind::Conflict);
+    assert_eq!(tested.failed().0, Kind::Conflict);
     assert!(tested.machines_of("machines.create").is_empty());
 }
 
@@ -293,7 +276,7 @@ fn no_room_may_pass_as_long_as_nothing_was_done() {
 fn a_last_look_tells_what_did_not_come_true() {
     let machines = (0..2).map(|n| machine("web", &format!("m{n}")));
     let blind = TestHost::new().machines(machines);
-    let (_, report) = failed(&run(blind, &["m1"], json!({})));
+    let (_, report) = run(blind, &["m1"], json!({})).failed();
     assert_eq!(
         report["missed"],
         json!([
@@ -309,7 +292,7 @@ fn an_interrupt_leaves_no_replacement_behind() {
         .delay("machines.wait-healthy", "new-3", Duration::from_secs(300))
         .interrupt_after(Duration::from_secs(5));
     let tested = run(host, &["m1", "m2"], json!({ "parallel": 1 }));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Cancelled);
     assert_eq!(tested.machines_of("machines.destroy"), ["new-3"]);
     assert_eq!(report["machines"][1]["result"], "not-attempted");

@@ -19,9 +19,7 @@ fn run(host: TestHost, app: &str) -> Tested<Report> {
 }
 
 fn run_with(host: TestHost, input: Value) -> Tested<Report> {
-    let input: Input = serde_json::from_value(input).unwrap();
-    host.run(|host| reset_builder(input, host))
-        .holding_nothing()
+    host.run_with(reset_builder, input).holding_nothing()
 }
 
 fn operations(tested: &Tested<Report>) -> Vec<&str> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine};
+use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine, with_more};
 use groundcrew_plugin::{HostStatus, Kind, Summary};
 use serde_json::{Value, json};
 
@@ -13,22 +13,8 @@ fn fleet(size: usize) -> TestHost {
 }
 
 fn run(host: TestHost, input: Value) -> Tested<Report> {
-    let mut full = json!({ "app": "web" });
-    full.as_object_mut()
-        .unwrap()
-        .extend(input.as_object().unwrap().clone());
-    let input: Input = serde_json::from_value(full).unwrap();
-    host.run(|host| restart_by_group(input, host))
+    host.run_with(restart_by_group, with_more(json!({ "app": "web" }), input))
         .holding_nothing()
-}
-
-/// The report inside a failure, and its kind.
-fn failed(tested: &Tested<Report>) -> (Kind, Value) {
-    let error = tested.result.as_ref().unwrap_err();
-    (
-        error.kind(),
-        serde_json::from_str(error.output().unwrap()).unwrap(),
-    )
 }
 
 fn sick() -> Failure {
@@ -105,7 +91,7 @@ fn five_thousand_at_once() {
 fn a_failed_canary_stops_everything() {
     let host = fleet(10).fail("machines.wait-healthy", "m0000", sick());
     let tested = run(host, json!({ "max_failures": 5 }));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
     assert_eq!(tested.machines_of("machines.restart"), ["m0000"]);
     assert_eq!(report["totals"]["not_attempted"], 9);
@@ -127,7 +113,7 @@ fn stops_once_more_fail_than_may() {
         sick_ones(fleet(10)),
         json!({ "parallel": 1, "max_failures": 1 }),
     );
-    let (_, report) = failed(&tested);
+    let (_, report) = tested.failed();
     assert_eq!(
         (
             &report["totals"]["restarted"],
@@ -140,7 +126,7 @@ fn stops_once_more_fail_than_may() {
         sick_ones(fleet(10)),
         json!({ "parallel": 1, "max_failures": 2 }),
     );
-    let (_, report) = failed(&tested);
+    let (_, report) = tested.failed();
     assert_eq!(
         (&report["totals"]["restarted"], &report["stopped_early"]),
         (&json!(8), &json!(false))
@@ -151,7 +137,7 @@ fn stops_once_more_fail_than_may() {
 fn those_in_flight_finish_when_it_stops() {
     let host = fleet(10).fail("machines.restart", "m0002", sick());
     let tested = run(host, json!({ "parallel": 4 }));
-    let (_, report) = failed(&tested);
+    let (_, report) = tested.failed();
     assert_eq!(
         (&report["totals"]["restarted"], &report["totals"]["failed"]),
         (&json!(4), &json!(1))
@@ -246,7 +232,7 @@ fn dead_hosts_are_reported_and_stop_nobody() {
             ..machine("web", "lost")
         });
     let tested = run(host, json!({}));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(
         kind,
         Kind::Other,
@@ -273,7 +259,7 @@ fn somebody_elses_lease_fails_that_machine_only() {
         ..machine("web", "m9")
     };
     let tested = run(fleet(3).machine(leased), json!({ "max_failures": 1 }));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(
         (kind, &report["totals"]["restarted"]),
         (Kind::Other, &json!(3))
@@ -288,7 +274,7 @@ fn what_may_pass_is_transient_only_if_nothing_was_restarted() {
         "m0000",
         Failure::RateLimited("too many requests".to_owned()),
     );
-    assert_eq!(failed(&run(host, json!({}))).0, Kind::RateLimited);
+    assert_eq!(run(host, json!({})).failed().0, Kind::RateLimited);
 }
 
 #[test]
@@ -297,7 +283,7 @@ fn an_interrupt_ends_it_and_gives_leases_back() {
         .delay("machines.wait", "m0004", Duration::from_secs(60))
         .interrupt_after(Duration::from_millis(95));
     let tested = run(host, json!({ "parallel": 5 }));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Cancelled);
     assert_eq!(report["stopped_early"], true);
     assert_eq!(report["totals"]["restarted"], 1);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine};
+use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine, with_more};
 use groundcrew_plugin::{Check, CheckStatus, HostStatus, Mount, Summary};
 use serde_json::{Value, json};
 
@@ -65,30 +65,14 @@ fn fleet(size: usize) -> TestHost {
 }
 
 fn run(host: TestHost, count: u32, input: Value) -> Tested<Report> {
-    let mut full = json!({ "app": "web", "group": "app", "count": count });
-    full.as_object_mut()
-        .unwrap()
-        .extend(input.as_object().unwrap().clone());
-    let input: Input = serde_json::from_value(full).unwrap();
-    host.run(|host| scale_group(input, host)).holding_nothing()
-}
-
-/// The report inside a failure, and its kind.
-fn failed(tested: &Tested<Report>) -> (Kind, Value) {
-    let error = tested.result.as_ref().unwrap_err();
-    (
-        error.kind(),
-        serde_json::from_str(error.output().unwrap()).unwrap(),
+    host.run_with(
+        scale_group,
+        with_more(
+            json!({ "app": "web", "group": "app", "count": count }),
+            input,
+        ),
     )
-}
-
-fn operations(tested: &Tested<Report>) -> Vec<(&str, &str)> {
-    let all = tested.submitted.iter();
-    all.map(|it| {
-        let (_, name) = it.operation.split_once('.').unwrap();
-        (name, it.machine.as_str())
-    })
-    .collect()
+    .holding_nothing()
 }
 
 /// The regions in which Machines were made, in order.
@@ -104,11 +88,8 @@ fn regions(tested: &Tested<Report>) -> Vec<&str> {
 }
 
 fn destroyed(machines: impl IntoIterator<Item = Summary>, count: u32, input: Value) -> Vec<String> {
-    let mut full = json!({ "parallel": 1, "drain": "0s" });
-    full.as_object_mut()
-        .unwrap()
-        .extend(input.as_object().unwrap().clone());
-    let tested = run(group(machines), count, full);
+    let input = with_more(json!({ "parallel": 1, "drain": "0s" }), input);
+    let tested = run(group(machines), count, input);
     assert!(tested.result.is_ok(), "{:?}", tested.result);
     let destroyed = tested.machines_of("machines.destroy").into_iter();
     destroyed.map(str::to_owned).collect()
@@ -118,13 +99,13 @@ fn destroyed(machines: impl IntoIterator<Item = Summary>, count: u32, input: Val
 fn a_new_one_serves_when_its_checks_pass() {
     let tested = run(fleet(1), 2, json!({}));
     assert_eq!(
-        operations(&tested),
+        tested.operations(),
         [
-            ("list", ""),
-            ("create", "m0"),
-            ("wait-healthy", "new-2"),
-            ("uncordon", "new-2"),
-            ("list", "")
+            ("machines.list", ""),
+            ("machines.create", "m0"),
+            ("machines.wait-healthy", "new-2"),
+            ("machines.uncordon", "new-2"),
+            ("machines.list", "")
         ]
     );
     let create = &tested.submitted[1].options;
@@ -217,7 +198,7 @@ fn one_that_cannot_be_made_leaves_the_others_alone() {
         "a",
         Failure::Capacity("no room".to_owned()),
     );
-    let (kind, report) = failed(&run(host, 4, json!({})));
+    let (kind, report) = run(host, 4, json!({})).failed();
     assert_eq!(kind, Kind::Capacity, "a retry makes what is missing");
     assert_eq!(report["totals"]["failed"], 2);
     assert_eq!(report["machines"][0]["id"], json!(null));
@@ -233,7 +214,7 @@ fn one_that_does_not_get_well_goes_again() {
         json!({ "parallel": 1 }),
     );
     assert_eq!(tested.machines_of("machines.destroy"), ["new-2"]);
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Timeout);
     assert_eq!(
         (&report["after"], &report["before"]),
@@ -250,7 +231,7 @@ fn one_that_does_not_get_well_goes_again() {
         "new-2",
         Failure::Unavailable("503".to_owned()),
     );
-    let (kind, report) = failed(&run(host, 2, json!({})));
+    let (kind, report) = run(host, 2, json!({})).failed();
     assert_eq!(kind, Kind::Other, "there is one more than the report says");
     assert_eq!(
         report["machines"][0]["reason"],
@@ -263,7 +244,7 @@ fn an_app_that_does_not_come_up_is_not_tried_again_and_again() {
     let sick = Failure::Application("check `http` stays critical".to_owned());
     let host = fleet(1).fail("machines.wait-healthy", "new-2", sick);
     let tested = run(host, 20, json!({ "parallel": 1 }));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
     assert_eq!(report["totals"]["not_attempted"], 18);
     assert_eq!(tested.machines_of("machines.create").len(), 1);
@@ -273,18 +254,18 @@ fn an_app_that_does_not_come_up_is_not_tried_again_and_again() {
 fn an_old_one_leaves_service_before_it_is_stopped_and_destroyed() {
     let tested = run(fleet(2), 1, json!({}));
     assert_eq!(
-        operations(&tested),
+        tested.operations(),
         [
-            ("list", ""),
-            ("lease", "m1"),
-            ("get", "m1"),
-            ("cordon", "m1"),
-            ("sleep", ""),
-            ("stop", "m1"),
-            ("wait", "m1"),
-            ("destroy", "m1"),
-            ("release", "m1"),
-            ("list", "")
+            ("machines.list", ""),
+            ("machines.lease", "m1"),
+            ("machines.get", "m1"),
+            ("machines.cordon", "m1"),
+            ("operations.sleep", ""),
+            ("machines.stop", "m1"),
+            ("machines.wait", "m1"),
+            ("machines.destroy", "m1"),
+            ("machines.release", "m1"),
+            ("machines.list", "")
         ]
     );
     assert!(tested.took > Duration::from_secs(5));
@@ -303,29 +284,29 @@ fn what_serves_nobody_is_not_drained() {
     };
     let tested = run(group([well("a", "fra"), worker]), 1, json!({}));
     assert_eq!(
-        operations(&tested)[1..7],
+        tested.operations()[1..7],
         [
-            ("lease", "w"),
-            ("get", "w"),
-            ("stop", "w"),
-            ("wait", "w"),
-            ("destroy", "w"),
-            ("release", "w"),
+            ("machines.lease", "w"),
+            ("machines.get", "w"),
+            ("machines.stop", "w"),
+            ("machines.wait", "w"),
+            ("machines.destroy", "w"),
+            ("machines.release", "w"),
         ]
     );
     let resting = in_state("b", "fra", "stopped");
     let tested = run(group([well("a", "fra"), resting]), 1, json!({}));
     assert_eq!(
-        operations(&tested)[1..5],
+        tested.operations()[1..5],
         [
-            ("lease", "b"),
-            ("get", "b"),
-            ("destroy", "b"),
-            ("release", "b")
+            ("machines.lease", "b"),
+            ("machines.get", "b"),
+            ("machines.destroy", "b"),
+            ("machines.release", "b")
         ]
     );
     let tested = run(group([well("a", "fra"), dead("b", "fra")]), 1, json!({}));
-    assert_eq!(operations(&tested)[1..2], [("destroy", "b")]);
+    assert_eq!(tested.operations()[1..2], [("machines.destroy", "b")]);
 }
 
 #[test]
@@ -376,11 +357,15 @@ fn leases_only_what_it_touches() {
 fn an_interrupt_while_draining_puts_it_back_into_service() {
     let host = fleet(3).interrupt_after(Duration::from_secs(3));
     let tested = run(host, 1, json!({ "parallel": 1 }));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Cancelled);
     assert_eq!(
-        operations(&tested)[4..7],
-        [("sleep", ""), ("uncordon", "m2"), ("release", "m2")]
+        tested.operations()[4..7],
+        [
+            ("operations.sleep", ""),
+            ("machines.uncordon", "m2"),
+            ("machines.release", "m2")
+        ]
     );
     assert!(tested.machines_of("machines.stop").is_empty());
     assert!(tested.machines_of("machines.destroy").is_empty());
@@ -395,7 +380,7 @@ fn an_interrupt_leaves_no_new_machine_behind() {
         .delay("machines.wait-healthy", "new-2", Duration::from_secs(60))
         .interrupt_after(Duration::from_secs(3));
     let tested = run(host, 3, json!({ "parallel": 1 }));
-    assert_eq!(failed(&tested).0, Kind::Cancelled);
+    assert_eq!(tested.failed().0, Kind::Cancelled);
     assert_eq!(tested.machines_of("machines.destroy"), ["new-2"]);
     assert_eq!(tested.machines_of("machines.create").len(), 1);
 }
@@ -410,7 +395,7 @@ fn one_that_cannot_be_stopped_serves_again() {
     let tested = run(host, 1, json!({}));
     assert_eq!(tested.machines_of("machines.uncordon"), ["m1"]);
     assert!(tested.machines_of("machines.destroy").is_empty());
-    assert_eq!(failed(&tested).0, Kind::Unavailable);
+    assert_eq!(tested.failed().0, Kind::Unavailable);
 
     let host = fleet(2).fail("machines.wait", "m1", Failure::Timeout("5m".to_owned()));
     let tested = run(host, 1, json!({ "stop_timeout": "90s" }));
@@ -422,7 +407,7 @@ fn one_that_cannot_be_stopped_serves_again() {
         .find(|it| it.operation == "machines.stop");
     assert!(stop.unwrap().options.contains("90000"));
     assert_eq!(
-        failed(&tested).1["machines"][0]["reason"],
+        tested.failed().1["machines"][0]["reason"],
         "it was told to stop and is out of service: 5m"
     );
 }
@@ -434,7 +419,7 @@ fn a_lease_of_somebody_else_is_respected() {
         ..well("m9", "fra")
     };
     let tested = run(fleet(2).machine(leased), 1, json!({}));
-    assert_eq!(failed(&tested).0, Kind::Conflict);
+    assert_eq!(tested.failed().0, Kind::Conflict);
     assert_eq!(tested.machines_of("machines.destroy"), ["m1"]);
 }
 
@@ -469,7 +454,7 @@ fn volumes_are_not_made_and_not_left_behind_unasked() {
 fn nothing_is_done_when_there_are_as_many_already() {
     let going = in_state("gone", "fra", "destroying");
     let tested = run(fleet(3).machine(going), 3, json!({}));
-    assert_eq!(operations(&tested), [("list", "")]);
+    assert_eq!(tested.operations(), [("machines.list", "")]);
     assert_eq!(tested.notes, ["there are 3 already"]);
     let report = tested.result.unwrap();
     assert!(report.already && report.machines.is_empty());
@@ -480,7 +465,7 @@ fn nothing_is_done_when_there_are_as_many_already() {
 fn a_last_look_that_does_not_show_what_was_done_is_no_reason_for_a_retry() {
     let blind = TestHost::new().machine(well("m0", "fra"));
     let tested = run(blind, 2, json!({}));
-    let (kind, report) = failed(&tested);
+    let (kind, report) = tested.failed();
     assert_eq!((kind, &report["after"]), (Kind::Other, &json!(1)));
     assert_eq!(
         tested.result.unwrap_err().message(),

@@ -15,15 +15,32 @@ pub(crate) mod script;
 use std::future::Future;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
 pub use crate::bindings::groundcrew::host::operations::Failure;
 // Nearly every test begins with it.
 pub use crate::machines::scripted::machine;
-use crate::{Error, Host, queue};
+use crate::{Error, Host, Kind, queue};
 
 use self::script::{Own, Script};
 
 /// How long an operation takes that the script says nothing about.
 pub const LATENCY: Duration = Duration::from_millis(10);
+
+/// An input with more in it: what most tests say, and what this one does.
+///
+/// # Panics
+///
+/// If one of them is no object.
+#[must_use]
+pub fn with_more(mut input: Value, more: Value) -> Value {
+    let (Value::Object(fields), Value::Object(more)) = (&mut input, more) else {
+        panic!("an input is an object");
+    };
+    fields.extend(more);
+    input
+}
 
 /// A host that is being scripted.
 #[derive(Debug, Default)]
@@ -109,12 +126,50 @@ impl TestHost {
         let result = queue::block_on(plugin(Host::new()));
         script::uninstall().tested(result)
     }
+
+    /// Runs a plugin to its end on this input.
+    ///
+    /// # Panics
+    ///
+    /// If it is no input of the plugin.
+    pub fn run_with<I: DeserializeOwned, T>(
+        self,
+        plugin: impl AsyncFnOnce(I, Host) -> Result<T, Error>,
+        input: Value,
+    ) -> Tested<T> {
+        let input = serde_json::from_value(input).expect("an input of the plugin");
+        self.run(|host| plugin(input, host))
+    }
 }
 
 impl<T> Tested<T> {
     /// What a capability of this type has kept; none if nothing asked for it.
     pub(crate) fn own<O: 'static>(&self) -> Option<&O> {
         self.own.get()
+    }
+
+    /// Which kind of failure it was, and the output that it carries.
+    ///
+    /// # Panics
+    ///
+    /// If the plugin succeeded, or failed without an output.
+    #[must_use]
+    pub fn failed(&self) -> (Kind, Value) {
+        let Err(error) = &self.result else {
+            panic!("the plugin succeeded");
+        };
+        let output = error.output().expect("an output");
+        let output = serde_json::from_str(output).expect("JSON");
+        (error.kind(), output)
+    }
+
+    /// What was submitted, and what it was about, in order.
+    #[must_use]
+    pub fn operations(&self) -> Vec<(&str, &str)> {
+        let submitted = self.submitted.iter();
+        submitted
+            .map(|it| (it.operation, it.machine.as_str()))
+            .collect()
     }
 
     /// The ids of the Machines for which an operation was submitted, in order.
