@@ -40,7 +40,7 @@ fn run(host: TestHost, input: Value) -> Tested<Report> {
 #[test]
 fn one_answer_as_expected_is_enough() {
     let tested = run(answers(&[200]), json!({}));
-    assert_eq!(tested.machines_of("http.check"), [URL]);
+    assert_eq!(tested.subjects_of("http.check"), [URL]);
     let options = &tested.submitted[0].options;
     for part in ["Method::Get", "timeout-ms: 10000", "max-bytes: 0"] {
         assert!(options.contains(part), "{part} is not in {options}");
@@ -150,8 +150,8 @@ fn the_body_has_to_contain_the_text() {
 fn private_ones_are_another_operation() {
     let input = json!({ "private": true, "method": "head", "timeout": "2s" });
     let tested = run(answers(&[200]), input);
-    assert_eq!(tested.machines_of("http.check-private"), [URL]);
-    assert!(tested.machines_of("http.check").is_empty());
+    assert_eq!(tested.subjects_of("http.check-private"), [URL]);
+    assert!(tested.subjects_of("http.check").is_empty());
     let options = &tested.submitted[0].options;
     assert!(options.contains("Method::Head") && options.contains("timeout-ms: 2000"));
     assert!(tested.result.is_ok());

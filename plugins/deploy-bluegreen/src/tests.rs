@@ -29,7 +29,7 @@ fn groups_come_and_go_around_the_deploy() {
     let report = tested.result.as_ref().unwrap();
     let totals = [Outcome::Created, Outcome::Destroyed, Outcome::Removed];
     assert_eq!(totals.map(|it| report.totals[&it]), [4, 2, 1]);
-    let gone = tested.machines_of("machines.destroy");
+    let gone = tested.subjects_of("machines.destroy");
     assert_eq!((gone.len(), gone.last()), (3, Some(&"w")));
 }
 
@@ -44,7 +44,7 @@ fn a_failure_ends_with_what_was_there_before() {
     assert_eq!(error.kind(), Kind::Application);
     let wanted = json!({ "destroyed": 3, "not-attempted": 1, "rolled-back": 2 });
     assert_eq!(totals(error), wanted);
-    let gone = tested.machines_of("machines.destroy");
+    let gone = tested.subjects_of("machines.destroy");
     assert!(gone.len() == 4 && gone.iter().all(|id| id.starts_with("new-")));
 }
 
@@ -69,8 +69,8 @@ fn groups_are_left_alone_by_half_measures() {
         let tested = run(fleet(), with(select, change, more));
         let report = tested.result.as_ref().unwrap();
         assert!(report.notes.iter().any(|note| note.contains("`worker`")));
-        assert_eq!(tested.machines_of("machines.create").len(), created);
-        assert!(!tested.machines_of("machines.destroy").contains(&"w"));
+        assert_eq!(tested.subjects_of("machines.create").len(), created);
+        assert!(!tested.subjects_of("machines.destroy").contains(&"w"));
     }
 }
 

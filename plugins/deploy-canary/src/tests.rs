@@ -54,8 +54,8 @@ fn a_canary_that_dies_leaves_groups_alone() {
         error.message().contains("nothing else was touched"),
         "{error}"
     );
-    assert_eq!(tested.machines_of("machines.create").len(), 1);
-    assert_eq!(tested.machines_of("machines.destroy"), ["new-2"]);
+    assert_eq!(tested.subjects_of("machines.create").len(), 1);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["new-2"]);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_failure_ends_with_what_was_there_before() {
     let error = tested.result.as_ref().unwrap_err();
     assert_eq!(error.kind(), Kind::Application);
     assert_eq!(totals(error)["destroyed"], 2);
-    assert!(!tested.machines_of("machines.destroy").contains(&"w"));
+    assert!(!tested.subjects_of("machines.destroy").contains(&"w"));
 }
 
 #[test]
@@ -78,9 +78,9 @@ fn update_only_and_narrow_deploys_leave_groups_alone() {
         let tested = run(fleet(), input(&select, &change));
         let report = tested.result.as_ref().unwrap();
         assert!(report.notes.iter().any(|note| note.contains("`worker`")));
-        assert_eq!(tested.machines_of("machines.create").len(), 1, "the canary");
+        assert_eq!(tested.subjects_of("machines.create").len(), 1, "the canary");
         assert_eq!(
-            tested.machines_of("machines.destroy").len(),
+            tested.subjects_of("machines.destroy").len(),
             1,
             "the canary"
         );

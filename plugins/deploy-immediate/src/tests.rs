@@ -20,9 +20,9 @@ fn groups_come_and_go_around_the_deploy() {
     let totals =
         [Outcome::Updated, Outcome::Created, Outcome::Removed].map(|it| report.totals[&it]);
     assert_eq!(totals, [2, 2, 1]);
-    assert_eq!(tested.machines_of("machines.destroy"), ["w"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["w"]);
     assert!(
-        tested.machines_of("machines.cordon").is_empty(),
+        tested.subjects_of("machines.cordon").is_empty(),
         "nothing is drained"
     );
 }
@@ -36,7 +36,7 @@ fn a_failure_takes_nothing_back_and_removes_nothing() {
     assert_eq!(error.kind(), Kind::Application);
     let wanted = json!({ "created": 2, "failed": 1, "not-attempted": 1, "updated": 1 });
     assert_eq!(totals(error), wanted);
-    assert!(tested.machines_of("machines.destroy").is_empty());
+    assert!(tested.subjects_of("machines.destroy").is_empty());
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn update_only_and_narrow_deploys_leave_groups_alone() {
         let tested = run(fleet(), input(&select, &change));
         let report = tested.result.as_ref().unwrap();
         assert!(report.notes.iter().any(|note| note.contains("`worker`")));
-        assert!(tested.machines_of("machines.create").is_empty());
-        assert!(tested.machines_of("machines.destroy").is_empty());
+        assert!(tested.subjects_of("machines.create").is_empty());
+        assert!(tested.subjects_of("machines.destroy").is_empty());
     }
 }

@@ -20,8 +20,8 @@ fn groups_come_and_go_around_the_deploy() {
     let totals =
         [Outcome::Updated, Outcome::Created, Outcome::Removed].map(|it| report.totals[&it]);
     assert_eq!(totals, [2, 2, 1]);
-    assert_eq!(tested.machines_of("machines.update"), ["a", "b"]);
-    assert_eq!(tested.machines_of("machines.destroy"), ["w"]);
+    assert_eq!(tested.subjects_of("machines.update"), ["a", "b"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["w"]);
     let mut operations = tested.submitted.iter().map(|it| it.operation);
     let first = operations.find(|it| ["machines.create", "machines.update"].contains(it));
     let last = tested
@@ -44,8 +44,8 @@ fn a_failure_ends_with_what_was_there_before() {
     assert_eq!(error.kind(), Kind::Application);
     let wanted = json!({ "destroyed": 2, "not-attempted": 1, "rolled-back": 2 });
     assert_eq!(totals(error), wanted);
-    assert_eq!(tested.machines_of("machines.destroy").len(), 2);
-    assert!(!tested.machines_of("machines.destroy").contains(&"w"));
+    assert_eq!(tested.subjects_of("machines.destroy").len(), 2);
+    assert!(!tested.subjects_of("machines.destroy").contains(&"w"));
 }
 
 #[test]
@@ -60,8 +60,8 @@ fn update_only_and_narrow_deploys_leave_groups_alone() {
         assert_eq!(report.totals[&Outcome::Updated], 2);
         assert_eq!(report.totals[&Outcome::Excluded], 1);
         assert!(report.notes.iter().any(|note| note.contains("`worker`")));
-        assert!(tested.machines_of("machines.create").is_empty());
-        assert!(tested.machines_of("machines.destroy").is_empty());
+        assert!(tested.subjects_of("machines.create").is_empty());
+        assert!(tested.subjects_of("machines.destroy").is_empty());
     }
 }
 

@@ -38,7 +38,7 @@ fn statuses(tested: &Tested<Ended>) -> Vec<&str> {
     let submitted = tested.submitted.iter();
     submitted
         .filter(|it| it.operation == "releases.set-status")
-        .inspect(|it| assert_eq!(it.machine, "r7"))
+        .inspect(|it| assert_eq!(it.subject, "r7"))
         .map(|it| it.options.rsplit("::").next().unwrap())
         .collect()
 }

@@ -45,7 +45,7 @@ fn runs_the_command_everywhere_and_collects_what_it_printed() {
     assert_eq!(report.totals.succeeded, 3);
     assert_eq!(report.machines[1].stdout, "6.1\n");
     assert_eq!(report.machines[1].exit_code, Some(0));
-    let of_first = tested.submitted.iter().filter(|it| it.machine == "m0000");
+    let of_first = tested.submitted.iter().filter(|it| it.subject == "m0000");
     let operations: Vec<_> = of_first.clone().map(|it| it.operation).collect();
     assert_eq!(
         operations,
@@ -100,7 +100,7 @@ fn machines_on_dead_hosts_fail_the_step_and_are_sent_nothing() {
         "a retry would run it on the others again"
     );
     assert_eq!(report["totals"]["unreachable"], 1);
-    assert!(!tested.submitted.iter().any(|it| it.machine == "dead"));
+    assert!(!tested.submitted.iter().any(|it| it.subject == "dead"));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_limit_takes_the_first_by_id() {
         .machine(machine("web", "d"))
         .machine(machine("web", "b"));
     let tested = run(host, json!({ "limit": 2 }));
-    assert_eq!(tested.machines_of("machines.exec"), ["b", "c"]);
+    assert_eq!(tested.subjects_of("machines.exec"), ["b", "c"]);
     assert!(tested.result.is_ok(), "there are two without `a`");
 
     let host = TestHost::new()
@@ -128,7 +128,7 @@ fn leaves_machines_alone_that_are_not_started() {
         ..machine("web", "stopped")
     };
     let tested = run(fleet(1).machine(stopped.clone()), json!({}));
-    assert_eq!(tested.machines_of("machines.exec"), ["m0000"]);
+    assert_eq!(tested.subjects_of("machines.exec"), ["m0000"]);
     assert_eq!(tested.result.unwrap().machines.len(), 1);
 
     let input = json!({ "include": ["m0001", "m0002", "stopped"], "exclude": ["m0002"] });

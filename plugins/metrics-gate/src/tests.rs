@@ -48,7 +48,7 @@ fn why(tested: &Tested<Report>) -> String {
 #[test]
 fn one_look_within_the_bounds_is_enough() {
     let tested = run(answers(&[&["0.5"]]), json!({ "max": 0.5, "min": 0.5 }));
-    assert_eq!(tested.machines_of("metrics.query"), [QUERY]);
+    assert_eq!(tested.subjects_of("metrics.query"), [QUERY]);
     let report = tested.result.unwrap();
     assert!(report.passed && !report.no_data);
     assert_eq!((report.looks, report.held_ms, report.reason), (1, 0, None));

@@ -70,7 +70,7 @@ fn makes_a_machine_waits_reads_and_destroys() {
         ]
     );
     assert_eq!(
-        tested.machines_of("machines.create"),
+        tested.subjects_of("machines.create"),
         ["m1"],
         "the first started one, by id, is the pattern"
     );
@@ -170,7 +170,7 @@ fn it_is_destroyed_whatever_happens() {
         let tested = run(exits(0).fail(operation, MADE, failure), json!({}));
         let (failed_as, report) = tested.failed();
         assert_eq!(failed_as, kind);
-        assert_eq!(tested.machines_of("machines.destroy"), [MADE]);
+        assert_eq!(tested.subjects_of("machines.destroy"), [MADE]);
         assert_eq!(
             (&report["result"], &report["destroyed"]),
             (&json!("unknown"), &json!(true))
@@ -217,7 +217,7 @@ fn an_exit_that_is_shown_late_is_waited_for() {
         report["reason"],
         "it has stopped, and none of its events is an exit"
     );
-    assert_eq!(tested.machines_of("machines.events").len(), 5);
+    assert_eq!(tested.subjects_of("machines.events").len(), 5);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn no_room_may_pass_as_nothing_was_run() {
     let tested = run(exits(0).fail("machines.create", "m1", full), json!({}));
     let error = tested.result.as_ref().unwrap_err();
     assert_eq!((error.kind(), error.output()), (Kind::Capacity, None));
-    assert!(tested.machines_of("machines.destroy").is_empty());
+    assert!(tested.subjects_of("machines.destroy").is_empty());
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn the_pattern_is_one_whose_configuration_is_known() {
         })
         .events(MADE, [event("exit", Some(0))]);
     let tested = run(host, json!({}));
-    assert_eq!(tested.machines_of("machines.create"), ["m4"]);
+    assert_eq!(tested.subjects_of("machines.create"), ["m4"]);
 
     let tested = run(exits(0), json!({ "group": "nobody" }));
     let error = tested.result.unwrap_err();

@@ -44,7 +44,7 @@ fn runs_the_new_image_as_flyctl_would() {
         assert!(options.contains(part), "{part} is not in {options}");
     }
     assert!(tested.submitted[2].options.contains("300000"));
-    assert_eq!(tested.machines_of("machines.destroy"), ["new-2"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["new-2"]);
     assert_eq!(tested.result.unwrap().exit_code, Some(0));
 }
 

@@ -91,9 +91,9 @@ fn one_on_a_dead_host_is_made_like_another_of_its_group_and_region() {
         .machine(dead("n", "fra"))
         .keep_track();
     let tested = run(host, &["m"], json!({}));
-    assert_eq!(tested.machines_of("machines.create"), ["f"]);
-    assert!(tested.machines_of("machines.lease").is_empty());
-    assert_eq!(tested.machines_of("machines.destroy"), ["m"]);
+    assert_eq!(tested.subjects_of("machines.create"), ["f"]);
+    assert!(tested.subjects_of("machines.lease").is_empty());
+    assert_eq!(tested.subjects_of("machines.destroy"), ["m"]);
     assert_eq!(tested.result.unwrap().totals.replaced, 1);
 }
 
@@ -157,7 +157,7 @@ fn a_standby_stays_a_standby_and_is_not_started() {
     let tested = run(fleet(1).machine(standby.clone()), &["s"], json!({}));
     let create = create_of(&tested);
     assert!(create.contains(r#"standbys: Some(["m0"])"#) && create.contains("launch: false"));
-    assert!(tested.machines_of("machines.wait-healthy").is_empty());
+    assert!(tested.subjects_of("machines.wait-healthy").is_empty());
     assert_eq!(tested.result.unwrap().totals.replaced, 1);
 
     let tested = run(fleet(1).machine(standby), &["m0"], json!({}));
@@ -175,7 +175,7 @@ fn what_was_cordoned_stays_out_of_service() {
     };
     let tested = run(fleet(1).machine(cordoned), &["c"], json!({}));
     assert!(create_of(&tested).contains("cordoned: true"));
-    assert!(tested.machines_of("machines.uncordon").is_empty());
+    assert!(tested.subjects_of("machines.uncordon").is_empty());
     assert_eq!(tested.result.unwrap().totals.replaced, 1);
 }
 
@@ -186,7 +186,7 @@ fn a_replacement_that_does_not_get_well_goes_and_the_old_one_stays() {
     let tested = run(host, &["m1"], json!({}));
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
-    assert_eq!(tested.machines_of("machines.destroy"), ["new-3"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["new-3"]);
     let one = &report["machines"][0];
     assert_eq!(
         (&one["destroyed"], &one["replacement"]),
@@ -230,7 +230,7 @@ fn one_that_cannot_be_destroyed_is_reported_beside_its_replacement() {
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Other, "a retry would make one more");
     assert_eq!(report["machines"][0]["replacement"], "new-3");
-    assert_eq!(tested.machines_of("machines.destroy"), ["m1"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["m1"]);
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn no_room_may_pass_as_long_as_nothing_was_done() {
     };
     let tested = run(fleet(1).machine(leased), &["m9"], json!({}));
     assert_eq!(tested.failed().0, Kind::Conflict);
-    assert!(tested.machines_of("machines.create").is_empty());
+    assert!(tested.subjects_of("machines.create").is_empty());
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn an_interrupt_leaves_no_replacement_behind() {
     let tested = run(host, &["m1", "m2"], json!({ "parallel": 1 }));
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Cancelled);
-    assert_eq!(tested.machines_of("machines.destroy"), ["new-3"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["new-3"]);
     assert_eq!(report["machines"][1]["result"], "not-attempted");
     assert!(tested.took < Duration::from_secs(6));
 }

@@ -42,8 +42,8 @@ fn delete(host: TestHost) -> Tested<Report> {
 fn destroys_every_machine_of_the_builder_and_nothing_else() {
     let host = builders(&["b1", "b2"]).machine(machine("web", "m1"));
     let tested = run(host, APP);
-    assert_eq!(tested.machines_of("machines.destroy"), ["b1", "b2"]);
-    assert_eq!(tested.machines_of("machines.lease"), ["b1", "b2"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["b1", "b2"]);
+    assert_eq!(tested.subjects_of("machines.lease"), ["b1", "b2"]);
     let destroy = tested
         .submitted
         .iter()
@@ -73,7 +73,7 @@ fn one_on_a_dead_host_needs_no_lease() {
         ..machine(APP, "b1")
     });
     let tested = run(host, APP);
-    assert!(tested.machines_of("machines.lease").is_empty());
+    assert!(tested.subjects_of("machines.lease").is_empty());
     assert_eq!(tested.result.unwrap().destroyed, 1);
 }
 
@@ -132,7 +132,7 @@ fn the_app_goes_after_its_machines() {
                 "apps.delete"
             ]
         );
-        assert_eq!(tested.submitted[6].machine, APP);
+        assert_eq!(tested.submitted[6].subject, APP);
         assert_eq!(tested.submitted[6].options, "true");
         assert_eq!(
             tested.notes,

@@ -36,7 +36,7 @@ fn restarts_every_machine_under_its_lease() {
     let of_first: Vec<_> = tested
         .submitted
         .iter()
-        .filter(|it| it.machine == "m0000")
+        .filter(|it| it.subject == "m0000")
         .collect();
     let operations: Vec<_> = of_first.iter().map(|it| it.operation).collect();
     assert_eq!(
@@ -67,7 +67,7 @@ fn works_on_so_many_at_once_and_on_the_canary_alone() {
     let second = tested
         .submitted
         .iter()
-        .find(|it| it.machine == "m0001")
+        .find(|it| it.subject == "m0001")
         .unwrap();
     let canary_ends = tested
         .submitted
@@ -93,7 +93,7 @@ fn a_failed_canary_stops_everything() {
     let tested = run(host, json!({ "max_failures": 5 }));
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
-    assert_eq!(tested.machines_of("machines.restart"), ["m0000"]);
+    assert_eq!(tested.subjects_of("machines.restart"), ["m0000"]);
     assert_eq!(report["totals"]["not_attempted"], 9);
     assert_eq!(report["stopped_early"], true);
     assert_eq!(
@@ -176,7 +176,7 @@ fn leaves_stopped_machines_and_standbys_alone() {
         })
         .machine(machine("other", "elsewhere"));
     let tested = run(host, json!({ "group": "app" }));
-    assert_eq!(tested.machines_of("machines.restart"), ["m0000"]);
+    assert_eq!(tested.subjects_of("machines.restart"), ["m0000"]);
     assert_eq!(tested.result.unwrap().machines.len(), 1);
 }
 
@@ -188,7 +188,7 @@ fn includes_and_excludes_by_id() {
     };
     let input = json!({ "include": ["m0001", "m0002", "stopped"], "exclude": ["m0002"] });
     let tested = run(fleet(5).machine(stopped), input);
-    assert_eq!(tested.machines_of("machines.restart"), ["m0001"]);
+    assert_eq!(tested.subjects_of("machines.restart"), ["m0001"]);
     let report = tested.result.unwrap();
     let reasons: Vec<_> = report
         .machines
@@ -245,7 +245,7 @@ fn dead_hosts_are_reported_and_stop_nobody() {
         ),
         (&json!(3), &json!(2))
     );
-    assert!(!tested.submitted.iter().any(|it| it.machine == "dead"));
+    assert!(!tested.submitted.iter().any(|it| it.subject == "dead"));
     assert_eq!(
         tested.result.unwrap_err().message(),
         "3 restarted, 2 on unreachable hosts"
@@ -264,7 +264,7 @@ fn somebody_elses_lease_fails_that_machine_only() {
         (kind, &report["totals"]["restarted"]),
         (Kind::Other, &json!(3))
     );
-    assert_eq!(tested.machines_of("machines.restart").len(), 3);
+    assert_eq!(tested.subjects_of("machines.restart").len(), 3);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn skips_health_checks_on_request() {
         json!({ "skip_health_checks": true, "signal": "SIGINT", "stop_timeout": "30s" }),
     );
     assert!(tested.result.is_ok());
-    assert!(tested.machines_of("machines.wait-healthy").is_empty());
+    assert!(tested.subjects_of("machines.wait-healthy").is_empty());
     let restart = tested
         .submitted
         .iter()

@@ -91,7 +91,7 @@ fn destroyed(machines: impl IntoIterator<Item = Summary>, count: u32, input: Val
     let input = with_more(json!({ "parallel": 1, "drain": "0s" }), input);
     let tested = run(group(machines), count, input);
     assert!(tested.result.is_ok(), "{:?}", tested.result);
-    let destroyed = tested.machines_of("machines.destroy").into_iter();
+    let destroyed = tested.subjects_of("machines.destroy").into_iter();
     destroyed.map(str::to_owned).collect()
 }
 
@@ -153,7 +153,7 @@ fn a_new_one_is_like_what_most_of_the_group_runs() {
         standby("s", "b"),
     ]);
     let tested = run(host, 8, json!({}));
-    assert_eq!(tested.machines_of("machines.create"), ["b"]);
+    assert_eq!(tested.subjects_of("machines.create"), ["b"]);
     assert_eq!(
         tested.notes,
         ["the Machines of the group have 2 different images; new ones get the commonest"]
@@ -163,7 +163,7 @@ fn a_new_one_is_like_what_most_of_the_group_runs() {
 
     let resting = group([dead("a", "fra"), in_state("b", "fra", "suspended")]);
     let tested = run(resting, 3, json!({}));
-    assert_eq!(tested.machines_of("machines.create"), ["b"]);
+    assert_eq!(tested.subjects_of("machines.create"), ["b"]);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn one_that_does_not_get_well_goes_again() {
         3,
         json!({ "parallel": 1 }),
     );
-    assert_eq!(tested.machines_of("machines.destroy"), ["new-2"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["new-2"]);
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Timeout);
     assert_eq!(
@@ -247,7 +247,7 @@ fn an_app_that_does_not_come_up_is_not_tried_again_and_again() {
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
     assert_eq!(report["totals"]["not_attempted"], 18);
-    assert_eq!(tested.machines_of("machines.create").len(), 1);
+    assert_eq!(tested.subjects_of("machines.create").len(), 1);
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn what_does_not_work_loses_first_then_the_crowded_regions_then_the_highest_ids(
 #[test]
 fn a_standby_stays_and_is_missed() {
     let tested = run(fleet(2).machine(standby("s", "m1")), 1, json!({}));
-    assert_eq!(tested.machines_of("machines.destroy"), ["m1"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["m1"]);
     assert_eq!(
         tested.notes,
         ["these stand by for a Machine that is destroyed: s"]
@@ -349,7 +349,7 @@ fn a_standby_stays_and_is_missed() {
 fn leases_only_what_it_touches() {
     let tested = run(fleet(30), 10, json!({ "parallel": 7 }));
     assert_eq!(tested.max_leased(), 7);
-    assert_eq!(tested.machines_of("machines.lease").len(), 20);
+    assert_eq!(tested.subjects_of("machines.lease").len(), 20);
     assert_eq!(tested.result.unwrap().totals.destroyed, 20);
 }
 
@@ -367,8 +367,8 @@ fn an_interrupt_while_draining_puts_it_back_into_service() {
             ("machines.release", "m2")
         ]
     );
-    assert!(tested.machines_of("machines.stop").is_empty());
-    assert!(tested.machines_of("machines.destroy").is_empty());
+    assert!(tested.subjects_of("machines.stop").is_empty());
+    assert!(tested.subjects_of("machines.destroy").is_empty());
     assert_eq!(report["machines"][0]["result"], "not-attempted");
     assert_eq!(report["machines"][1]["result"], "failed");
     assert!(tested.took < Duration::from_secs(4));
@@ -381,8 +381,8 @@ fn an_interrupt_leaves_no_new_machine_behind() {
         .interrupt_after(Duration::from_secs(3));
     let tested = run(host, 3, json!({ "parallel": 1 }));
     assert_eq!(tested.failed().0, Kind::Cancelled);
-    assert_eq!(tested.machines_of("machines.destroy"), ["new-2"]);
-    assert_eq!(tested.machines_of("machines.create").len(), 1);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["new-2"]);
+    assert_eq!(tested.subjects_of("machines.create").len(), 1);
 }
 
 #[test]
@@ -393,14 +393,14 @@ fn one_that_cannot_be_stopped_serves_again() {
         Failure::Unavailable("503".to_owned()),
     );
     let tested = run(host, 1, json!({}));
-    assert_eq!(tested.machines_of("machines.uncordon"), ["m1"]);
-    assert!(tested.machines_of("machines.destroy").is_empty());
+    assert_eq!(tested.subjects_of("machines.uncordon"), ["m1"]);
+    assert!(tested.subjects_of("machines.destroy").is_empty());
     assert_eq!(tested.failed().0, Kind::Unavailable);
 
     let host = fleet(2).fail("machines.wait", "m1", Failure::Timeout("5m".to_owned()));
     let tested = run(host, 1, json!({ "stop_timeout": "90s" }));
-    assert!(tested.machines_of("machines.uncordon").is_empty());
-    assert!(tested.machines_of("machines.destroy").is_empty());
+    assert!(tested.subjects_of("machines.uncordon").is_empty());
+    assert!(tested.subjects_of("machines.destroy").is_empty());
     let stop = tested
         .submitted
         .iter()
@@ -420,7 +420,7 @@ fn a_lease_of_somebody_else_is_respected() {
     };
     let tested = run(fleet(2).machine(leased), 1, json!({}));
     assert_eq!(tested.failed().0, Kind::Conflict);
-    assert_eq!(tested.machines_of("machines.destroy"), ["m1"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["m1"]);
 }
 
 #[test]

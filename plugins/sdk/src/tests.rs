@@ -113,7 +113,7 @@ fn a_dropped_lease_is_given_back() {
             drop(machine.lease().await?);
             Ok(())
         });
-    assert_eq!(tested.machines_of("machines.release"), ["m1"]);
+    assert_eq!(tested.subjects_of("machines.release"), ["m1"]);
     let _ = tested.holding_nothing();
 }
 

@@ -212,7 +212,7 @@ fn new_groups_are_made_first_and_gone_ones_removed_last() {
     let report = tested.result.as_ref().unwrap();
     assert_eq!(report.totals[&Outcome::Created], 4);
     assert_eq!(report.totals[&Outcome::Removed], 1);
-    assert_eq!(tested.machines_of("machines.create"), ["a"; 4]);
+    assert_eq!(tested.subjects_of("machines.create"), ["a"; 4]);
     let standbys = |it: &&groundcrew_plugin::testing::Submission| {
         it.operation == "machines.create" && it.options.contains("launch: false")
     };
@@ -225,7 +225,7 @@ fn new_groups_are_made_first_and_gone_ones_removed_last() {
         creates.all(|it| it.options.contains("cordoned: true")
             && it.options.contains("region: Some(\"iad\")"))
     );
-    let of_gone = tested.submitted.iter().filter(|it| it.machine == "o");
+    let of_gone = tested.submitted.iter().filter(|it| it.subject == "o");
     let operations: Vec<_> = of_gone.map(|it| it.operation).collect();
     assert_eq!(
         operations,
@@ -254,9 +254,9 @@ fn a_failure_takes_new_groups_back_and_removes_nothing() {
     assert_eq!(made.count(), 4);
     assert!(found.contains(&("old o".to_owned(), Outcome::NotAttempted)));
     assert!(found.contains(&("app a".to_owned(), Outcome::Unchanged)));
-    assert_eq!(tested.machines_of("machines.destroy").len(), 4);
+    assert_eq!(tested.subjects_of("machines.destroy").len(), 4);
     // Those that serve leave the proxy first; the two others have no service.
-    assert_eq!(tested.machines_of("machines.cordon").len(), 2);
+    assert_eq!(tested.subjects_of("machines.cordon").len(), 2);
     let error = tested.result.unwrap_err();
     assert_eq!(
         (error.kind(), error.message()),
@@ -271,7 +271,7 @@ fn a_failure_takes_new_groups_back_and_removes_nothing() {
     let made = fates(&tested);
     let made = made.iter().filter(|(_, fate)| *fate == Outcome::Created);
     assert_eq!(made.count(), 4);
-    assert!(tested.machines_of("machines.destroy").is_empty());
+    assert!(tested.subjects_of("machines.destroy").is_empty());
 }
 
 #[test]
@@ -295,9 +295,9 @@ fn a_new_group_that_does_not_come_up_leaves_everything_as_it_was() {
         .iter()
         .filter(|(_, f)| *f == Outcome::NotAttempted);
     assert_eq!(untouched.count(), 3);
-    let created = tested.machines_of("machines.create").len();
-    assert_eq!(tested.machines_of("machines.destroy").len(), created);
-    assert!(tested.machines_of("machines.uncordon").is_empty());
+    let created = tested.subjects_of("machines.create").len();
+    assert_eq!(tested.subjects_of("machines.destroy").len(), created);
+    assert!(tested.subjects_of("machines.uncordon").is_empty());
 }
 
 #[test]

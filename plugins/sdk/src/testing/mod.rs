@@ -53,8 +53,8 @@ pub struct TestHost {
 pub struct Submission {
     /// As in `machines.wait-healthy`.
     pub operation: &'static str,
-    /// What it is about: a Machine's id, an app's name, a query, a URL. Nothing if it is none of these.
-    pub machine: String,
+    /// What it is about, such as a Machine's id or a URL; empty if it is about nothing in particular.
+    pub subject: String,
     /// Its options, as `Debug` prints them.
     pub options: String,
     /// The virtual time since the run began.
@@ -84,22 +84,21 @@ impl TestHost {
         Self::default()
     }
 
-    /// Makes an operation, such as `machines.restart`, fail for a Machine, or for whatever else it is
-    /// about.
+    /// Makes an operation, such as `machines.restart`, fail when it is about this.
     #[must_use]
-    pub fn fail(mut self, operation: &str, machine: &str, failure: Failure) -> Self {
+    pub fn fail(mut self, operation: &str, subject: &str, failure: Failure) -> Self {
         self.script
             .failures
-            .insert((operation.to_owned(), machine.to_owned()), failure);
+            .insert((operation.to_owned(), subject.to_owned()), failure);
         self
     }
 
-    /// Makes an operation take this long for a Machine.
+    /// Makes an operation take this long when it is about this.
     #[must_use]
-    pub fn delay(mut self, operation: &str, machine: &str, delay: Duration) -> Self {
+    pub fn delay(mut self, operation: &str, subject: &str, delay: Duration) -> Self {
         self.script
             .delays
-            .insert((operation.to_owned(), machine.to_owned()), delay);
+            .insert((operation.to_owned(), subject.to_owned()), delay);
         self
     }
 
@@ -168,14 +167,14 @@ impl<T> Tested<T> {
     pub fn operations(&self) -> Vec<(&str, &str)> {
         let submitted = self.submitted.iter();
         submitted
-            .map(|it| (it.operation, it.machine.as_str()))
+            .map(|it| (it.operation, it.subject.as_str()))
             .collect()
     }
 
-    /// The ids of the Machines for which an operation was submitted, in order.
+    /// What an operation was submitted for, such as the ids of Machines, in order.
     #[must_use]
-    pub fn machines_of(&self, operation: &str) -> Vec<&str> {
+    pub fn subjects_of(&self, operation: &str) -> Vec<&str> {
         let of_operation = self.submitted.iter().filter(|it| it.operation == operation);
-        of_operation.map(|it| it.machine.as_str()).collect()
+        of_operation.map(|it| it.subject.as_str()).collect()
     }
 }

@@ -16,7 +16,7 @@ use super::{LATENCY, Submission, Tested};
 pub(crate) struct Call<'a> {
     /// As in `machines.wait-healthy`.
     pub(crate) operation: &'static str,
-    /// What it is about, as in [`Submission::machine`].
+    /// What it is about, as in [`Submission::subject`].
     pub(crate) subject: &'a str,
     /// Its options, as `Debug` prints them.
     pub(crate) options: String,
@@ -158,7 +158,7 @@ impl Script {
         }
         self.submitted.push(Submission {
             operation: call.operation,
-            machine: call.subject.to_owned(),
+            subject: call.subject.to_owned(),
             options: call.options,
             at: self.now,
         });
@@ -219,7 +219,7 @@ impl Script {
     /// What an operation is about.
     pub(crate) fn subject(&self, id: u64) -> String {
         self.submitted[usize::try_from(id).expect("ids are small") - 1]
-            .machine
+            .subject
             .clone()
     }
 
