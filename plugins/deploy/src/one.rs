@@ -53,13 +53,9 @@ pub enum Became {
 
 /// Brings one Machine to the target.
 pub async fn bring(host: &Host, target: &Target, how: &How, machine: &Machine) -> Became {
-    let lease = match machine.lease().await {
-        Ok(lease) => lease,
-        Err(error) => return Became::AsItWas(error),
-    };
-    let became = leased(host, target, how, machine).await;
-    lease.give_back(host).await;
-    became
+    let work = async { Ok(leased(host, target, how, machine).await) };
+    let became = machine.under_lease(host, work).await;
+    became.unwrap_or_else(Became::AsItWas)
 }
 
 /// What a Machine was doing before.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use groundcrew_plugin::{Error, Result, Timespan};
+use groundcrew_sweep::Which;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -56,6 +57,17 @@ fn default_timeout() -> Timespan {
 }
 
 impl Input {
+    /// Which Machines it is about.
+    pub(crate) fn which(&self) -> Which<'_> {
+        Which {
+            app: &self.app,
+            group: self.group.as_deref(),
+            regions: &self.regions,
+            include: &self.include,
+            exclude: &self.exclude,
+        }
+    }
+
     /// What a schema cannot say.
     ///
     /// # Errors

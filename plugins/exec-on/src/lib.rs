@@ -12,12 +12,12 @@ mod input;
 mod report;
 mod selection;
 
-use groundcrew_plugin::{Error, Executed, Flow, Host, Kind, Machine, Result, plugin};
+use groundcrew_plugin::{Executed, Host, Machine, Result, Swept, plugin};
+use groundcrew_sweep::{Selection, unless_interrupted};
 
 pub use input::Input;
 use report::{Ended, Room};
 pub use report::{MachineReport, Outcome, Report, Totals};
-use selection::Selection;
 
 /// Run a command on the started Machines of a process group, many at a time, and collect its output.
 #[plugin(machines(
@@ -28,13 +28,8 @@ use selection::Selection;
 ))]
 pub async fn exec_on(input: Input, host: Host) -> Result<Report> {
     input.check()?;
-    let listed = host
-        .machines(&input.app)
-        .group(input.group.clone())
-        .region(input.regions.clone())
-        .list()
-        .await?;
-    let selection = Selection::of(listed, &input)?;
+    let listed = input.which().list(&host).await?;
+    let selection = selection::select(listed, &input)?;
     host.expect(selection.chosen.len(), "machines");
     if selection.chosen.is_empty() {
         host.warn(&format!(
@@ -42,60 +37,48 @@ pub async fn exec_on(input: Input, host: Host) -> Result<Report> {
             input.app
         ));
     }
-    let attempts = run_all(&host, &input, &selection).await;
-    report::conclude(&input, &selection, attempts)
+    let swept = run_all(&host, &input, &selection).await;
+    report::conclude(&input, &selection, swept)
 }
 
 /// What became of the command on one Machine.
-struct Attempt<'a> {
-    machine: &'a Machine,
-    duration_ms: u64,
-    result: Result<Ended>,
-}
+type Attempt<'a> = groundcrew_sweep::Attempt<'a, Machine, Result<Ended>>;
+
+/// What became of it on all of them.
+type Ran<'a> = Swept<&'a Machine, Attempt<'a>>;
 
 /// Runs it on all of them; only an interrupt ends that early.
-async fn run_all<'a>(host: &Host, input: &Input, selection: &'a Selection) -> Vec<Attempt<'a>> {
+async fn run_all<'a>(host: &Host, input: &Input, selection: &'a Selection) -> Ran<'a> {
     let room = Room::among(selection.chosen.len());
     let work = async |machine: &'a Machine| attempt(host, input, room, machine).await;
-    let judge = |attempt: &Attempt<'_>| match &attempt.result {
-        Err(error) if error.kind() == Kind::Cancelled => Flow::Stop,
-        Ok(_) | Err(_) => Flow::Continue,
-    };
-    let parallel = input.parallel.max(1) as usize;
+    let judge = |attempt: &Attempt<'_>| unless_interrupted(&attempt.became);
+    let parallel = input.parallel as usize;
     host.for_each_until(&selection.chosen, parallel, work, judge)
         .await
-        .results
 }
 
 async fn attempt<'a>(host: &Host, input: &Input, room: Room, machine: &'a Machine) -> Attempt<'a> {
-    let began = host.now();
-    host.item(&machine.id).working("running the command");
-    let result = run_leased(host, input, machine).await;
-    let duration = host.now().saturating_sub(began);
-    match &result {
-        Ok(executed) if executed.exit_code == 0 => host.item(&machine.id).succeeded("exit code 0"),
-        Ok(executed) => host
-            .item(&machine.id)
-            .failed(format!("exit code {}", executed.exit_code)),
-        Err(error) => host.item(&machine.id).failed(error.message()),
-    }
-    Attempt {
-        machine,
-        duration_ms: duration.as_millis() as u64,
+    let item = host.item(&machine.id);
+    item.working("running the command");
+    let running = async {
+        let executed = run_leased(host, input, machine).await?;
         // Cut at once: thousands of whole outputs would not fit into a plugin's memory.
-        result: result.map(|executed| room.cut(executed)),
+        Ok(room.cut(executed))
+    };
+    let attempt = Attempt::at(host, machine, running).await;
+    match &attempt.became {
+        Ok(ended) if ended.exit_code == 0 => item.succeeded("exit code 0"),
+        Ok(ended) => item.failed(format!("exit code {}", ended.exit_code)),
+        Err(error) => item.failed(error.message()),
     }
+    attempt
 }
 
 /// Holds the Machine's lease meanwhile, so that nobody replaces it under the command.
-async fn run_leased(host: &Host, input: &Input, machine: &Machine) -> Result<Executed, Error> {
-    let lease = machine.lease().await?;
-    let result = machine
-        .exec(&input.command)
-        .within(input.timeout.duration())
-        .await;
-    lease.give_back(host).await;
-    result
+async fn run_leased(host: &Host, input: &Input, machine: &Machine) -> Result<Executed> {
+    let exec = machine.exec(&input.command);
+    let exec = exec.within(input.timeout.duration());
+    machine.under_lease(host, async move { exec.await }).await
 }
 
 #[cfg(test)]

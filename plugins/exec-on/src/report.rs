@@ -1,13 +1,11 @@
 //! What comes out, and when the step counts as failed.
 
-use std::collections::BTreeSet;
-
-use groundcrew_plugin::{Error, Executed, Kind, Machine, Result};
+use groundcrew_plugin::{Executed, Kind, Machine, Result};
+use groundcrew_sweep::{NO_HOST, NO_TURN, Selection, because, counted, kind, kinds};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::selection::Selection;
-use crate::{Attempt, Input};
+use crate::{Attempt, Input, Ran};
 
 /// The most that a report keeps of what one command printed to one stream, in bytes.
 const MOST: usize = 4 << 10;
@@ -106,7 +104,7 @@ impl Room {
 
 /// How a command ended, and what is kept of what it printed.
 pub(crate) struct Ended {
-    exit_code: i32,
+    pub(crate) exit_code: i32,
     stdout: String,
     stderr: String,
     truncated: bool,
@@ -121,26 +119,13 @@ fn tail(mut text: String, most: usize) -> String {
 }
 
 /// Makes the report, and a failure of the step that carries it unless enough went well.
-pub(crate) fn conclude(
-    input: &Input,
-    selection: &Selection,
-    attempts: Vec<Attempt<'_>>,
-) -> Result<Report> {
-    let kind = failure_kind(&attempts);
-    let mut machines: Vec<MachineReport> = attempts.into_iter().map(MachineReport::of).collect();
-    let begun: BTreeSet<String> = machines.iter().map(|report| report.id.clone()).collect();
-
-    let waiting = selection
-        .chosen
-        .iter()
-        .filter(|machine| !begun.contains(&machine.id));
-    machines.extend(
-        waiting.map(|it| MachineReport::idle(it, Outcome::NotAttempted, "its turn did not come")),
-    );
+pub(crate) fn conclude(input: &Input, selection: &Selection, ran: Ran<'_>) -> Result<Report> {
+    let kind = failure_kind(&ran.results);
+    let mut machines: Vec<MachineReport> = ran.results.into_iter().map(MachineReport::of).collect();
+    let waiting = ran.not_attempted.into_iter();
+    machines.extend(waiting.map(|it| MachineReport::idle(it, Outcome::NotAttempted, NO_TURN)));
     let hosts = selection.unreachable.iter();
-    machines.extend(
-        hosts.map(|it| MachineReport::idle(it, Outcome::Unreachable, "its host is not reached")),
-    );
+    machines.extend(hosts.map(|it| MachineReport::idle(it, Outcome::Unreachable, NO_HOST)));
     let skipped = selection.skipped.iter();
     machines.extend(skipped.map(|(it, why)| MachineReport::idle(it, Outcome::Skipped, why)));
     machines.sort_by(|a, b| a.id.cmp(&b.id));
@@ -152,55 +137,38 @@ pub(crate) fn conclude(
         machines,
     };
     // What an interrupt cut short is not something that was agreed to.
-    if report.totals.is_tolerable(input) && kind != Kind::Cancelled {
-        return Ok(report);
-    }
-    Err(Error::new(kind, report.failure()).with_output(&report))
+    let agreed = report.totals.is_tolerable(input) && kind != Kind::Cancelled;
+    let failure = (!agreed).then(|| report.failure());
+    groundcrew_sweep::conclude(report, kind, failure)
 }
 
 /// Which kind of failure the step ends with, if it fails. Something that may pass counts as such
 /// only if the command ended nowhere: a retry of the step would run it everywhere again.
 fn failure_kind(attempts: &[Attempt<'_>]) -> Kind {
-    let errors: Vec<Kind> = attempts
-        .iter()
-        .filter_map(|attempt| attempt.result.as_ref().err())
-        .map(Error::kind)
-        .collect();
-    let ended = attempts.iter().filter_map(|it| it.result.as_ref().ok());
-    let mut codes = ended.map(|ended| ended.exit_code);
-    if errors.contains(&Kind::Cancelled) {
-        Kind::Cancelled
-    } else if codes.any(|code| code != 0) || errors.contains(&Kind::Application) {
-        Kind::Application
-    } else if errors.len() < attempts.len() || errors.contains(&Kind::Timeout) {
-        Kind::Other
-    } else {
-        errors.first().copied().unwrap_or(Kind::Unavailable)
+    let mut kinds = kinds(attempts.iter().map(|it| &it.became));
+    let ended_nowhere = kinds.len() == attempts.len() && !kinds.contains(&Kind::Timeout);
+    let mut ended = attempts.iter().filter_map(|it| it.became.as_ref().ok());
+    if ended.any(|it| it.exit_code != 0) {
+        kinds.push(Kind::Application);
     }
+    let lasting = [Kind::Cancelled, Kind::Application];
+    kind(&kinds, &lasting, ended_nowhere).unwrap_or(Kind::Unavailable)
 }
 
 impl Report {
     /// One sentence about what went wrong.
     fn failure(&self) -> String {
         let totals = &self.totals;
-        let counts = [
+        let counts = counted(&[
             (totals.failed, "failed"),
             (totals.unreachable, "on unreachable hosts"),
             (totals.not_attempted, "not attempted"),
-        ];
-        let counts = counts.iter().filter(|(count, _)| *count > 0);
-        let counts: Vec<String> = counts
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
-        let mut failed = self.machines.iter();
-        let first = failed.find(|machine| machine.result == Outcome::Failed);
-        let why = first.and_then(|it| Some(format!("; {}: {}", it.id, it.reason.as_ref()?)));
-        format!(
-            "{} succeeded, {}{}",
-            totals.succeeded,
-            counts.join(", "),
-            why.unwrap_or_default()
-        )
+        ]);
+        let mut machines = self.machines.iter();
+        let first = machines.find(|machine| machine.result == Outcome::Failed);
+        let why = because(first.map(|it| (it.id.as_str(), it.reason.as_deref())));
+        let succeeded = totals.succeeded;
+        format!("{succeeded} succeeded, {}{why}", counts.join(", "))
     }
 }
 
@@ -226,10 +194,10 @@ impl Totals {
 
 impl MachineReport {
     fn of(attempt: Attempt<'_>) -> Self {
-        let mut report = Self::idle(attempt.machine, Outcome::Succeeded, "");
+        let mut report = Self::idle(attempt.work, Outcome::Succeeded, "");
         report.duration_ms = attempt.duration_ms;
         report.reason = None;
-        match attempt.result {
+        match attempt.became {
             Ok(ended) => report.ended(ended),
             Err(error) => {
                 report.result = Outcome::Failed;

@@ -16,7 +16,8 @@ mod report;
 
 use std::collections::BTreeSet;
 
-use groundcrew_plugin::{Flow, Host, Kind, Result, plugin};
+use groundcrew_plugin::{Host, Result, Swept, plugin};
+use groundcrew_sweep::unless_interrupted;
 
 pub use input::Input;
 use one::Became;
@@ -47,46 +48,34 @@ pub async fn replace_machine(input: Input, host: Host) -> Result<Report> {
             plan.bereft.join(", ")
         ));
     }
-    let attempts = replace_all(&host, &input, &plan).await;
-    let missed = look_again(&host, &input, &attempts).await;
-    report::conclude(&plan, attempts, missed)
+    let swept = replace_all(&host, &input, &plan).await;
+    let missed = look_again(&host, &input, &swept.results).await;
+    report::conclude(&plan, swept, missed)
 }
 
 /// What became of one Machine that we began with.
-struct Attempt<'a> {
-    order: &'a Order,
-    duration_ms: u64,
-    became: Became,
-}
+type Attempt<'a> = groundcrew_sweep::Attempt<'a, Order, Became>;
+
+/// What became of all of them.
+type Replacements<'a> = Swept<&'a Order, Attempt<'a>>;
 
 /// Replaces all of them; only an interrupt ends that early.
-async fn replace_all<'a>(host: &Host, input: &Input, plan: &'a Plan) -> Vec<Attempt<'a>> {
+async fn replace_all<'a>(host: &Host, input: &Input, plan: &'a Plan) -> Replacements<'a> {
     let work = async |order: &'a Order| attempt(host, input, order).await;
-    let judge = |attempt: &Attempt<'_>| match &attempt.became.result {
-        Err(error) if error.kind() == Kind::Cancelled => Flow::Stop,
-        Ok(()) | Err(_) => Flow::Continue,
-    };
-    let parallel = input.parallel.max(1) as usize;
-    host.for_each_until(&plan.orders, parallel, work, judge)
+    let judge = |attempt: &Attempt<'_>| unless_interrupted(&attempt.became.result);
+    host.for_each_until(&plan.orders, input.parallel as usize, work, judge)
         .await
-        .results
 }
 
 async fn attempt<'a>(host: &Host, input: &Input, order: &'a Order) -> Attempt<'a> {
-    let began = host.now();
-    let id = &order.old.id;
-    let became = one::replace(host, input, order).await;
-    let duration = host.now().saturating_sub(began);
-    match (&became.result, &became.replacement) {
-        (Ok(()), Some(new)) => host.item(id).succeeded(format!("replaced by {new}")),
-        (Ok(()), None) => host.item(id).succeeded("replaced"),
-        (Err(error), _) => host.item(id).failed(error.message()),
+    let attempt = Attempt::at(host, order, one::replace(host, input, order)).await;
+    let item = host.item(&order.old.id);
+    match (&attempt.became.result, &attempt.became.replacement) {
+        (Ok(()), Some(new)) => item.succeeded(format!("replaced by {new}")),
+        (Ok(()), None) => item.succeeded("replaced"),
+        (Err(error), _) => item.failed(error.message()),
     }
-    Attempt {
-        order,
-        duration_ms: duration.as_millis() as u64,
-        became,
-    }
+    attempt
 }
 
 /// Looks whether there are as many Machines as before: each replacement is to be there, and no
@@ -102,7 +91,7 @@ async fn look_again(host: &Host, input: &Input, attempts: &[Attempt<'_>]) -> Res
     let there: BTreeSet<&String> = there.map(|it| &it.id).collect();
     let mut missed = Vec::new();
     for attempt in replaced {
-        let old = &attempt.order.old.id;
+        let old = &attempt.work.old.id;
         if there.contains(old) {
             missed.push(format!("{old} was destroyed and is still there"));
         }

@@ -36,13 +36,9 @@ pub(crate) async fn replace(host: &Host, input: &Input, order: &Order) -> Became
     if !old.is_reachable() {
         return in_order(host, input, order).await;
     }
-    let lease = match old.lease().await {
-        Ok(lease) => lease,
-        Err(error) => return Became::as_it_was(error),
-    };
-    let became = in_order(host, input, order).await;
-    lease.give_back(host).await;
-    became
+    let work = async { Ok(in_order(host, input, order).await) };
+    let became = old.under_lease(host, work).await;
+    became.unwrap_or_else(Became::as_it_was)
 }
 
 async fn in_order(host: &Host, input: &Input, order: &Order) -> Became {

@@ -1,13 +1,12 @@
 //! What comes out, and when the step counts as failed.
 
-use std::collections::BTreeSet;
-
-use groundcrew_plugin::{Error, Kind, Machine, Result};
+use groundcrew_plugin::{Kind, Machine, Result};
+use groundcrew_sweep::{NO_TURN, because, counted, kind, kinds};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::Attempt;
 use crate::plan::Plan;
+use crate::{Attempt, Replacements};
 
 /// What became of every Machine that was named.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -76,18 +75,14 @@ pub struct Totals {
 /// Makes the report, and a failure of the step that carries it unless all were replaced.
 pub(crate) fn conclude(
     plan: &Plan,
-    attempts: Vec<Attempt<'_>>,
+    replacements: Replacements<'_>,
     missed: Result<Vec<String>>,
 ) -> Result<Report> {
-    let kind = failure_kind(&attempts);
-    let mut machines: Vec<MachineReport> = attempts.into_iter().map(MachineReport::of).collect();
-    let begun: BTreeSet<String> = machines.iter().map(|report| report.id.clone()).collect();
-
-    let waiting = plan.orders.iter().filter(|it| !begun.contains(&it.old.id));
-    machines
-        .extend(waiting.map(|it| {
-            MachineReport::idle(&it.old, Outcome::NotAttempted, "its turn did not come")
-        }));
+    let kind = failure_kind(&replacements.results);
+    let begun = replacements.results.into_iter();
+    let mut machines: Vec<MachineReport> = begun.map(MachineReport::of).collect();
+    let waiting = replacements.not_attempted.into_iter();
+    machines.extend(waiting.map(|it| MachineReport::idle(&it.old, Outcome::NotAttempted, NO_TURN)));
     let refused = plan.refused.iter();
     machines.extend(refused.map(|(it, why)| MachineReport::idle(it, Outcome::Refused, why)));
     machines.sort_by(|a, b| a.id.cmp(&b.id));
@@ -99,57 +94,37 @@ pub(crate) fn conclude(
         machines,
         missed: missed.unwrap_or_else(|error| vec![format!("the last look failed: {error}")]),
     };
-    match report.failure() {
-        None => Ok(report),
-        Some(message) => Err(Error::new(kind, message).with_output(&report)),
-    }
+    let failure = report.failure();
+    groundcrew_sweep::conclude(report, kind, failure)
 }
 
 /// Which kind of failure the step ends with, if it fails. Something that may pass counts as such
 /// only if all is as it was: a retry of the step would not find a Machine that is gone.
 fn failure_kind(attempts: &[Attempt<'_>]) -> Kind {
-    let results = attempts.iter().map(|it| &it.became.result);
-    let errors: Vec<Kind> = results
-        .filter_map(|it| Some(it.as_ref().err()?.kind()))
-        .collect();
+    let kinds = kinds(attempts.iter().map(|it| &it.became.result));
     let untouched = |it: &Attempt<'_>| !it.became.destroyed && it.became.replacement.is_none();
-    if errors.contains(&Kind::Application) {
-        Kind::Application
-    } else if errors.contains(&Kind::Cancelled) {
-        Kind::Cancelled
-    } else if attempts.iter().all(untouched) {
-        errors.first().copied().unwrap_or(Kind::Other)
-    } else {
-        Kind::Other
-    }
+    let lasting = [Kind::Application, Kind::Cancelled];
+    kind(&kinds, &lasting, attempts.iter().all(untouched)).unwrap_or(Kind::Other)
 }
 
 impl Report {
     /// One sentence, if not everything is as it should be.
     fn failure(&self) -> Option<String> {
         let totals = &self.totals;
-        let counts = [
+        let mut parts = counted(&[
             (totals.failed, "failed"),
             (totals.refused, "refused"),
             (totals.not_attempted, "not attempted"),
-        ];
-        let counts = counts.iter().filter(|(count, _)| *count > 0);
-        let mut parts: Vec<String> = counts
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
+        ]);
         parts.extend(self.missed.first().cloned());
         if parts.is_empty() {
             return None;
         }
-        let mut bad = self.machines.iter();
-        let first = bad.find(|it| matches!(it.result, Outcome::Failed | Outcome::Refused));
-        let why = first.and_then(|it| Some(format!("; {}: {}", it.id, it.reason.as_ref()?)));
-        Some(format!(
-            "{} replaced, {}{}",
-            totals.replaced,
-            parts.join(", "),
-            why.unwrap_or_default()
-        ))
+        let mut machines = self.machines.iter();
+        let first = machines.find(|it| matches!(it.result, Outcome::Failed | Outcome::Refused));
+        let why = because(first.map(|it| (it.id.as_str(), it.reason.as_deref())));
+        let replaced = totals.replaced;
+        Some(format!("{replaced} replaced, {}{why}", parts.join(", ")))
     }
 }
 
@@ -176,11 +151,11 @@ impl MachineReport {
         };
         Self {
             replacement: attempt.became.replacement,
-            pattern: Some(attempt.order.pattern.id.clone()),
+            pattern: Some(attempt.work.pattern.id.clone()),
             destroyed: attempt.became.destroyed,
             duration_ms: attempt.duration_ms,
             reason,
-            ..Self::idle(&attempt.order.old, result, "")
+            ..Self::idle(&attempt.work.old, result, "")
         }
     }
 

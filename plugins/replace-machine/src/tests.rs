@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use groundcrew_plugin::testing::{Failure, TestHost, Tested, machine, with_more};
-use groundcrew_plugin::{HostStatus, Mount, Summary};
+use groundcrew_plugin::{HostStatus, Kind, Mount, Summary};
 use serde_json::{Value, json};
 
 use super::*;

@@ -7,7 +7,8 @@
 
 mod report;
 
-use groundcrew_plugin::{Error, Flow, Host, Kind, Machine, Result, plugin};
+use groundcrew_plugin::{Error, Host, Kind, Machine, Result, plugin};
+use groundcrew_sweep::unless_interrupted;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -58,10 +59,7 @@ pub async fn reset_builder(input: Input, host: Host) -> Result<Report> {
         host.warn(&format!("`{}` has no Machine", input.app));
     }
     let work = async |machine: Machine| attempt(&host, machine).await;
-    let judge = |attempt: &Attempt| match &attempt.result {
-        Err(error) if error.kind() == Kind::Cancelled => Flow::Stop,
-        Ok(()) | Err(_) => Flow::Continue,
-    };
+    let judge = |attempt: &Attempt| unless_interrupted(&attempt.result);
     let swept = host.for_each_until(machines, PARALLEL, work, judge).await;
     let mut report = report::conclude(swept)?;
     if input.delete_app {
@@ -114,10 +112,7 @@ async fn destroy(host: &Host, machine: &Machine) -> Result<()> {
     if !machine.is_reachable() {
         return machine.destroy().await;
     }
-    let lease = machine.lease().await?;
-    let result = machine.destroy().await;
-    lease.give_back(host).await;
-    result
+    machine.under_lease(host, machine.destroy()).await
 }
 
 /// Deletes the app with whatever is being destroyed: that takes a while, and counts as there until

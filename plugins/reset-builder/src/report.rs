@@ -1,6 +1,7 @@
 //! What comes out, and when the step counts as failed.
 
 use groundcrew_plugin::{Error, Kind, Machine, Result, Swept};
+use groundcrew_sweep::{NO_TURN, because, kind, kinds};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -44,24 +45,14 @@ pub enum Outcome {
 
 /// Makes the report, and a failure of the step that carries it unless all are gone.
 pub(crate) fn conclude(swept: Swept<Machine, Attempt>) -> Result<Report> {
-    let errors = swept
-        .results
-        .iter()
-        .filter_map(|it| it.result.as_ref().err());
     // Destroying what is left once more does no harm: what may pass is worth a retry.
-    let kinds: Vec<Kind> = errors.map(Error::kind).collect();
-    let cancelled = kinds.contains(&Kind::Cancelled).then_some(Kind::Cancelled);
-    let kind = cancelled.or(kinds.first().copied());
+    let kinds = kinds(swept.results.iter().map(|it| &it.result));
+    let kind = kind(&kinds, &[Kind::Cancelled], true);
 
     let mut machines: Vec<MachineReport> = swept.results.into_iter().map(attempted).collect();
     let waiting = swept.not_attempted.iter();
-    machines.extend(waiting.map(|it| {
-        entry(
-            it,
-            Outcome::NotAttempted,
-            Some("its turn did not come".to_owned()),
-        )
-    }));
+    let no_turn = Some(NO_TURN.to_owned());
+    machines.extend(waiting.map(|it| entry(it, Outcome::NotAttempted, no_turn.clone())));
     machines.sort_by(|a, b| a.id.cmp(&b.id));
     let gone = machines.iter().filter(|it| it.result == Outcome::Destroyed);
     let report = Report {
@@ -77,15 +68,11 @@ pub(crate) fn conclude(swept: Swept<Machine, Attempt>) -> Result<Report> {
 
 impl Report {
     fn failure(&self) -> String {
-        let mut failed = self.machines.iter();
-        let first = failed.find(|machine| machine.result == Outcome::Failed);
-        let why = first.and_then(|it| Some(format!("; {}: {}", it.id, it.reason.as_ref()?)));
-        format!(
-            "{} of {} destroyed{}",
-            self.destroyed,
-            self.machines.len(),
-            why.unwrap_or_default()
-        )
+        let mut machines = self.machines.iter();
+        let first = machines.find(|machine| machine.result == Outcome::Failed);
+        let why = because(first.map(|it| (it.id.as_str(), it.reason.as_deref())));
+        let all = self.machines.len();
+        format!("{} of {all} destroyed{why}", self.destroyed)
     }
 }
 

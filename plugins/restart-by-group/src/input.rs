@@ -1,6 +1,7 @@
 //! What an operator can say.
 
 use groundcrew_plugin::{Portion, Timespan};
+use groundcrew_sweep::Which;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -62,4 +63,17 @@ fn default_canary() -> bool {
 
 fn default_wait_timeout() -> Timespan {
     Timespan::minutes(5)
+}
+
+impl Input {
+    /// Which Machines it is about.
+    pub(crate) fn which(&self) -> Which<'_> {
+        Which {
+            app: &self.app,
+            group: self.group.as_deref(),
+            regions: &self.regions,
+            include: &self.include,
+            exclude: &self.exclude,
+        }
+    }
 }

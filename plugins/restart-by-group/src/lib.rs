@@ -9,11 +9,11 @@ mod input;
 mod report;
 mod selection;
 
-use groundcrew_plugin::{Error, Flow, Host, Kind, Machine, Result, State, plugin};
+use groundcrew_plugin::{Flow, Host, Kind, Machine, Result, State, Swept, plugin};
+use groundcrew_sweep::Selection;
 
 pub use input::Input;
 pub use report::{MachineReport, Outcome, Report, Totals};
-use selection::Selection;
 
 /// Restart the started Machines of a process group, many at a time, and wait for their checks.
 #[plugin(machines(
@@ -24,41 +24,44 @@ use selection::Selection;
     reason = "restarts the chosen Machines, each under its lease, and watches them come back"
 ))]
 pub async fn restart_by_group(input: Input, host: Host) -> Result<Report> {
-    let listed = host
-        .machines(&input.app)
-        .group(input.group.clone())
-        .region(input.regions.clone())
-        .list()
-        .await?;
-    let selection = Selection::of(listed, &input)?;
+    let listed = input.which().list(&host).await?;
+    let at_once = selection::at_once(&listed, &input);
+    let selection = selection::select(listed, &input)?;
     host.expect(selection.chosen.len(), "machines");
     if selection.chosen.is_empty() {
         host.warn(&format!("no Machine of `{}` to restart", input.app));
     }
-    let attempts = restart_all(&host, &input, &selection).await;
-    report::conclude(&selection, attempts)
+    let swept = restart_all(&host, &input, &selection, at_once).await;
+    report::conclude(&selection, swept)
 }
 
 /// What became of one Machine that we began with.
-struct Attempt<'a> {
-    machine: &'a Machine,
-    duration_ms: u64,
-    result: Result<(), Error>,
-}
+type Attempt<'a> = groundcrew_sweep::Attempt<'a, Machine, Result<()>>;
+
+/// What became of all of them.
+type Restarts<'a> = Swept<&'a Machine, Attempt<'a>>;
 
 /// Restarts the first Machine alone and then the others, until more have failed than may.
-async fn restart_all<'a>(host: &Host, input: &Input, selection: &'a Selection) -> Vec<Attempt<'a>> {
+async fn restart_all<'a>(
+    host: &Host,
+    input: &Input,
+    selection: &'a Selection,
+    at_once: usize,
+) -> Restarts<'a> {
     let canaries = usize::from(input.canary).min(selection.chosen.len());
     let (canary, others) = selection.chosen.split_at(canaries);
     let work = async |machine: &'a Machine| attempt(host, input, machine).await;
 
-    let mut attempts = host.for_each(canary, 1, work).await;
-    if attempts.iter().any(|attempt| attempt.result.is_err()) {
+    let mut results = host.for_each(canary, 1, work).await;
+    if results.iter().any(|attempt| attempt.became.is_err()) {
         host.warn("the first Machine did not come back: no other is restarted");
-        return attempts;
+        return Swept {
+            results,
+            not_attempted: others.iter().collect(),
+        };
     }
     let mut failures = 0;
-    let judge = |attempt: &Attempt<'_>| match &attempt.result {
+    let judge = |attempt: &Attempt<'_>| match &attempt.became {
         Ok(()) => Flow::Continue,
         Err(error) if error.kind() == Kind::Cancelled => Flow::Stop,
         Err(_) => {
@@ -70,35 +73,21 @@ async fn restart_all<'a>(host: &Host, input: &Input, selection: &'a Selection) -
             }
         }
     };
-    let swept = host
-        .for_each_until(others, selection.at_once, work, judge)
-        .await;
-    attempts.extend(swept.results);
-    attempts
-}
-
-async fn attempt<'a>(host: &Host, input: &Input, machine: &'a Machine) -> Attempt<'a> {
-    let began = host.now();
-    let result = restart_leased(host, input, machine).await;
-    let duration = host.now().saturating_sub(began);
-    match &result {
-        Ok(()) => host.item(&machine.id).succeeded("restarted"),
-        Err(error) => host.item(&machine.id).failed(error.message()),
-    }
-    Attempt {
-        machine,
-        duration_ms: duration.as_millis() as u64,
-        result,
-    }
+    let swept = host.for_each_until(others, at_once, work, judge).await;
+    results.extend(swept.results);
+    Swept { results, ..swept }
 }
 
 /// Holds the lease of this one Machine while it is worked on, so that a deploy of somebody else
 /// waits for one Machine and not for the whole group.
-async fn restart_leased(host: &Host, input: &Input, machine: &Machine) -> Result<()> {
-    let lease = machine.lease().await?;
-    let result = restart(host, input, machine).await;
-    lease.give_back(host).await;
-    result
+async fn attempt<'a>(host: &Host, input: &Input, machine: &'a Machine) -> Attempt<'a> {
+    let work = machine.under_lease(host, restart(host, input, machine));
+    let attempt = Attempt::at(host, machine, work).await;
+    match &attempt.became {
+        Ok(()) => host.item(&machine.id).succeeded("restarted"),
+        Err(error) => host.item(&machine.id).failed(error.message()),
+    }
+    attempt
 }
 
 /// Restarts one Machine and waits until it is back. Only what happens after the restart counts:

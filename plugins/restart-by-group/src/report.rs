@@ -1,13 +1,11 @@
 //! What comes out, and when the step counts as failed.
 
-use std::collections::BTreeSet;
-
-use groundcrew_plugin::{Error, Kind, Machine, Result};
+use groundcrew_plugin::{Kind, Machine, Result};
+use groundcrew_sweep::{NO_HOST, NO_TURN, Selection, because, counted, kind, kinds};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::Attempt;
-use crate::selection::Selection;
+use crate::{Attempt, Restarts};
 
 /// What became of every Machine that the step was about.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -71,22 +69,14 @@ pub struct Totals {
 }
 
 /// Makes the report, and a failure of the step that carries it unless all went well.
-pub(crate) fn conclude(selection: &Selection, attempts: Vec<Attempt<'_>>) -> Result<Report> {
-    let kind = failure_kind(&attempts);
-    let mut machines: Vec<MachineReport> = attempts.into_iter().map(MachineReport::of).collect();
-    let begun: BTreeSet<String> = machines.iter().map(|report| report.id.clone()).collect();
-
-    let waiting = selection
-        .chosen
-        .iter()
-        .filter(|machine| !begun.contains(&machine.id));
-    machines.extend(
-        waiting.map(|it| MachineReport::idle(it, Outcome::NotAttempted, "its turn did not come")),
-    );
+pub(crate) fn conclude(selection: &Selection, restarts: Restarts<'_>) -> Result<Report> {
+    let kind = failure_kind(&restarts.results);
+    let begun = restarts.results.into_iter();
+    let mut machines: Vec<MachineReport> = begun.map(MachineReport::of).collect();
+    let waiting = restarts.not_attempted.into_iter();
+    machines.extend(waiting.map(|it| MachineReport::idle(it, Outcome::NotAttempted, NO_TURN)));
     let hosts = selection.unreachable.iter();
-    machines.extend(
-        hosts.map(|it| MachineReport::idle(it, Outcome::Unreachable, "its host is not reached")),
-    );
+    machines.extend(hosts.map(|it| MachineReport::idle(it, Outcome::Unreachable, NO_HOST)));
     let skipped = selection.skipped.iter();
     machines.extend(skipped.map(|(it, why)| MachineReport::idle(it, Outcome::Skipped, why)));
     machines.sort_by(|a, b| a.id.cmp(&b.id));
@@ -97,61 +87,37 @@ pub(crate) fn conclude(selection: &Selection, attempts: Vec<Attempt<'_>>) -> Res
         totals,
         machines,
     };
-    match report.failure() {
-        None => Ok(report),
-        Some(message) => Err(Error::new(kind, message).with_output(&report)),
-    }
+    let failure = report.failure();
+    groundcrew_sweep::conclude(report, kind, failure)
 }
 
 /// Which kind of failure the step ends with, if it fails. The app's fault outweighs the rest.
 /// Something that may pass counts as such only if no Machine was restarted: a retry of the step
 /// begins anew, and would restart them all again.
 fn failure_kind(attempts: &[Attempt<'_>]) -> Kind {
-    let errors: Vec<Kind> = attempts
-        .iter()
-        .filter_map(|attempt| attempt.result.as_ref().err())
-        .map(Error::kind)
-        .collect();
-    let has = |kind| errors.contains(&kind);
-    if has(Kind::Application) {
-        Kind::Application
-    } else if has(Kind::Cancelled) {
-        Kind::Cancelled
-    } else if errors.len() < attempts.len() {
-        Kind::Other
-    } else {
-        errors.first().copied().unwrap_or(Kind::Unavailable)
-    }
+    let kinds = kinds(attempts.iter().map(|it| &it.became));
+    let lasting = [Kind::Application, Kind::Cancelled];
+    let none_restarted = kinds.len() == attempts.len();
+    kind(&kinds, &lasting, none_restarted).unwrap_or(Kind::Unavailable)
 }
 
 impl Report {
     /// One sentence, if not everything that should be restarted was.
     fn failure(&self) -> Option<String> {
         let totals = &self.totals;
-        let counts = [
+        let counts = counted(&[
             (totals.failed, "failed"),
             (totals.unreachable, "on unreachable hosts"),
             (totals.not_attempted, "not attempted"),
-        ];
-        let counts: Vec<String> = counts
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
+        ]);
         if counts.is_empty() {
             return None;
         }
-        let first = self
-            .machines
-            .iter()
-            .find(|machine| machine.result == Outcome::Failed);
-        let why = first.and_then(|it| Some(format!("; {}: {}", it.id, it.reason.as_ref()?)));
-        Some(format!(
-            "{} restarted, {}{}",
-            totals.restarted,
-            counts.join(", "),
-            why.unwrap_or_default()
-        ))
+        let mut machines = self.machines.iter();
+        let first = machines.find(|machine| machine.result == Outcome::Failed);
+        let why = because(first.map(|it| (it.id.as_str(), it.reason.as_deref())));
+        let restarted = totals.restarted;
+        Some(format!("{restarted} restarted, {}{why}", counts.join(", ")))
     }
 }
 
@@ -173,7 +139,7 @@ impl Totals {
 
 impl MachineReport {
     fn of(attempt: Attempt<'_>) -> Self {
-        let (result, reason) = match attempt.result {
+        let (result, reason) = match attempt.became {
             Ok(()) => (Outcome::Restarted, None),
             Err(error) => (Outcome::Failed, Some(error.to_string())),
         };
@@ -181,7 +147,7 @@ impl MachineReport {
         Self {
             duration_ms,
             reason,
-            ..Self::idle(attempt.machine, result, "")
+            ..Self::idle(attempt.work, result, "")
         }
     }
 

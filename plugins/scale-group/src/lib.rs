@@ -13,7 +13,7 @@ mod one;
 mod plan;
 mod report;
 
-use groundcrew_plugin::{Flow, Host, Kind, Machine, Result, plugin};
+use groundcrew_plugin::{Flow, Host, Kind, Machine, Result, Swept, plugin};
 
 pub use input::Input;
 use one::Became;
@@ -42,12 +42,12 @@ pub async fn scale_group(input: Input, host: Host) -> Result<Report> {
         host.note(&format!("there are {} already", plan.before));
         return Ok(Report::already(&input, &plan));
     }
-    let attempts = do_all(&host, &input, &plan).await;
+    let swept = do_all(&host, &input, &plan).await;
     let after = list(&host, &input).await.map(|it| plan::count(&it));
     if let Err(error) = &after {
         host.warn(&format!("the last look failed: {error}"));
     }
-    report::conclude(&input, &plan, attempts, after.ok())
+    report::conclude(&input, &plan, swept, after.ok())
 }
 
 async fn list(host: &Host, input: &Input) -> Result<Vec<Machine>> {
@@ -56,23 +56,20 @@ async fn list(host: &Host, input: &Input) -> Result<Vec<Machine>> {
 }
 
 /// What became of one Machine that we began with.
-struct Attempt<'a> {
-    task: &'a Task,
-    duration_ms: u64,
-    became: Became,
-}
+type Attempt<'a> = groundcrew_sweep::Attempt<'a, Task, Became>;
+
+/// What became of all of them.
+type Done<'a> = Swept<&'a Task, Attempt<'a>>;
 
 /// Does all of it, unless something comes up that the others would meet too.
-async fn do_all<'a>(host: &Host, input: &Input, plan: &'a Plan) -> Vec<Attempt<'a>> {
+async fn do_all<'a>(host: &Host, input: &Input, plan: &'a Plan) -> Done<'a> {
     let work = async |task: &'a Task| attempt(host, input, task).await;
     let judge = |attempt: &Attempt<'_>| match &attempt.became.result {
         Err(error) if befalls_all(error.kind()) => Flow::Stop,
         Ok(()) | Err(_) => Flow::Continue,
     };
-    let parallel = input.parallel.max(1) as usize;
-    host.for_each_until(&plan.tasks, parallel, work, judge)
+    host.for_each_until(&plan.tasks, input.parallel as usize, work, judge)
         .await
-        .results
 }
 
 /// An interrupt, a grant that is used up, and an app that does not come up: the next new Machine
@@ -82,12 +79,14 @@ fn befalls_all(kind: Kind) -> bool {
 }
 
 async fn attempt<'a>(host: &Host, input: &Input, task: &'a Task) -> Attempt<'a> {
-    let began = host.now();
-    let became = match task {
-        Task::Make(new) => one::make(host, input, new).await,
-        Task::Destroy(machine) => one::destroy(host, input, machine).await,
+    let doing = async {
+        match task {
+            Task::Make(new) => one::make(host, input, new).await,
+            Task::Destroy(machine) => one::destroy(host, input, machine).await,
+        }
     };
-    let duration = host.now().saturating_sub(began);
+    let attempt = Attempt::at(host, task, doing).await;
+    let became = &attempt.became;
     let item = host.item(task.name());
     match (&became.result, task) {
         (Ok(()), Task::Make(_)) => {
@@ -99,11 +98,7 @@ async fn attempt<'a>(host: &Host, input: &Input, task: &'a Task) -> Attempt<'a> 
         (Ok(()), Task::Destroy(_)) => item.succeeded("destroyed"),
         (Err(error), _) => item.failed(error.message()),
     }
-    Attempt {
-        task,
-        duration_ms: duration.as_millis() as u64,
-        became,
-    }
+    attempt
 }
 
 #[cfg(test)]

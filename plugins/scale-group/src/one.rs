@@ -70,10 +70,8 @@ async fn lease_and_destroy(host: &Host, input: &Input, machine: &Machine) -> Res
         host.item(&machine.id).working("destroying");
         return machine.destroy().await;
     }
-    let lease = machine.lease().await?;
-    let result = leave_and_destroy(host, input, machine).await;
-    lease.give_back(host).await;
-    result
+    let work = leave_and_destroy(host, input, machine);
+    machine.under_lease(host, work).await
 }
 
 async fn leave_and_destroy(host: &Host, input: &Input, listed: &Machine) -> Result<()> {

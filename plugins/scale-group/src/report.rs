@@ -1,13 +1,12 @@
 //! What comes out, and when the step counts as failed.
 
-use std::collections::BTreeSet;
-
-use groundcrew_plugin::{Error, Kind, Result};
+use groundcrew_plugin::{Kind, Result};
+use groundcrew_sweep::{NO_TURN, because, counted, kind, kinds};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::plan::{Plan, Task};
-use crate::{Attempt, Input};
+use crate::{Attempt, Done, Input};
 
 /// How many Machines the group has, and what became of each that was made or destroyed for it.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -77,19 +76,13 @@ pub struct Totals {
 pub(crate) fn conclude(
     input: &Input,
     plan: &Plan,
-    attempts: Vec<Attempt<'_>>,
+    done: Done<'_>,
     after: Option<u32>,
 ) -> Result<Report> {
-    let errors = attempts
-        .iter()
-        .filter_map(|it| it.became.result.as_ref().err());
-    let kinds: Vec<Kind> = errors.map(Error::kind).collect();
-
-    let begun: BTreeSet<&str> = attempts.iter().map(|it| it.task.name()).collect();
-    let waiting = plan.tasks.iter().filter(|it| !begun.contains(it.name()));
-    let waiting: Vec<MachineReport> = waiting.map(MachineReport::idle).collect();
-    let mut machines: Vec<MachineReport> = attempts.into_iter().map(MachineReport::of).collect();
-    machines.extend(waiting);
+    let kinds = kinds(done.results.iter().map(|it| &it.became.result));
+    let mut machines: Vec<MachineReport> =
+        done.results.into_iter().map(MachineReport::of).collect();
+    machines.extend(done.not_attempted.into_iter().map(MachineReport::idle));
     machines.sort_by(|a, b| {
         (a.id.is_none(), &a.id, &a.region).cmp(&(b.id.is_none(), &b.id, &b.region))
     });
@@ -101,10 +94,8 @@ pub(crate) fn conclude(
         machines,
         ..Report::already(input, plan)
     };
-    match report.failure() {
-        None => Ok(report),
-        Some(message) => Err(Error::new(report.failure_kind(&kinds), message).with_output(&report)),
-    }
+    let (kind, failure) = (report.failure_kind(&kinds), report.failure());
+    groundcrew_sweep::conclude(report, kind, failure)
 }
 
 impl Report {
@@ -131,27 +122,22 @@ impl Report {
             Some(after) => after.to_string(),
             None => "an unknown number of".to_owned(),
         };
-        let counts = [
+        let counts = counted(&[
             (totals.created, "created"),
             (totals.destroyed, "destroyed"),
             (totals.failed, "failed"),
             (totals.not_attempted, "not attempted"),
-        ];
-        let counts = counts.iter().filter(|(count, _)| *count > 0);
-        let counts: Vec<String> = counts
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
-        let mut all = self.machines.iter();
-        let first = all.find(|machine| machine.result == Outcome::Failed);
-        let why = first.and_then(|it| {
+        ]);
+        let mut machines = self.machines.iter();
+        let first = machines.find(|machine| machine.result == Outcome::Failed);
+        let why = because(first.map(|it| {
             let name = it.id.as_ref().unwrap_or(&it.region);
-            Some(format!("; {name}: {}", it.reason.as_ref()?))
-        });
+            (name.as_str(), it.reason.as_deref())
+        }));
         Some(format!(
-            "there are {there} Machines, {} are wanted: {}{}",
+            "there are {there} Machines, {} are wanted: {}{why}",
             self.wanted,
-            counts.join(", "),
-            why.unwrap_or_default()
+            counts.join(", ")
         ))
     }
 
@@ -159,15 +145,10 @@ impl Report {
     /// the last look shows what was done: a retry counts anew, and must not make up for the same
     /// difference twice.
     fn failure_kind(&self, kinds: &[Kind]) -> Kind {
-        let lasting = [Kind::Cancelled, Kind::Application];
-        if let Some(kind) = lasting.into_iter().find(|kind| kinds.contains(kind)) {
-            return kind;
-        }
         let reckoned = (self.before + self.totals.created).checked_sub(self.totals.destroyed);
-        if self.after.is_none() || self.after != reckoned {
-            return Kind::Other;
-        }
-        kinds.first().copied().unwrap_or(Kind::Other)
+        let shown = self.after.is_some() && self.after == reckoned;
+        let lasting = [Kind::Cancelled, Kind::Application];
+        kind(kinds, &lasting, shown).unwrap_or(Kind::Other)
     }
 }
 
@@ -188,7 +169,7 @@ impl Totals {
 
 impl MachineReport {
     fn of(attempt: Attempt<'_>) -> Self {
-        let (result, reason) = match (attempt.became.result, attempt.task) {
+        let (result, reason) = match (attempt.became.result, attempt.work) {
             (Ok(()), Task::Make(_)) => (Outcome::Created, None),
             (Ok(()), Task::Destroy(_)) => (Outcome::Destroyed, None),
             (Err(error), _) => (Outcome::Failed, Some(error.to_string())),
@@ -198,7 +179,7 @@ impl MachineReport {
             result,
             duration_ms: attempt.duration_ms,
             reason,
-            ..Self::idle(attempt.task)
+            ..Self::idle(attempt.work)
         }
     }
 
@@ -213,7 +194,7 @@ impl MachineReport {
             result: Outcome::NotAttempted,
             pattern,
             duration_ms: 0,
-            reason: Some("its turn did not come".to_owned()),
+            reason: Some(NO_TURN.to_owned()),
         }
     }
 }

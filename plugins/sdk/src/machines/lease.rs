@@ -1,5 +1,7 @@
 //! A Machine's lease.
 
+use std::future::Future;
+
 use super::door;
 use super::machine::Machine;
 use crate::queue::Operation;
@@ -26,6 +28,22 @@ impl Machine {
             id: self.id.clone(),
             held: true,
         })
+    }
+
+    /// Does something under its lease, which is given back whatever became of it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Machine::lease`], and then nothing is done; otherwise as the work says.
+    pub async fn under_lease<T>(
+        &self,
+        host: &Host,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let lease = self.lease().await?;
+        let result = work.await;
+        lease.give_back(host).await;
+        result
     }
 }
 
