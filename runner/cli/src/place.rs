@@ -3,7 +3,6 @@
 use groundcrew::{Credential, Place, Scheme};
 use serde::Deserialize;
 
-use crate::config::PROJECT_FILE;
 use crate::credentials::Source;
 use crate::exit::Exit;
 
@@ -37,7 +36,7 @@ impl PlaceConfig {
         if !trusted && !Scheme::BEARER.reaches(&url, origins) {
             return Err(Exit::refused(
                 format!(
-                    "`{PROJECT_FILE}` puts the place `{name}` of target `{target}` at `{url}`, which only your own configuration may"
+                    "the project's configuration puts the place `{name}` of target `{target}` at `{url}`, which only your own configuration may"
                 ),
                 Some(
                     "a project may name what is on this machine, or what is in your `trusted_origins`",
@@ -80,7 +79,7 @@ mod tests {
         assert!(place(far, false, &[far]).is_ok());
         let refused = place(far, false, &["rediss://other.example:6379"]).unwrap_err();
         assert!(
-            refused.contains("`groundcrew.toml` puts the place `redis` of target `staging` at `rediss://db.example:6379`, which only your own configuration may"),
+            refused.contains("the project's configuration puts the place `redis` of target `staging` at `rediss://db.example:6379`, which only your own configuration may"),
             "{refused}"
         );
     }
