@@ -11,14 +11,14 @@ use groundcrew::{
     Afterwards, BoxFuture, Effect, Executor, Failure, Forked, Found, GivenUp, Kind, Outcome,
     Request, Row,
 };
-use groundcrew_fleet::api::{ConfigView, MetadataPatch};
+use groundcrew_fleet::api::ConfigView;
 use serde_json::{Value, json};
 
 use super::find_out::late;
 use super::reach::{Executing, keeps};
-use super::{ListArguments, Listing, change, row, watch};
-use crate::fly::contract::{Done, HealthyOptions, RestartOptions, Scope, StopOptions, WaitOptions};
-use crate::fly::world::api::{At, Command};
+use super::{ListArguments, Listing, change, commands, row, watch};
+use crate::fly::contract::{Done, HealthyOptions, Scope, WaitOptions};
+use crate::fly::world::api::At;
 use crate::fly::world::summary;
 
 impl Executing {
@@ -71,18 +71,22 @@ impl Executing {
             "update" | "restore" => Box::pin(self.send_update(effect, at)).await,
             "exec" => Box::pin(self.send_exec(effect, at)).await,
             _ => {
-                let command = command(&effect.request).map_err(Trouble::refused)?;
-                if let Command::SetMetadata(patch) = &command {
-                    Box::pin(self.keeps_group(effect, at, patch)).await?;
+                let row = effect.request.row;
+                let known = commands::of(row).ok_or_else(|| Trouble::refused(row.unperformed()))?;
+                let command = (known.made)(&effect.request).map_err(Trouble::refused)?;
+                if let Some(sets) = known.sets {
+                    let values = sets(&effect.request).map_err(Trouble::refused)?;
+                    Box::pin(self.keeps_group(effect, at, &values)).await?;
                 }
                 let nonce = self.leases.nonce(at.app, at.id);
                 let sent = self.api.command(at, &command, nonce.as_deref()).await;
-                match (sent.map_err(|trouble| self.young(at, trouble)), command) {
+                match sent.map_err(|trouble| self.young(at, trouble)) {
                     // What is gone is destroyed; what is not seen yet is not.
-                    (Err(trouble), Command::Destroy { .. })
-                        if matches!(trouble.failure, Failure::NotFound(_))
+                    Err(trouble)
+                        if known.gone_is_done
+                            && matches!(trouble.failure, Failure::NotFound(_))
                             && !trouble.transient => {}
-                    (sent, _) => sent?,
+                    sent => sent?,
                 }
                 Ok(self.happened(effect))
             }
@@ -93,11 +97,10 @@ impl Executing {
         &self,
         effect: &Effect,
         at: At<'_>,
-        patch: &MetadataPatch,
+        values: &[(String, Option<String>)],
     ) -> Result<(), Trouble> {
-        let values: Vec<_> = patch.metadata.clone().into_iter().collect();
         let machine = self.get(effect, at).await.map_err(Trouble::refused)?;
-        change::keeps_group(&values, machine.process_group()).map_err(Trouble::refused)
+        change::keeps_group(values, machine.process_group()).map_err(Trouble::refused)
     }
 
     /// Sends a write until it is known what became of it, or known that this cannot be known.
@@ -189,30 +192,6 @@ impl Executing {
     }
 }
 
-/// The write on one Machine that a request asks for.
-pub(super) fn command(request: &Request) -> Result<Command, Failure> {
-    Ok(match request.row.operation() {
-        "start" => Command::Start,
-        "suspend" => Command::Suspend,
-        "cordon" => Command::Cordon,
-        "uncordon" => Command::Uncordon,
-        "stop" => Command::Stop(request.arguments::<StopOptions>()?),
-        "restart" => Command::Restart(request.arguments::<RestartOptions>()?),
-        "signal" => Command::Signal(request.arguments()?),
-        "destroy" => Command::Destroy {
-            force: request.arguments()?,
-        },
-        "set-metadata" => {
-            let values: Vec<(String, Option<String>)> = request.arguments()?;
-            Command::SetMetadata(MetadataPatch {
-                metadata: values.into_iter().collect(),
-                machine_version: None,
-            })
-        }
-        _ => return Err(request.row.unperformed()),
-    })
-}
-
 impl Executor for Executing {
     fn within<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         Box::pin(async move {
@@ -258,7 +237,8 @@ impl Executor for Executing {
     }
 
     fn prepares(&self, row: &Row) -> bool {
-        matches!(row.operation(), "restart" | "update" | "restore")
+        matches!(row.operation(), "update" | "restore")
+            || commands::of(row).is_some_and(|command| command.baseline)
     }
 
     fn prepare<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<Value>, Failure>> {

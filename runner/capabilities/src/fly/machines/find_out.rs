@@ -12,6 +12,7 @@ use groundcrew::{Effect, Executor, Failure, Found, GivenUp, Kind, after};
 use groundcrew_fleet::api::Event;
 use jiff::Timestamp;
 
+use super::commands::{self, Shown};
 use super::reach::Executing;
 use crate::fly::world::api::At;
 
@@ -56,18 +57,20 @@ impl Executing {
 
     /// By the rule of the row. `until` is when what has been sent would have been seen, if it ever arrived.
     pub(super) async fn found(&self, effect: &Effect, at: At<'_>, until: Timestamp) -> Found {
-        let wanted: &[&str] = match effect.request.row.operation() {
-            "restart" => return self.find_restart(effect, at, until).await,
+        match effect.request.row.operation() {
             "update" | "restore" => return self.find_update(effect, at).await,
             "create" => return self.find_create(effect, at.app).await,
-            "signal" => return Found::Unknown("a signal leaves no trace".to_owned()),
             "exec" => return Found::Unknown("a command leaves no trace".to_owned()),
-            "start" => &["starting", "started"],
-            "stop" => &["stopping", "stopped"],
-            "suspend" => &["suspending", "suspended"],
-            "destroy" => &["destroying", "destroyed"],
-            // Sent again they do no harm: a flag, and metadata.
-            _ => return Found::DidNot,
+            _ => {}
+        }
+        let Some(command) = commands::of(effect.request.row) else {
+            return Found::Unknown(effect.request.row.in_doubt.to_owned());
+        };
+        let wanted = match command.shown {
+            Shown::States(states) => states,
+            Shown::Events => return self.find_restart(effect, at, until).await,
+            Shown::Again => return Found::DidNot,
+            Shown::Nothing(why) => return Found::Unknown(why.to_owned()),
         };
         match self.get(effect, at).await {
             Ok(machine) if machine.host_status == "unreachable" => {
@@ -77,7 +80,7 @@ impl Executing {
                 Found::Happened(self.happened(effect))
             }
             Ok(_) => Found::DidNot,
-            Err(Failure::NotFound(_)) if wanted.contains(&"destroyed") => {
+            Err(Failure::NotFound(_)) if command.gone_is_done => {
                 Found::Happened(self.happened(effect))
             }
             Err(failure) => Found::Unknown(format!("its state cannot be read ({failure})")),

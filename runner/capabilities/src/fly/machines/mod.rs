@@ -1,14 +1,13 @@
-//! The capability `machines`: Fly Machines.
+//! The capability `machines`: Fly Machines. Here is how it is linked; `commands.rs` has each command on
+//! a Machine, `rows.rs` the other rows of the operations table.
 //!
-//! `rows.rs` has its rows of the operations table, `mod.rs` its linking; `executor.rs` performs
-//! effects, with retries, and `find_out.rs` finds out what became of them; `making.rs` makes Machines and gives
-//! them other configurations, which `change.rs` merges; `watch.rs` waits; `leases.rs`
-//! keeps leases alive; `api.rs` is what they need of a world, and `http.rs` and `fork.rs` are the
-//! two worlds (`fork/world.rs` answers); `original.rs` has what a fork was when it was made.
-//! `limiter.rs` has the rates. Connections, retries and what refusals mean are the engine's
-//! (`service.rs`, `retry.rs`, `trouble.rs`).
+//! `executor.rs` performs effects, with retries, by what `reach.rs` and `rates.rs` know of how Fly wants
+//! to be asked; `find_out.rs` finds out what became of them; `making.rs` makes Machines and gives them
+//! other configurations, which `change.rs` merges; `watch.rs` waits; `leases.rs` keeps leases alive;
+//! `original.rs` has what a fork was when it was made. What answers is `../world/`.
 
 pub(super) mod change;
+mod commands;
 mod executor;
 mod find_out;
 mod leases;
@@ -31,6 +30,7 @@ use crate::fly::contract::{
 };
 use crate::fly::scopes::{APPS, GROUPS, MACHINES};
 use crate::fly::world::Fly;
+use commands::Metadata;
 use rows::ROWS;
 
 pub(super) use rows::row;
@@ -50,9 +50,6 @@ pub(crate) struct ListArguments {
     pub(crate) scope: Scope,
     pub(crate) filter: Filter,
 }
-
-/// Keys of metadata with their values; none removes.
-type Metadata = Vec<(String, Option<String>)>;
 
 /// How many Machines one page may hold: the contract says 1,000.
 const PAGE: u32 = 1000;

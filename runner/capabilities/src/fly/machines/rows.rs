@@ -1,6 +1,8 @@
-//! The rows of the operations table.
+//! The rows of the operations table: those of the commands (`commands.rs`), and the others.
 
 use groundcrew::{Kind, Row};
+
+use super::commands::COMMANDS;
 
 const READ: Row = Row {
     fork: "answered by the fork, exact once the app is copied",
@@ -42,7 +44,8 @@ const SEEN: [&str; 8] = [
     "standbys",
 ];
 
-pub(crate) static ROWS: [Row; 21] = [
+/// What is no command.
+const OTHERS: [Row; 12] = [
     Row {
         name: "machines.list",
         projection: &SEEN,
@@ -57,55 +60,6 @@ pub(crate) static ROWS: [Row; 21] = [
     Row {
         name: "machines.events",
         ..READ
-    },
-    Row {
-        name: "machines.start",
-        verb: "start",
-        undo: Some("machines.stop"),
-        ..WRITE
-    },
-    Row {
-        name: "machines.stop",
-        verb: "stop",
-        undo: Some("machines.start"),
-        ..WRITE
-    },
-    Row {
-        name: "machines.restart",
-        verb: "restart",
-        idempotent: false,
-        in_doubt: "an exit with requested_stop, newer than the newest event before the intent; to be sure that it did not happen, our lease is taken anew; without the lease: cannot be found out",
-        ..WRITE
-    },
-    Row {
-        name: "machines.suspend",
-        verb: "suspend",
-        undo: Some("machines.start"),
-        ..WRITE
-    },
-    Row {
-        name: "machines.signal",
-        verb: "signal",
-        idempotent: false,
-        in_doubt: "cannot be found out",
-        fork: "nothing changes",
-        ..WRITE
-    },
-    Row {
-        name: "machines.cordon",
-        verb: "cordon",
-        in_doubt: "the flag",
-        undo: Some("machines.uncordon"),
-        projection: &["cordoned", "host_status"],
-        ..WRITE
-    },
-    Row {
-        name: "machines.uncordon",
-        verb: "cordon",
-        in_doubt: "the flag",
-        undo: Some("machines.cordon"),
-        projection: &["cordoned", "host_status"],
-        ..WRITE
     },
     Row {
         name: "machines.versions",
@@ -139,21 +93,6 @@ pub(crate) static ROWS: [Row; 21] = [
         ..WRITE
     },
     Row {
-        name: "machines.destroy",
-        verb: "destroy",
-        in_doubt: "gone, or on its way",
-        projection: &["state", "host_status", "instance_id"],
-        ..WRITE
-    },
-    Row {
-        name: "machines.set-metadata",
-        verb: "metadata",
-        in_doubt: "sent again",
-        undo: Some("machines.set-metadata"),
-        projection: &["host_status"],
-        ..WRITE
-    },
-    Row {
         name: "machines.exec",
         verb: "exec",
         idempotent: false,
@@ -181,6 +120,21 @@ pub(crate) static ROWS: [Row; 21] = [
         ..LEASE
     },
 ];
+
+/// All of them: the commands' first.
+pub(crate) static ROWS: [Row; COMMANDS.len() + OTHERS.len()] = {
+    let mut all = [READ; COMMANDS.len() + OTHERS.len()];
+    let mut at = 0;
+    while at < COMMANDS.len() {
+        all[at] = COMMANDS[at].row;
+        at += 1;
+    }
+    while at < all.len() {
+        all[at] = OTHERS[at - COMMANDS.len()];
+        at += 1;
+    }
+    all
+};
 
 /// The row of an operation.
 pub(crate) fn row(name: &str) -> &'static Row {

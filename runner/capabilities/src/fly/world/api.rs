@@ -5,26 +5,59 @@
 use std::time::Duration;
 
 use groundcrew::service::trouble::Trouble;
-use groundcrew::{BoxFuture, Effect, EffectId};
+use groundcrew::{BoxFuture, Effect, EffectId, Failure};
 use groundcrew_fleet::api::{
-    CreateRequest, Event, ExecResponse, Lease, Machine, MachineVersion, MetadataPatch, OrgMachine,
+    ApiError, CreateRequest, Event, ExecResponse, Lease, Machine, MachineVersion, OrgMachine,
     UpdateRequest, WaitQuery, WaitResponse,
 };
+use groundcrew_fleet::{Caller, Fleet};
+use reqwest::Method;
+use serde_json::Value;
 
-use crate::fly::contract::{ExecOptions, RestartOptions, StopOptions};
+use crate::fly::contract::ExecOptions;
 
-/// A write on one Machine whose answer says nothing.
-#[derive(Debug, Clone)]
-pub(crate) enum Command {
-    Start,
-    Stop(StopOptions),
-    Restart(RestartOptions),
-    Suspend,
-    Signal(String),
-    Cordon,
-    Uncordon,
-    Destroy { force: bool },
-    SetMetadata(MetadataPatch),
+/// A write on one Machine whose answer says nothing, as either world takes it.
+pub(crate) struct Command {
+    /// What is asked of Fly.
+    pub(crate) asked: Asked,
+    /// What it does to a model: by whom, on which app's which Machine.
+    pub(crate) act: Box<Act>,
+}
+
+/// See [`Command`].
+pub(crate) type Act =
+    dyn Fn(&mut Fleet, &Caller<'_>, &str, &str) -> Result<(), ApiError> + Send + Sync;
+
+/// A request about one Machine.
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    /// What stands behind the Machine's own path, if anything.
+    pub(crate) path: Option<&'static str>,
+    pub(crate) query: Vec<(&'static str, String)>,
+    pub(crate) body: Option<Value>,
+    /// Reads an answer of 200 that says no all the same.
+    pub(crate) says_no: Option<fn(&[u8]) -> Option<Failure>>,
+}
+
+impl Asked {
+    /// Of the Machine itself.
+    pub(crate) fn itself(method: Method) -> Self {
+        Self {
+            method,
+            path: None,
+            query: Vec::new(),
+            body: None,
+            says_no: None,
+        }
+    }
+
+    /// Of what is below it.
+    pub(crate) fn below(method: Method, path: &'static str) -> Self {
+        Self {
+            path: Some(path),
+            ..Self::itself(method)
+        }
+    }
 }
 
 /// Every Machine of the organisation, and the regions that did not answer.

@@ -11,11 +11,11 @@ use groundcrew::service::{Service, body, unreadable};
 use groundcrew::{Deadline, EffectId, Failure, Target, WRITE};
 use groundcrew_fleet::api::{
     CreateRequest, Event, ExecResponse, Lease, LeaseEnvelope, LeaseRequest, Machine,
-    MachineVersion, OrgMachines, StartResponse, UpdateRequest, WaitQuery, WaitResponse,
+    MachineVersion, OrgMachines, UpdateRequest, WaitQuery, WaitResponse,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::api::{Answer, Api, At, Command, Each, Everything, Which};
 use crate::fly::contract::ExecOptions;
@@ -121,10 +121,6 @@ fn leased(request: RequestBuilder, nonce: Option<&str>) -> RequestBuilder {
     }
 }
 
-fn seconds(duration: Duration) -> String {
-    format!("{}s", duration.as_secs_f64().ceil().max(1.0))
-}
-
 impl Api for Live {
     fn list<'a>(
         &'a self,
@@ -204,61 +200,20 @@ impl Api for Live {
         nonce: Option<&'a str>,
     ) -> Answer<'a, ()> {
         Box::pin(async move {
-            let mut request = match command {
-                Command::Start => self.machine(Method::POST, at, &["start"])?,
-                Command::Suspend => self.machine(Method::POST, at, &["suspend"])?,
-                Command::Cordon => self.machine(Method::POST, at, &["cordon"])?,
-                Command::Uncordon => self.machine(Method::POST, at, &["uncordon"])?,
-                Command::Signal(signal) => self
-                    .machine(Method::POST, at, &["signal"])?
-                    .json(&json!({ "signal": signal })),
-                Command::Stop(options) => {
-                    let mut body = serde_json::Map::new();
-                    if let Some(signal) = &options.signal {
-                        body.insert("signal".to_owned(), signal.clone().into());
-                    }
-                    if let Some(timeout) = options.timeout_ms {
-                        body.insert(
-                            "timeout".to_owned(),
-                            seconds(Duration::from_millis(timeout)).into(),
-                        );
-                    }
-                    self.machine(Method::POST, at, &["stop"])?
-                        .json(&Value::Object(body))
-                }
-                Command::Restart(options) => {
-                    let mut pairs = vec![("force_stop", options.force_stop.to_string())];
-                    pairs.extend(
-                        options
-                            .timeout_ms
-                            .map(|ms| ("timeout", seconds(Duration::from_millis(ms)))),
-                    );
-                    pairs.extend(options.signal.clone().map(|signal| ("signal", signal)));
-                    self.machine(Method::POST, at, &["restart"])?.query(&pairs)
-                }
-                Command::Destroy { force } => self
-                    .machine(Method::DELETE, at, &[])?
-                    .query(&[("force", force)]),
-                Command::SetMetadata(patch) => {
-                    self.machine(Method::PATCH, at, &["metadata"])?.json(patch)
-                }
-            };
-            request = leased(request, nonce);
-            let response = self.service.send(request).await?;
-            if matches!(command, Command::Start) {
-                // A start can fail with a status of 200. (fly-go reads this too.)
-                let bytes = body(response, ANSWER_BYTES).await?;
-                if let Ok(started) = serde_json::from_slice::<StartResponse>(&bytes)
-                    && started.status.as_deref() == Some("error")
-                {
-                    let why = started
-                        .message
-                        .unwrap_or_else(|| "no reason given".to_owned());
-                    return Err(Trouble::refused(Failure::other(
-                        "start-failed",
-                        format!("the Machine was not started: {why}"),
-                    )));
-                }
+            let asked = &command.asked;
+            let rest: Vec<&str> = asked.path.into_iter().collect();
+            let mut request = self.machine(asked.method.clone(), at, &rest)?;
+            if !asked.query.is_empty() {
+                request = request.query(&asked.query);
+            }
+            if let Some(body) = &asked.body {
+                request = request.json(body);
+            }
+            let answer = self.service.send(leased(request, nonce)).await?;
+            if let Some(says_no) = asked.says_no
+                && let Some(failure) = says_no(&body(answer, ANSWER_BYTES).await?)
+            {
+                return Err(Trouble::refused(failure));
             }
             Ok(())
         })

@@ -7,8 +7,7 @@ use groundcrew::{EffectId, Failure, millis};
 use groundcrew_fleet::Time;
 use groundcrew_fleet::api::{
     self, CreateRequest, Event, ExecRequest, ExecResponse, Lease, LeaseRequest, ListQuery, Machine,
-    MachineVersion, RestartQuery, SignalRequest, StopRequest, UpdateRequest, WaitQuery,
-    WaitResponse,
+    MachineVersion, UpdateRequest, WaitQuery, WaitResponse,
 };
 
 use super::fork::{Fork, refused};
@@ -92,42 +91,8 @@ impl Api for Fork {
         command: &'a Command,
         nonce: Option<&'a str>,
     ) -> Answer<'a, ()> {
-        let text = |ms: Option<u64>| ms.map(|ms| format!("{ms}ms"));
         let act = self.on(at, nonce, move |fleet, caller| {
-            let (app, id) = (at.app, at.id);
-            match command {
-                Command::Start => fleet.start(caller, app, id).map(drop),
-                Command::Suspend => fleet.suspend(caller, app, id).map(drop),
-                Command::Cordon => fleet.cordon(caller, app, id).map(drop),
-                Command::Uncordon => fleet.uncordon(caller, app, id).map(drop),
-                Command::Signal(signal) => fleet
-                    .signal(
-                        caller,
-                        app,
-                        id,
-                        &SignalRequest {
-                            signal: signal.clone(),
-                        },
-                    )
-                    .map(drop),
-                Command::Stop(options) => {
-                    let request = StopRequest {
-                        signal: options.signal.clone(),
-                        timeout: text(options.timeout_ms),
-                    };
-                    fleet.stop(caller, app, id, &request).map(drop)
-                }
-                Command::Restart(options) => {
-                    let query = RestartQuery {
-                        force_stop: options.force_stop,
-                        timeout: text(options.timeout_ms),
-                        signal: options.signal.clone(),
-                    };
-                    fleet.restart(caller, app, id, &query).map(drop)
-                }
-                Command::Destroy { force } => fleet.destroy(caller, app, id, *force).map(drop),
-                Command::SetMetadata(patch) => fleet.metadata_patch(caller, app, id, patch),
-            }
+            (command.act)(fleet, caller, at.app, at.id)
         });
         Box::pin(act)
     }
