@@ -56,10 +56,10 @@ impl Select {
         let machines = host.machines(&self.app);
         let machines = machines.group(self.groups.clone());
         let listed = machines.region(self.regions.clone()).list().await?;
-        self.sort(listed)
+        self.choose(listed)
     }
 
-    fn sort(&self, listed: Vec<Machine>) -> Result<Selection> {
+    fn choose(&self, listed: Vec<Machine>) -> Result<Selection> {
         let groups: BTreeSet<&str> = listed.iter().map(|m| m.group.as_str()).collect();
         let ids: BTreeSet<&str> = listed.iter().map(|m| m.id.as_str()).collect();
         let unknown = |named: &[String], known: &BTreeSet<&str>| {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn ids(select: &Select) -> Result<Vec<String>> {
-        let sorted = select.sort(fleet())?;
+        let sorted = select.choose(fleet())?;
         Ok(sorted.chosen.iter().map(|m| m.id.clone()).collect())
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use groundcrew::plan::{Change, Contingency, InService, Plan, PlannedWrite, SignedPlan};
+use groundcrew::plan::{Contingency, Difference, InService, Plan, PlannedWrite, SignedPlan};
 use groundcrew::runbook::format_duration;
 use serde_json::Value;
 
@@ -358,7 +358,7 @@ fn sign(verb: &str) -> char {
 }
 
 /// How the fleet will differ.
-fn changes(text: &mut String, changes: &[Change]) {
+fn changes(text: &mut String, changes: &[Difference]) {
     if changes.is_empty() {
         let _ = write!(
             text,

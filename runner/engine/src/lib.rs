@@ -66,7 +66,7 @@ pub use deadline::{Deadline, WRITE};
 pub use digest::digest;
 pub use effect::fault::{OperationFault, OperationRule};
 pub use effect::{
-    Afterwards, Change, Commons, Effect, EffectId, Executor, Forked, Found, GivenUp, InService,
+    Afterwards, Commons, Difference, Effect, EffectId, Executor, Forked, Found, GivenUp, InService,
     Kind, Mode, Outcome, Population, Request, Row, Setting, arguments,
 };
 pub use engine::{Engine, EngineParts, PluginSource, StartError, grant_keys};

@@ -89,10 +89,10 @@ impl Scope {
         let update_only = change.update_only;
         let target = change.target()?;
         let selection = select.list(host).await?;
-        Self::sort(target, selection, select, update_only)
+        Self::divided(target, selection, select, update_only)
     }
 
-    fn sort(
+    fn divided(
         target: Target,
         mut selection: Selection,
         select: &Select,

@@ -63,7 +63,7 @@ fn sorted(machines: Vec<Summary>, change: Change, select: &Select) -> Result<Sco
         chosen,
         excluded: Vec::new(),
     };
-    Scope::sort(change.target()?, selection, select, update_only)
+    Scope::divided(change.target()?, selection, select, update_only)
 }
 
 fn ids(machines: &[Machine]) -> Vec<&str> {

@@ -23,7 +23,7 @@ pub use crate::key::Key;
 pub use publish::publish;
 pub use receipt::{Checked, Receipt, check, prove};
 pub use tiles::HEIGHT;
-pub use verify::{Fault, Verified, verify};
+pub use verify::{Flaw, Verified, verify};
 
 /// Why the audit log cannot be used.
 #[derive(Debug, Error)]

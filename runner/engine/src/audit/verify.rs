@@ -16,7 +16,7 @@ use crate::store::{Logged, Store};
 
 /// What is wrong, as precisely as it can be said.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Fault {
+pub enum Flaw {
     /// An entry is not what was logged.
     #[error("entry {sequence} of run {run} (leaf {leaf}): {why}")]
     Entry {
@@ -98,42 +98,42 @@ pub fn verify(
     store: &dyn Store,
     log: &AuditLog,
     since: Option<&str>,
-) -> Result<Verified, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let tree = match entries(store, &mut faults) {
+) -> Result<Verified, Vec<Flaw>> {
+    let mut flaws = Vec::new();
+    let tree = match entries(store, &mut flaws) {
         Ok(tree) => tree,
-        Err(e) => return Err(vec![Fault::Unreadable(e.to_string())]),
+        Err(e) => return Err(vec![Flaw::Unreadable(e.to_string())]),
     };
     let last = match log.checkpoint() {
         Ok(Some(last)) => Some(last),
         Ok(None) if tree.leaves.is_empty() => None,
         Ok(None) => {
-            faults.push(Fault::Checkpoint("there is no checkpoint".to_owned()));
+            flaws.push(Flaw::Checkpoint("there is no checkpoint".to_owned()));
             None
         }
         Err(e) => {
-            faults.push(Fault::Checkpoint(e.to_string()));
+            flaws.push(Flaw::Checkpoint(e.to_string()));
             None
         }
     };
     if let Some(last) = &last {
-        tree.compare("the checkpoint", last, &mut faults);
-        files(log, &tree, last.size, &mut faults);
+        tree.compare("the checkpoint", last, &mut flaws);
+        files(log, &tree, last.size, &mut flaws);
     }
     if let Some(since) = since {
         match signed(since, log.key(), "the earlier checkpoint") {
-            Ok(since) => tree.compare("the earlier checkpoint", &since, &mut faults),
-            Err(e) => faults.push(Fault::Checkpoint(e.to_string())),
+            Ok(since) => tree.compare("the earlier checkpoint", &since, &mut flaws),
+            Err(e) => flaws.push(Flaw::Checkpoint(e.to_string())),
         }
     }
-    if faults.is_empty() {
+    if flaws.is_empty() {
         Ok(Verified {
             signed: last.map_or(0, |last| last.size),
             entries: tree.leaves.len() as u64,
             runs: tree.runs,
         })
     } else {
-        Err(faults)
+        Err(flaws)
     }
 }
 
@@ -170,16 +170,16 @@ impl Whole {
         Ok(())
     }
 
-    fn compare(&self, what: &str, signed: &Signed, faults: &mut Vec<Fault>) {
+    fn compare(&self, what: &str, signed: &Signed, flaws: &mut Vec<Flaw>) {
         if signed.size > self.leaves.len() as u64 {
             let (size, here) = (signed.size, self.leaves.len());
             let why = format!("{what} is of {size} entries; only {here} are here");
-            faults.push(Fault::Checkpoint(why));
+            flaws.push(Flaw::Checkpoint(why));
             return;
         }
         match tlog_tiles::tree_hash(signed.size, self) {
             Ok(root) if root.0 == signed.root => {}
-            Ok(_) | Err(_) => faults.push(Fault::Root {
+            Ok(_) | Err(_) => flaws.push(Flaw::Root {
                 what: what.to_owned(),
                 size: signed.size,
             }),
@@ -189,7 +189,7 @@ impl Whole {
 
 /// Every entry against its leaf, and every run's journal by folding it. That goes side by side, page
 /// by page, while the next page is read.
-fn entries(store: &dyn Store, faults: &mut Vec<Fault>) -> Result<Whole, AuditError> {
+fn entries(store: &dyn Store, flaws: &mut Vec<Flaw>) -> Result<Whole, AuditError> {
     let mut leaves = Leaves::default();
     let mut journals = Journals::default();
     let mut next = 0;
@@ -211,28 +211,28 @@ fn entries(store: &dyn Store, faults: &mut Vec<Fault>) -> Result<Whole, AuditErr
     }
     let Leaves {
         mut tree,
-        faults: found,
+        flaws: found,
         gap,
         ..
     } = leaves;
-    faults.extend(found);
+    flaws.extend(found);
     if gap {
         return Ok(tree);
     }
     let count = store.leaf_count()?;
     if count != next {
         let why = format!("{count} leaves are counted, and {next} have their entry");
-        faults.push(Fault::Leaf { leaf: next, why });
+        flaws.push(Flaw::Leaf { leaf: next, why });
     }
     let unlogged = store.entry_count()?;
     if unlogged != next {
         let why = format!("there are {unlogged} entries, and {next} of them are logged");
-        faults.push(Fault::Unreadable(why));
+        flaws.push(Flaw::Unreadable(why));
     }
     tree.runs = journals.0.len();
     for (run, state) in journals.0 {
         if let Err(illegal) = state {
-            faults.push(Fault::Journal { run, illegal });
+            flaws.push(Flaw::Journal { run, illegal });
         }
     }
     Ok(tree)
@@ -251,7 +251,7 @@ struct Leaves {
     tree: Whole,
     /// By run, the link to its last leaf.
     links: HashMap<Arc<str>, String>,
-    faults: Vec<Fault>,
+    flaws: Vec<Flaw>,
     /// A leaf is missing: what comes after it has no place.
     gap: bool,
 }
@@ -264,7 +264,7 @@ impl Leaves {
         }
         if logged.index != index {
             let why = format!("the next one is leaf {}", logged.index);
-            self.faults.push(Fault::Leaf { leaf: index, why });
+            self.flaws.push(Flaw::Leaf { leaf: index, why });
             self.gap = true;
             return Ok(());
         }
@@ -275,7 +275,7 @@ impl Leaves {
         );
         let wanted = Leaf::of(&logged.run, record, previous);
         if wanted.text() != logged.leaf {
-            self.faults.push(Fault::Entry {
+            self.flaws.push(Flaw::Entry {
                 run: logged.run.clone(),
                 sequence: record.sequence,
                 leaf: index,
@@ -325,15 +325,15 @@ fn difference(logged: &str, wanted: &Leaf) -> &'static str {
 }
 
 /// The log's files against what the entries give.
-fn files(log: &AuditLog, tree: &Whole, size: u64, faults: &mut Vec<Fault>) {
+fn files(log: &AuditLog, tree: &Whole, size: u64, flaws: &mut Vec<Flaw>) {
     if size > tree.texts.len() as u64 {
         return;
     }
     let mut differs =
         |path: String, wanted: &[u8], entry: Option<(String, u64)>| match log.files.read(&path) {
             Ok(Some(found)) if found == wanted => {}
-            Ok(_) => faults.push(Fault::File { path, entry }),
-            Err(e) => faults.push(Fault::Unreadable(e.to_string())),
+            Ok(_) => flaws.push(Flaw::File { path, entry }),
+            Err(e) => flaws.push(Flaw::Unreadable(e.to_string())),
         };
     for tile in Tile::new_tiles(HEIGHT, 0, size) {
         let Ok(wanted) = tile.read_data(tree) else {

@@ -58,7 +58,7 @@ pub struct Forked {
     /// How many things there are, by app.
     pub apps: BTreeMap<String, Population>,
     /// What is different.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Difference>,
 }
 
 /// Performs effects. One per capability and run; effects of all steps run concurrently.
@@ -174,7 +174,7 @@ pub struct InService {
 
 /// A field that will be different.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Change {
+pub struct Difference {
     /// `app/id`.
     pub subject: String,
     /// Its name; empty if the whole thing is new, or gone.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::Failure;
 
 pub use executor::{
-    Afterwards, Change, Effect, Executor, Forked, Found, GivenUp, InService, Population,
+    Afterwards, Difference, Effect, Executor, Forked, Found, GivenUp, InService, Population,
 };
 pub use setting::{Commons, Mode, Setting};
 

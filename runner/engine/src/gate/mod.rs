@@ -6,7 +6,9 @@
 //! There is one gate per attempt of a step. It holds the step's grant; the world (the target, or
 //! a fork of it) is chosen once per run, by the executors that [`RunShared`] carries, so nothing
 //! here or in a plugin can tell a rehearsal from the real thing. Deliberately absent: any request
-//! to the outside, any retry, any knowledge of what an operation means.
+//! to the outside, any retry, any knowledge of what an operation means. It is longer than other files,
+//! because whoever reviews the door reads it in one piece; what an earlier process did (`past.rs`,
+//! `repeat.rs`), what a run may still write (`writes.rs`) and what its gates share (`shared.rs`) is beside it.
 
 pub(crate) mod past;
 mod repeat;
@@ -131,7 +133,7 @@ impl Gate {
         let mut durable = false;
         for (number, request) in batch {
             let effect = self.effect(number, request);
-            let granted = self.granted(&effect.request);
+            let granted = self.may_go_on(&effect.request);
             if granted.is_ok() && self.asks_first(&effect) {
                 ask.push(effect);
                 continue;
@@ -336,6 +338,12 @@ impl Gate {
         (drafts, outcome)
     }
 
+    /// Whether a request may go on to the limits.
+    fn may_go_on(&self, request: &Request) -> Result<(), Failure> {
+        self.granted(request)?;
+        self.interrupted(request)
+    }
+
     /// **Granted?** By the step's grant as met with the plugin's request and the policy.
     fn granted(&self, request: &Request) -> Result<(), Failure> {
         let row = request.row;
@@ -346,6 +354,12 @@ impl Gate {
             })?;
             grant.allows(request).map_err(Failure::Denied)?;
         }
+        Ok(())
+    }
+
+    /// No forward write begins while the run is being interrupted, but in `finally`, and to take back
+    /// what the run wrote.
+    fn interrupted(&self, request: &Request) -> Result<(), Failure> {
         if request.counts()
             && self.run.interrupt.is_cancelled()
             && self.part != Part::Finally
@@ -461,7 +475,7 @@ impl Gate {
     async fn ask_then_perform(self: Arc<Self>, mut effect: Effect) -> Result<(), JournalError> {
         let number = effect.id.number;
         let decided = self.ask(&mut effect).await;
-        let decided = decided.and_then(|found| self.granted(&effect.request).map(|()| found));
+        let decided = decided.and_then(|found| self.may_go_on(&effect.request).map(|()| found));
         match self.decided(number, decided, &effect.request) {
             Ok(()) => {
                 let intent = Draft::intended(

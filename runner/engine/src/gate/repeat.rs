@@ -137,7 +137,7 @@ impl Gate {
         };
         let mut effect = self.effect(again.number, request);
         effect.baseline = again.baseline;
-        let granted = match self.granted(&effect.request) {
+        let granted = match self.may_go_on(&effect.request) {
             Ok(()) if again.denied => Err(Failure::Denied("denied before".to_owned())),
             granted => granted,
         };

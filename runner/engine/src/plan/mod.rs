@@ -26,7 +26,7 @@ use crate::effect::fault::OperationRule;
 use crate::journal::{Actor, IntendedRequest, PluginUsed, RunStatus};
 use crate::key::{self, Key, KeyError};
 
-pub use crate::effect::{Change, InService, Population};
+pub use crate::effect::{Difference, InService, Population};
 pub use drift::Drift;
 pub(crate) use drift::{chosen, compare, projected};
 pub(crate) use multiset::{Act, Multiset, What, act};
@@ -89,7 +89,7 @@ pub struct Plan {
     /// How many things there are, by app.
     pub apps: BTreeMap<String, Population>,
     /// What will be different afterwards.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Difference>,
     /// What the pipeline does when something goes wrong, as far as that was rehearsed.
     pub contingencies: Vec<Contingency>,
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use groundcrew::audit::{self, AuditError, AuditLog, Fault, Key, Verified};
+use groundcrew::audit::{self, AuditError, AuditLog, Flaw, Key, Verified};
 use groundcrew::journal::{EntryKind, FORMAT, Record};
 use groundcrew::store::{Append, NewRun, SqliteStore, Store, bundle};
 use jiff::Timestamp;
@@ -60,7 +60,7 @@ impl Place {
         .unwrap()
     }
 
-    fn verify(&self) -> Result<Verified, Vec<Fault>> {
+    fn verify(&self) -> Result<Verified, Vec<Flaw>> {
         audit::verify(&self.store, &self.log, None)
     }
 
@@ -115,10 +115,10 @@ fn every_change_of_an_entry_is_found_and_named() {
     place.log.advance(&place.store).unwrap();
     let intruder = place.intruder();
     let records = place.store.read(&run, 0, usize::MAX).unwrap();
-    let named = |faults: &[Fault], sequence: u64| {
+    let named = |faults: &[Flaw], sequence: u64| {
         faults.iter().any(|fault| match fault {
-            Fault::Entry { sequence: at, .. } => *at == sequence,
-            Fault::Unreadable(text) => text.contains(&format!("entry {sequence} of run")),
+            Flaw::Entry { sequence: at, .. } => *at == sequence,
+            Flaw::Unreadable(text) => text.contains(&format!("entry {sequence} of run")),
             _ => false,
         })
     };
@@ -301,7 +301,7 @@ fn a_rewritten_log_that_is_signed_again_is_found_by_an_earlier_checkpoint() {
     );
     let faults = audit::verify(&forked.store, &forked.log, Some(&kept)).unwrap_err();
     assert!(
-        matches!(&faults[..], [Fault::Root { what, .. }] if what == "the earlier checkpoint"),
+        matches!(&faults[..], [Flaw::Root { what, .. }] if what == "the earlier checkpoint"),
         "{faults:?}"
     );
     // And one that is shorter than what was kept.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::Trouble;
-use groundcrew::{Change, Clock, EffectId, Forked, InService, Population, millis};
+use groundcrew::{Clock, Difference, EffectId, Forked, InService, Population, millis};
 use groundcrew_fleet::api::{self, ApiError, ListQuery};
 use groundcrew_fleet::{Behaviour, Caller, Fleet, GroupExtremes, Settings, Time};
 use serde_json::Value;
@@ -270,13 +270,13 @@ const PASSING: [&str; 6] = [
     "out_of_memory_kills",
 ];
 
-fn changes(subject: &str, before: Option<&Summary>, after: Option<&Summary>) -> Vec<Change> {
+fn changes(subject: &str, before: Option<&Summary>, after: Option<&Summary>) -> Vec<Difference> {
     let shown = |machine: Option<&Summary>| {
         machine
             .and_then(|machine| serde_json::to_value(machine).ok())
             .unwrap_or_default()
     };
-    let change = |field: &str, before: Value, after: Value| Change {
+    let change = |field: &str, before: Value, after: Value| Difference {
         subject: subject.to_owned(),
         field: field.to_owned(),
         before,
