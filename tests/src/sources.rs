@@ -176,65 +176,54 @@ impl Sources {
         self.0.iter()
     }
 
-    fn module(&self, module: &[String]) -> Option<&Source> {
-        self.0.iter().find(|source| source.module == module)
+    /// What lies directly in each room (the crate itself is one), and which of that names which other. A
+    /// room's face is not among its own files: it may know them, and they it.
+    pub fn rooms(&self) -> Vec<BTreeMap<String, BTreeSet<String>>> {
+        let faces = self.0.iter().filter(|source| source.is_face());
+        faces.map(|face| self.room(&face.module)).collect()
     }
 
-    /// The file that has what a path names: behind a face that only hands it on, the file behind.
-    fn file_of(&self, path: &[String], depth: usize) -> Option<&Source> {
-        let inside = (0..=path.len())
-            .rev()
-            .find_map(|end| self.module(&path[..end]).map(|s| (s, end)));
-        let (source, end) = inside?;
-        let Some(name) = path.get(end).filter(|_| depth < 8) else {
-            return Some(source);
+    fn room(&self, face: &[String]) -> BTreeMap<String, BTreeSet<String>> {
+        let inside = |path: &[String]| -> Option<String> {
+            let below = path.starts_with(face).then(|| path.get(face.len()))??;
+            let known = self
+                .0
+                .iter()
+                .any(|s| s.module.starts_with(face) && s.module.get(face.len()) == Some(below));
+            known.then(|| below.clone())
         };
-        let handed_on = source.names().into_iter().find(|known| {
-            let below = known.starts_with(&source.module) && known.len() > source.module.len() + 1;
-            below && known.last() == Some(name)
-        });
-        match handed_on {
-            Some(known) if source.is_face() => self.file_of(&known, depth + 1),
-            _ => Some(source),
-        }
-    }
-
-    /// Which file names which, but for a face that names its room's own files.
-    pub fn edges(&self) -> BTreeMap<&str, BTreeSet<&str>> {
-        let mut edges: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for source in &self.0 {
-            for named in source.names() {
-                let Some(to) = self.file_of(&named, 0) else {
-                    continue;
-                };
-                let own = source.is_face() && to.module.starts_with(&source.module);
-                if !own && to.file != source.file {
-                    edges.entry(&source.file).or_default().insert(&to.file);
-                }
-            }
+            let Some(from) = inside(&source.module) else {
+                continue;
+            };
+            let to = names.entry(from.clone()).or_default();
+            to.extend(source.names().iter().filter_map(|named| inside(named)));
+            to.remove(&from);
         }
-        edges
+        names
     }
 
-    /// The files that lie on circles: each with one that it names and that leads back to it.
+    /// What lies on circles: each with one that it names and that leads back to it.
     pub fn circles(&self) -> Vec<(String, String)> {
-        let edges = self.edges();
-        let reaches = |from: &str, goal: &str| {
-            let (mut seen, mut left) = (BTreeSet::new(), vec![from]);
-            while let Some(file) = left.pop() {
-                if file == goal {
-                    return true;
-                }
-                if seen.insert(file) {
-                    left.extend(edges.get(file).into_iter().flatten());
-                }
-            }
-            false
-        };
         let mut found = Vec::new();
-        for (from, all) in &edges {
-            if let Some(to) = all.iter().find(|to| reaches(to, from)) {
-                found.push(((*from).to_owned(), (*to).to_owned()));
+        for names in self.rooms() {
+            let reaches = |from: &String, goal: &String| {
+                let (mut seen, mut left) = (BTreeSet::new(), vec![from]);
+                while let Some(at) = left.pop() {
+                    if at == goal {
+                        return true;
+                    }
+                    if seen.insert(at) {
+                        left.extend(names.get(at).into_iter().flatten());
+                    }
+                }
+                false
+            };
+            for (from, all) in &names {
+                if let Some(to) = all.iter().find(|to| reaches(to, from)) {
+                    found.push((from.clone(), to.clone()));
+                }
             }
         }
         found

@@ -1,5 +1,7 @@
 //! TOML to a runbook whose names are not checked yet.
 
+mod grant;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -9,13 +11,13 @@ use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, list_of};
-use crate::grant::grant;
 use crate::input::{InputSpec, InputType};
 use crate::limits::{MAX_ATTEMPTS, MAX_ID, MAX_INPUTS};
 use crate::model::{OnFailure, Retry, Runbook, Step};
 use crate::parse_duration;
 use crate::read::{Node, Place, Reader, entries};
 use crate::template::TemplateValue;
+use grant::grant;
 
 pub(crate) const TOP: [&str; 6] = ["name", "summary", "lock", "inputs", "step", "finally"];
 pub(crate) const INPUT: [&str; 8] = [
