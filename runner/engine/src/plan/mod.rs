@@ -1,6 +1,6 @@
 //! Plans: what a rehearsal did, signed, to be done exactly so.
 //!
-//! `make.rs` makes one of a rehearsal's journal; `drift.rs` compares what it was made of with the
+//! `rehearse/` makes one of a rehearsal's journal; `signed.rs` is the file; `drift.rs` compares what it was made of with the
 //! target as it is now; that a run keeps to it is the gate's business (`gate/writes.rs`).
 //!
 //! The file is one JSON object. `plan` is the plan itself, and its SHA-256 is over exactly the bytes
@@ -9,33 +9,28 @@
 
 mod drift;
 mod multiset;
+mod signed;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use signed_note::Signature;
 use thiserror::Error;
 
-use crate::clock::millis;
-use crate::digest::digest;
 use crate::effect::fault::OperationRule;
 use crate::journal::{Actor, IntendedRequest, PluginUsed, RunStatus};
-use crate::key::{self, Key, KeyError};
+use crate::key::KeyError;
 
 pub use crate::effect::{Difference, InService, Population};
 pub use drift::Drift;
 pub(crate) use drift::{chosen, compare, projected};
 pub(crate) use multiset::{Act, Multiset, What, act};
+pub use signed::SignedPlan;
+pub(crate) use signed::written;
 
 /// The format that this crate writes.
 pub(crate) const FORMAT: u32 = 1;
-
-/// The first line of what is signed: no other signed text begins so.
-const SIGNED: &str = "groundcrew plan v1";
 
 /// What a rehearsal found, and what its application will do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -205,171 +200,6 @@ pub enum PlanError {
     Key(#[from] KeyError),
 }
 
-/// A plan with its signatures.
-#[derive(Debug, Clone)]
-pub struct SignedPlan {
-    plan: Arc<Plan>,
-    body: Arc<str>,
-    author: Key,
-    digest: String,
-    note: String,
-    signatures: Vec<Signature>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File<'a> {
-    #[serde(borrow)]
-    plan: &'a RawValue,
-    note: String,
-}
-
-impl SignedPlan {
-    /// Reads a plan, checks that nobody has changed it since its author signed it, and that the
-    /// author is one of `known`.
-    ///
-    /// # Errors
-    /// Why it cannot be used.
-    pub fn open(text: &str, known: &[Key]) -> Result<Self, PlanError> {
-        let signed = Self::reopen(text)?;
-        signed.trusted(known)?;
-        Ok(signed)
-    }
-
-    /// Whether its author is one of `known`.
-    ///
-    /// # Errors
-    /// `Foreign`, if not.
-    pub fn trusted(&self, known: &[Key]) -> Result<(), PlanError> {
-        match known.contains(&self.author) {
-            true => Ok(()),
-            false => Err(PlanError::Foreign(self.author.name().to_owned())),
-        }
-    }
-
-    /// Reads a plan that was opened before.
-    pub(crate) fn reopen(text: &str) -> Result<Self, PlanError> {
-        let malformed = |e: serde_json::Error| PlanError::Malformed(e.to_string());
-        let file: File<'_> = serde_json::from_str(text).map_err(malformed)?;
-        let plan: Plan = serde_json::from_str(file.plan.get()).map_err(malformed)?;
-        if plan.format != FORMAT {
-            return Err(PlanError::Malformed(format!(
-                "its format is {}, and this program's is {FORMAT}",
-                plan.format
-            )));
-        }
-        let author = Key::public_from(&plan.author)?;
-        if plan.author != author.public() {
-            return Err(KeyError::Malformed("public").into());
-        }
-        let id = ulid::Ulid::from_string(&plan.run).ok();
-        let id = id.filter(|id| id.to_string().to_lowercase() == plan.run);
-        if id.is_none_or(|id| id.timestamp_ms() != millis(plan.made_at)) {
-            return Err(PlanError::Malformed(format!(
-                "`{}` is not the id of a run that was planned at {}",
-                plan.run, plan.made_at
-            )));
-        }
-        let digest = digest(file.plan.get());
-        let unsigned = |why: String| PlanError::Unsigned {
-            author: author.name().to_owned(),
-            why,
-        };
-        let opened = key::open(&file.note, std::slice::from_ref(&author));
-        let opened = opened.map_err(|e| unsigned(e.to_string()))?;
-        if opened.by.is_empty() {
-            return Err(unsigned("there is no signature of that key".to_owned()));
-        }
-        if opened.text != signed_text(&digest) {
-            return Err(PlanError::Edited);
-        }
-        Ok(Self {
-            plan: Arc::new(plan),
-            body: file.plan.get().into(),
-            author,
-            digest,
-            note: file.note,
-            signatures: opened.signatures,
-        })
-    }
-
-    pub(crate) fn sign(plan: Plan, author: &Key) -> Result<Self, PlanError> {
-        let body = written(&plan)?;
-        let digest = digest(&body);
-        let note = author.sign(&signed_text(&digest), &[])?;
-        let opened = key::open(&note, std::slice::from_ref(author))?;
-        Ok(Self {
-            plan: Arc::new(plan),
-            body: body.into(),
-            author: Key::public_from(author.public())?,
-            digest,
-            note,
-            signatures: opened.signatures,
-        })
-    }
-
-    /// With one more signature. Signing twice is signing once.
-    ///
-    /// # Errors
-    /// If the key has no private half.
-    pub fn approve(&self, key: &Key) -> Result<Self, PlanError> {
-        let note = key.sign(&signed_text(&self.digest), &self.signatures)?;
-        let signatures = key::open(&note, std::slice::from_ref(key))?.signatures;
-        Ok(Self {
-            note,
-            signatures,
-            ..self.clone()
-        })
-    }
-
-    /// Who of `keys` has approved it. Its author's own signature is no approval.
-    ///
-    /// # Errors
-    /// If one of them is none, or its signature is wrong.
-    pub fn approvals<'k>(&self, keys: &'k [Key]) -> Result<Vec<&'k Key>, PlanError> {
-        let opened = key::open(&self.note, keys)?;
-        let mut approvers: Vec<&Key> = Vec::new();
-        for key in opened.by.iter().filter_map(|at| keys.get(*at)) {
-            if *key != self.author && !approvers.contains(&key) {
-                approvers.push(key);
-            }
-        }
-        Ok(approvers)
-    }
-
-    /// What it plans.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// SHA-256 of the plan, in hexadecimal: what is signed, and what the journals name.
-    pub fn digest(&self) -> &str {
-        &self.digest
-    }
-
-    /// The public half of its author's key.
-    pub fn author(&self) -> &Key {
-        &self.author
-    }
-
-    /// How many signatures it has, whether anybody here knows their keys or not.
-    pub fn signatures(&self) -> usize {
-        self.signatures.len()
-    }
-
-    /// The file.
-    pub fn text(&self) -> String {
-        let plan: Result<&RawValue, _> = serde_json::from_str(&self.body);
-        let file = plan.and_then(|plan| {
-            serde_json::to_string(&File {
-                plan,
-                note: self.note.clone(),
-            })
-        });
-        file.unwrap_or_default()
-    }
-}
-
 /// Puts names in the place of ids, by app and id, wherever a text is exactly one.
 pub(crate) fn renamed(
     request: &IntendedRequest,
@@ -398,15 +228,6 @@ fn rename(value: &mut Value, name: &impl Fn(&str) -> Option<String>) {
         Value::Object(fields) => fields.values_mut().for_each(|value| rename(value, name)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-}
-
-/// A plan as it is signed.
-pub(crate) fn written(plan: &Plan) -> Result<String, PlanError> {
-    serde_json::to_string(plan).map_err(|e| PlanError::Malformed(e.to_string()))
-}
-
-fn signed_text(digest: &str) -> String {
-    format!("{SIGNED}\n{digest}\n")
 }
 
 /// Faults as they were asked for.

@@ -30,6 +30,9 @@ use crate::rehearse::fits::fits;
 use crate::run::pipeline::Running;
 use crate::store::{Claim, JournalError, NewRun, StoreError, Writer};
 
+pub use cancel::Closed;
+pub use report::RunReport;
+
 /// A run under way.
 pub struct RunHandle {
     run: Arc<str>,
@@ -37,9 +40,6 @@ pub struct RunHandle {
     stop: CancellationToken,
     report: oneshot::Receiver<RunReport>,
 }
-
-pub use cancel::Closed;
-pub use report::RunReport;
 
 impl RunHandle {
     /// The run's id.
