@@ -7,7 +7,7 @@
 //! is the share 0; and a step that is begun anew goes on with whatever it finds. Whatever fails on
 //! the way up ends all blue.
 //!
-//! `pool.rs` is who is green and who is blue, `begin.rs` what is seen to before anything is made,
+//! `pool/` is who is green and who is blue, `begin.rs` what is seen to before anything is made,
 //! `cutover.rs` the way there and back, `greens.rs` and `blues.rs` what is done to either.
 
 mod begin;

@@ -1,11 +1,12 @@
-//! What the deploy plugins share. `select.rs` is which Machines, `target.rs` what they become and
-//! how one sees that they are, `one.rs` how a single Machine gets there and back, `rolling.rs` how
-//! many do, `survey.rs` where they stand, `report.rs` what is said about it. `wanted.rs` is what a
-//! fly.toml says they become, `groups.rs` the process groups that come and go with one, `defaults.rs`
-//! what they do unless they are told otherwise, `testing.rs` what their tests share.
+//! What the deploy plugins share. `select.rs` is which Machines, `target/` what they become and
+//! how one sees that they are (health, too), `one.rs` how a single Machine gets there and back,
+//! `rolling.rs` how many do, `survey.rs` where they stand, `report.rs` what is said about it. `wanted/`
+//! is what a fly.toml says they become, `groups/` the process groups that come and go with one,
+//! `defaults.rs` what they do unless they are told otherwise, `testing.rs` what their tests share.
 //!
 //! A Machine is at the target when it calls itself by the deploy's release and runs its image.
-//! So a deploy that is begun anew goes on where the one before it stopped.
+//! So a deploy that is begun anew goes on where the one before it stopped, and no state of it is kept
+//! anywhere else. Why is in `docs/decisions/0005-deploys.md`.
 
 pub mod defaults;
 pub mod groups;

@@ -1,5 +1,6 @@
 //! How many Machines get to the target: group beside group, in each a bounded number at once, until
-//! more have failed than may.
+//! more have failed than may; then all go back, if the deploy says so. An interrupt leaves them where
+//! they are, all in service.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

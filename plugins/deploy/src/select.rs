@@ -1,4 +1,4 @@
-//! Which Machines a deploy is about.
+//! Which Machines a deploy is about, and why the others are left alone.
 
 use std::collections::BTreeSet;
 

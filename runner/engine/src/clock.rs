@@ -4,7 +4,8 @@
 //! run uses [`RealClock`], whose scale matches the target (a simulator may run twenty times
 //! faster than the wall). A rehearsal uses [`VirtualClock`], which moves only when nothing is
 //! left to do at the present instant, so that an hour of runbook takes milliseconds and two
-//! rehearsals of the same thing happen in the same order.
+//! rehearsals of the same thing happen in the same order. The times of journal entries, claims and
+//! locks are the wall's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;

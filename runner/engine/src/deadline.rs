@@ -19,8 +19,8 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::contract::Failure;
 
-/// A claim lives this long without a heartbeat; after it the run counts as abandoned, and its
-/// locks are free.
+/// A claim lives this long without a heartbeat; after it the run counts as abandoned, and anybody may
+/// take it over. Its locks stay.
 pub(crate) const CLAIM: Duration = Duration::from_secs(30);
 
 /// How often a live run shows that it is.

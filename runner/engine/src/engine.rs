@@ -1,4 +1,6 @@
-//! The embedding API: an [`Engine`] admits and starts runs, and closes those whose process died.
+//! What an [`Engine`] is made of, and why a run does not start. Its verbs stand in the rooms that tell
+//! them: `Engine::admit` in `admit/`, `start`, `plan`, `resume`, `cancel_run` and `replay` in `run/`,
+//! `drift` in `rehearse/fits.rs`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //!
 //! A *runbook* (crate `groundcrew-runbook`) is a TOML pipeline of steps; each step runs a *plugin*,
 //! a WebAssembly component that reaches the world only through *capabilities* of this host. Every
-//! effect passes the gate (`gate.rs`), is written to the run's *journal* before it is performed,
+//! effect passes the gate (`gate/`), is written to the run's *journal* before it is performed,
 //! and acts either on the target or, in a rehearsal, on a fork of its fleet.
 //!
 //! ```no_run

@@ -1,4 +1,10 @@
-//! Every bound on a plugin and a step, in one table. Each is tested at its value and one past it.
+//! Every bound on a plugin and a step, in one table. Each is tested at its value and one past it
+//! (`tests/engine/bounds.rs`; those of loading in `admission.rs`).
+//!
+//! A bound that concerns one capability or the command alone is a constant beside the code that
+//! keeps it: a metrics query (`metrics.rs` of `groundcrew-capabilities`), a look at a web service
+//! (`http.rs` there), an answer of Fly's (`fly/world/live.rs` there), a file as an input
+//! (`inputs.rs` of the command), the notes that a plan keeps (`rehearse/told.rs`).
 
 use std::time::Duration;
 

@@ -31,7 +31,7 @@ pub struct Change {
     #[serde(default)]
     pub min_secrets_version: Option<u64>,
     /// The text of a fly.toml: what it says of process groups, services, checks, environment and the
-    /// rest (`wanted.rs` lists it) is what Machines get; the other changes go on top of it.
+    /// rest (`wanted/` lists it) is what Machines get; the other changes go on top of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
     /// The release whose definition and image are wanted, by its id or version, or `current`: in the

@@ -1,4 +1,4 @@
-//! Waits for what becomes of a Machine.
+//! Waits for what becomes of a Machine: for a state, for its health. The host does the looking.
 
 use std::future::IntoFuture;
 use std::time::Duration;

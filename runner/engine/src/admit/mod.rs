@@ -1,5 +1,6 @@
 //! Admission: everything that can be refused is refused here, all of it together, before anything
-//! has touched the network.
+//! has touched the network. `grants.rs` is about grants and locks, `planned.rs` about plans and
+//! approvals, `powers.rs` says what steps can do.
 
 mod grants;
 mod planned;

@@ -2,8 +2,17 @@
 //!
 //! An RFC 6962 tree (SHA-256) in the layout of C2SP's tlog-tiles, with signed tlog-checkpoints
 //! (<https://c2sp.org/tlog-tiles>, <https://c2sp.org/tlog-checkpoint>). The store's transaction that
-//! writes an entry writes its leaf; everything here is derived from the leaves and can be derived
-//! again. What it can prove, and what it cannot, is in `ARCHITECTURE.md`.
+//! writes an entry writes its leaf; everything here is derived from the leaves when a run ends, and
+//! can be derived again.
+//!
+//! What it proves: that no entry was changed, removed from the middle, put in another order or cut
+//! off behind the last checkpoint, by anybody without the key; and by anybody at all as far as a
+//! checkpoint reaches that somebody else has kept.
+//!
+//! What it cannot prove: that something happened which was never logged. Whoever holds the key can
+//! write another history behind the last checkpoint that anybody else has seen. Entries behind the
+//! last checkpoint (of a run that was killed, until the next one ends) are chained but not signed
+//! for. That an entry is true is the word of the program that wrote it.
 
 mod publish;
 mod receipt;

@@ -6,9 +6,15 @@
 //! There is one gate per attempt of a step. It holds the step's grant; the world (the target, or
 //! a fork of it) is chosen once per run, by the executors that [`RunShared`] carries, so nothing
 //! here or in a plugin can tell a rehearsal from the real thing. Deliberately absent: any request
-//! to the outside, any retry, any knowledge of what an operation means. It is longer than other files,
-//! because whoever reviews the door reads it in one piece; what an earlier process did (`past.rs`,
-//! `repeat.rs`), what a run may still write (`writes.rs`) and what its gates share (`shared.rs`) is beside it.
+//! to the outside, any retry, any knowledge of what an operation means.
+//!
+//! An interrupt is answered here, too: *forward* writes are refused from then on as `cancelled`,
+//! waits end early, what was sent is seen to its end, and housekeeping, undo and the steps of
+//! `finally` still pass.
+//!
+//! This file is longer than others because it is one door: whoever reviews it should see the whole
+//! order in one piece. What can be told apart is in `past.rs` and `repeat.rs` (a step that is done
+//! again), `writes.rs` (what a run may still write) and `shared.rs` (what all gates of a run share).
 
 pub(crate) mod past;
 mod repeat;

@@ -1,9 +1,10 @@
-//! Re-executing a step against its journal, up to where the journal ends.
+//! What a step did before, while its plugin does it again: up to where the journal ends.
 //!
 //! The plugin runs again from its beginning, with the same input, randomness and limits. What it
 //! asks for is compared with what was written down; it is given what was delivered, in the same
-//! order and with the same `now`. Nothing is sent. Where the recorded deliveries end the past is
-//! left, and what was under way then is what [`Left`] holds. No I/O here and no clock.
+//! order and with the same `now`. Nothing is sent, and what it says to people again is not said
+//! again. A difference ends the run, with both named ([`Diverged`]). Where the recorded deliveries
+//! end the past is left, and what was under way then is what [`Left`] holds. No I/O here and no clock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! The part of the gate that goes through a step's past (`replay.rs`) and leaves it.
+//! The part of the gate that goes through a step's past (`past.rs`) and leaves it.
 
 use std::sync::Arc;
 

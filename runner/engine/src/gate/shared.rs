@@ -1,4 +1,4 @@
-//! What all steps of a run share.
+//! What all gates of a run share: its journal, executors, interrupt and writes; and why it halts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

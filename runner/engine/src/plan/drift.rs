@@ -1,6 +1,6 @@
 //! Drift: what has changed on the target since a plan was made, in the fields that count.
 //!
-//! What the plan observed is asked again, of a new fork: one listing of each app. Nothing is written.
+//! The comparison alone; `rehearse/fits.rs` asks a new fork for what is compared.
 
 use std::collections::BTreeMap;
 use std::fmt;

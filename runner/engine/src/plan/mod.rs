@@ -1,7 +1,7 @@
 //! Plans: what a rehearsal did, signed, to be done exactly so.
 //!
-//! `rehearse/` makes one of a rehearsal's journal; `signed.rs` is the file; `drift.rs` compares what it was made of with the
-//! target as it is now; that a run keeps to it is the gate's business (`gate/writes.rs`).
+//! Here is what one says; `signed.rs` is its file. `rehearse/` makes one of a rehearsal; `drift.rs` compares what it rests on with
+//! the target as it is now; that a run keeps to it is the gate's business (`gate/writes.rs`).
 //!
 //! The file is one JSON object. `plan` is the plan itself, and its SHA-256 is over exactly the bytes
 //! that stand there; `note` is a signed note (<https://c2sp.org/signed-note>) over that digest, with

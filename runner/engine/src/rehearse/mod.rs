@@ -1,6 +1,7 @@
-//! Making a plan: rehearse, each contingency first and the run itself last, and take the plan out of
-//! the journal and the fork. The rehearsal's last entry names the plan's digest, so that the audit
-//! log has it.
+//! From a rehearsal that has succeeded to a plan: what it wrote, in order, out of its journal
+//! (`told.rs`); what that rests on and what will be different, out of the fork. The rehearsal's last
+//! entry names the plan's digest, so that the audit log has it. `fits.rs` asks later whether a plan
+//! still fits. Which rehearsals there are is `run/plan.rs`.
 
 pub(crate) mod fits;
 pub(crate) mod told;

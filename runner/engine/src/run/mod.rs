@@ -1,5 +1,12 @@
-//! A run: opening its journal, keeping its claim alive, and letting its pipeline run to its end
-//! (`pipeline.rs`).
+//! A run: opening its journal, keeping its claim alive, and letting its pipeline run to its end.
+//!
+//! `pipeline.rs` is which steps run when, `step.rs` one step with its attempts and its rescue,
+//! `report.rs` how they came out. `resume.rs` goes on with a run whose process is gone, `cancel.rs`
+//! closes it, `replay.rs` does it again without effects, `plan.rs` makes a plan out of a rehearsal.
+//!
+//! An interrupt lets what was sent come to its end: the gate refuses forward writes, plugins and the
+//! host give back what is held, `finally` still runs; a plugin that has not ended after
+//! [`crate::Limits::cleanup_timeout`] is stopped. A stop is at once, and leaves the run abandoned.
 
 mod cancel;
 mod pipeline;

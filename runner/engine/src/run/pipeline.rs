@@ -1,4 +1,5 @@
-//! The pipeline of a run: steps as their `needs` allow, `finally`, and the end, whatever happened.
+//! The pipeline of a run: steps as their `needs` allow, `finally`, and the end. `finally` runs
+//! whatever happened, but for a stop at once and a journal that cannot be written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,6 @@
-//! Making a plan: each contingency is rehearsed first and the run itself last.
+//! Making a plan: each contingency is rehearsed first and the run itself last, all under the id that
+//! the run will have which applies the plan, so that expressions and randomness come out the same.
+//! What the plan says is taken from the last rehearsal (`rehearse/`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

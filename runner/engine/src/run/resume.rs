@@ -2,9 +2,10 @@
 //!
 //! In this order: take the run over; read its journal; admit the same runbook with the same inputs,
 //! limits and plugins; take over what it holds; find out what is in doubt, by the rule of each
-//! operation's row; then run, which repeats what each step did (`replay.rs`) and goes on where the
+//! operation's row; then run, which repeats what each step did (`gate/past.rs`) and goes on where the
 //! journal ends. What cannot be found out is put to a person, and until it is answered nothing is
-//! sent but what the taking over needs.
+//! sent but what the taking over needs. A step that has ended is not repeated. A run that was being
+//! interrupted is brought to its end and not on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! One step: its condition, its attempts, its rescue.
+//! One step: its condition, its attempts, its rescue. It is tried again only after a *transient*
+//! problem and only with nothing in doubt; after a rescue it has failed all the same.
 
 use std::sync::Arc;
 use std::time::Duration;

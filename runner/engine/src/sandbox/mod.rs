@@ -1,9 +1,10 @@
-//! Plugins: loading, describing and admitting components.
+//! Plugins in wasmtime: compiling, checking, describing and running them.
 //!
 //! A component is untrusted. It is compiled (or its compiled form is taken from the private
 //! cache), its imports are checked against what the host links, and its `describe` runs under
 //! tight limits with every import trapping. The schemas that it declares may not refer outside
-//! themselves.
+//! themselves. Each attempt of a step has a wasmtime store of its own, without WASI and without
+//! threads.
 
 pub(crate) mod cache;
 pub(crate) mod compiled;

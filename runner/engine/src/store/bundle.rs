@@ -2,6 +2,9 @@
 //!
 //! The first line names the format and the run; each other line is an entry, its payload byte for
 //! byte as it was written, because digests are over those bytes.
+//!
+//! No store knows of the other. A run that was exported must not be resumed in both places: only
+//! what the target itself offers, such as leases, would keep them apart.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,8 @@
 //!
 //! [`SqliteStore`] is the embedded default. [`MemoryStore`] is for embedders who keep nothing and
 //! for tests. A store knows nothing of runs but their names, their entries in order, who holds
-//! them, and which locks they hold.
+//! them, and which locks they hold. Locks exclude within one store only: between hosts with
+//! different stores nothing does but what the target itself offers, such as leases.
 
 pub mod bundle;
 mod lock;
