@@ -27,6 +27,11 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+/// The examples of `CONTRIBUTING.md` are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../CONTRIBUTING.md")]
+struct Contributing;
+
 /// The token that may write. It must show up nowhere.
 pub const CANARY: &str = "canary-7f3a9c51-write";
 /// The token that may only read.
