@@ -1,11 +1,11 @@
-//! The rules of `ARCHITECTURE.md`: which crate may know which, and within a crate which file, read
-//! from `cargo metadata` and the sources.
+//! The rules of `ARCHITECTURE.md`: which crate may know which, and within a crate which file; and how
+//! long a file may be. Read from `cargo metadata` and the sources.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, MetadataCommand};
-use groundcrew_tests::sources::{Source, Sources, files_below};
+use groundcrew_tests::sources::{Source, Sources, files_below, root};
 
 /// What each crate may depend on among ours, outside its tests. Every member of the workspace is here
 /// or is a plugin.
@@ -218,6 +218,26 @@ fn the_bytes_of_a_secret_are_read_in_one_place() -> Result<()> {
     Ok(())
 }
 
+/// Where entries are appended to a journal.
+const APPENDING: [&str; 2] = [
+    "runner/engine/src/store/bundle.rs",
+    "runner/engine/src/store/writer.rs",
+];
+
+#[test]
+fn only_the_writer_and_bundles_append_to_journals() -> Result<()> {
+    let mut appending = 0;
+    for path in files_below("runner", "rs")? {
+        let source = path.iter().any(|part| part == "src");
+        let appends = source && std::fs::read_to_string(&path)?.contains("&Append {");
+        let may = APPENDING.iter().any(|known| path.ends_with(known));
+        ensure!(may || !appends, "{} appends", path.display());
+        appending += usize::from(appends);
+    }
+    ensure!(appending == APPENDING.len(), "{appending} files append");
+    Ok(())
+}
+
 #[test]
 fn a_capability_names_another_only_by_its_face() -> Result<()> {
     let sources = Sources::of("runner/capabilities")?;
@@ -293,5 +313,45 @@ fn a_room_is_a_folder_or_a_file() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// How many lines a file may have, and one of tests.
+const LINES: usize = 500;
+const LINES_OF_TESTS: usize = 800;
+
+/// What is longer, and why.
+const LONGER: [(&str, &str); 1] = [(
+    "runner/engine/src/gate/mod.rs",
+    "the one door, which is reviewed in one piece",
+)];
+
+#[test]
+fn no_file_is_too_long() -> Result<()> {
+    let mut longer = Vec::new();
+    for folder in ["runner", "plugins", "xtask", "benches", "tests", "fuzz"] {
+        for path in files_below(folder, "rs")? {
+            let path = path.strip_prefix(root())?;
+            let tests = |part: &std::ffi::OsStr| {
+                ["tests", "tests.rs", "testing.rs"]
+                    .iter()
+                    .any(|t| part == *t)
+            };
+            let most = match path.iter().any(tests) {
+                true => LINES_OF_TESTS,
+                false => LINES,
+            };
+            let lines = std::fs::read_to_string(root().join(path))?.lines().count();
+            if lines > most {
+                longer.push(format!("{} ({lines} lines)", path.display()));
+            }
+        }
+    }
+    for (path, why) in LONGER {
+        let known = longer.iter().position(|long| long.starts_with(path));
+        let known = known.with_context(|| format!("{path} is no longer longer, though {why}"))?;
+        longer.remove(known);
+    }
+    ensure!(longer.is_empty(), "too long: {}", longer.join(", "));
     Ok(())
 }
