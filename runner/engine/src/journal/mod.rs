@@ -2,7 +2,8 @@
 //!
 //! Entry kinds are few and total. A run's state is the fold of its entries ([`RunState::fold`]);
 //! nothing about a run is stored anywhere else, the index of runs in the store apart, which is
-//! derived. [`Writer`] is the only thing that appends.
+//! derived. The writer of a run ([`crate::store::Writer`]) is the only thing that appends, but for a
+//! bundle that is taken in.
 
 mod draft;
 mod entries;
