@@ -10,6 +10,9 @@ use groundcrew::store::{MemoryStore, Store, bundle};
 use groundcrew_tests::{World, fleet};
 use jiff::Timestamp;
 
+/// Who signed the plan.
+const AUTHOR: &str = "uid-0@vm+e9207c37+ATlMAdj50rPZCc5vW4zwKyNYqGtva+441mURLpr6ljfu";
+
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("golden")
@@ -24,7 +27,11 @@ fn text(name: &str) -> Result<String> {
 async fn a_plan_is_shown_with_all_that_it_grants() -> Result<()> {
     let world = World::start(fleet(2, 1), 20.0).await?;
     let path = golden("restart-and-look.plan").display().to_string();
-    let shown = world.run(&["plan", "--show", &path]).await?;
+    let policy = world.project().join("policy.toml");
+    std::fs::write(&policy, format!("plan_authors = [\"{AUTHOR}\"]\n"))?;
+    let policy = policy.display().to_string();
+    let arguments = ["plan", "--show", &path, "--policy", &policy];
+    let shown = world.run(&arguments).await?;
     ensure!(shown.code == 0, "{shown:?}");
     let expected = golden("restart-and-look.plan.txt");
     if std::env::var_os("GROUNDCREW_BLESS").is_some() {

@@ -24,8 +24,11 @@ pub(super) struct Described {
     /// A Machine that is not found shows that it is done.
     pub(super) gone_is_done: bool,
     /// The metadata that it sets, which must leave the Machine in its process group.
-    pub(super) sets: Option<fn(&Request) -> Result<Metadata, Failure>>,
+    pub(super) sets: Option<Reading>,
 }
+
+/// Reads metadata out of a request.
+type Reading = fn(&Request) -> Result<Metadata, Failure>;
 
 /// Keys of metadata with their values; none removes.
 pub(super) type Metadata = Vec<(String, Option<String>)>;

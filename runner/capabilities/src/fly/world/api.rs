@@ -36,8 +36,11 @@ pub(crate) struct Asked {
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) body: Option<Value>,
     /// Reads an answer of 200 that says no all the same.
-    pub(crate) says_no: Option<fn(&[u8]) -> Option<Failure>>,
+    pub(crate) says_no: Option<SaysNo>,
 }
+
+/// Why an answer that looks like a yes is none.
+pub(crate) type SaysNo = fn(&[u8]) -> Option<Failure>;
 
 impl Asked {
     /// Of the Machine itself.
