@@ -8,9 +8,9 @@ use anyhow::{Context, Result, anyhow, ensure};
 use groundcrew::journal::{Actor, Mode, RunStatus};
 use groundcrew::store::{MemoryStore, SqliteStore, Store};
 use groundcrew::{
-    BoxFuture, Capability, Effect, Engine, EngineParts, Executor, Kind, Limits, Linking, Outcome,
-    PluginSource, Policy, RealClock, Request, Row as TableRow, RunRequest, Setting as RunSetting,
-    Target, Unobserved, runbook,
+    BoxFuture, Capability, Covers, Effect, Engine, EngineParts, Executor, Kind, Limits, Linking,
+    Outcome, PluginSource, Policy, RealClock, Request, Row as TableRow, RunRequest, Scope,
+    Setting as RunSetting, Target, Unobserved, Unsaid, runbook,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
@@ -215,6 +215,17 @@ impl Capability for Work {
     fn operations(&self) -> &'static [TableRow] {
         std::slice::from_ref(&DO)
     }
+    fn scopes(&self) -> &'static [Scope] {
+        &[Scope {
+            key: "apps",
+            one: "app",
+            covers: Covers::Pattern,
+            unsaid: Unsaid::Nothing,
+            looked_up: false,
+            about: "Apps, as names or patterns.",
+        }]
+    }
+
     fn link(&self, linking: &mut Linking<'_>) -> wasmtime::Result<()> {
         linking.operation::<(u32,), u32>("do", |(ms,)| {
             Request::new(&DO)
