@@ -74,7 +74,8 @@ async fn a_machine_that_fares_badly_is_not_waited_for_to_the_end() {
     let fates = [
         (&a, Fate::NeverStarts),
         (&b, Fate::ChecksFail),
-        (&c, Fate::OutOfMemory { after_ms: 500 }),
+        // Before its first check could pass: half a second after the start at the earliest.
+        (&c, Fate::OutOfMemory { after_ms: 50 }),
     ];
     for (id, fate) in fates {
         world.simulator.act(|fleet| fleet.set_fate("web", id, fate));
