@@ -79,7 +79,7 @@ impl Executing {
                     Box::pin(self.keeps_group(effect, at, &values)).await?;
                 }
                 let nonce = self.leases.nonce(at.app, at.id);
-                let sent = self.api.command(at, &command, nonce.as_deref()).await;
+                let sent = self.api.command(at, command, nonce.as_deref()).await;
                 match sent.map_err(|trouble| self.young(at, trouble)) {
                     // What is gone is destroyed; what is not seen yet is not.
                     Err(trouble)

@@ -126,7 +126,7 @@ pub(crate) trait Api: Send + Sync + 'static {
     fn command<'a>(
         &'a self,
         at: At<'a>,
-        command: &'a Command,
+        command: Command,
         nonce: Option<&'a str>,
     ) -> Answer<'a, ()>;
     fn versions<'a>(&'a self, at: At<'a>) -> Answer<'a, Vec<MachineVersion>>;

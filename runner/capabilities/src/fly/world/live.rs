@@ -17,7 +17,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::json;
 
-use super::api::{Answer, Api, At, Command, Each, Everything, Which};
+use super::api::{Answer, Api, Asked, At, Command, Each, Everything, Which};
 use crate::fly::contract::ExecOptions;
 use crate::fly::refusals::refusal;
 use crate::fly::target::MACHINES_API;
@@ -82,6 +82,19 @@ impl Live {
 }
 
 impl Live {
+    /// The request for a command.
+    fn asked(&self, at: At<'_>, asked: &Asked) -> Result<RequestBuilder, Trouble> {
+        let rest: Vec<&str> = asked.path.into_iter().collect();
+        let mut request = self.machine(asked.method.clone(), at, &rest)?;
+        if !asked.query.is_empty() {
+            request = request.query(&asked.query);
+        }
+        if let Some(body) = &asked.body {
+            request = request.json(body);
+        }
+        Ok(request)
+    }
+
     async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Trouble> {
         self.service.read(request, ANSWER_BYTES).await
     }
@@ -196,21 +209,14 @@ impl Api for Live {
     fn command<'a>(
         &'a self,
         at: At<'a>,
-        command: &'a Command,
+        command: Command,
         nonce: Option<&'a str>,
     ) -> Answer<'a, ()> {
+        // Thousands wait for an answer at once: of the command they keep only how to read it.
+        let (request, says_no) = (self.asked(at, &command.asked), command.asked.says_no);
         Box::pin(async move {
-            let asked = &command.asked;
-            let rest: Vec<&str> = asked.path.into_iter().collect();
-            let mut request = self.machine(asked.method.clone(), at, &rest)?;
-            if !asked.query.is_empty() {
-                request = request.query(&asked.query);
-            }
-            if let Some(body) = &asked.body {
-                request = request.json(body);
-            }
-            let answer = self.service.send(leased(request, nonce)).await?;
-            if let Some(says_no) = asked.says_no
+            let answer = self.service.send(leased(request?, nonce)).await?;
+            if let Some(says_no) = says_no
                 && let Some(failure) = says_no(&body(answer, ANSWER_BYTES).await?)
             {
                 return Err(Trouble::refused(failure));

@@ -88,7 +88,7 @@ impl Api for Fork {
     fn command<'a>(
         &'a self,
         at: At<'a>,
-        command: &'a Command,
+        command: Command,
         nonce: Option<&'a str>,
     ) -> Answer<'a, ()> {
         let act = self.on(at, nonce, move |fleet, caller| {
