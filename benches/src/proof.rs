@@ -34,7 +34,8 @@ async fn replay(setting: &Setting, report: &mut Report) -> Result<()> {
     let memory = Arc::new(MemoryStore::default());
     stage(memory.clone()).await?.run().await?;
     let runs = memory.runs(Timestamp::now(), 1)?;
-    let whole = bundle::export(&*memory, &runs.first().context("no run")?.run)?;
+    let run = &runs.first().context("no run")?.run;
+    let whole = bundle::export(&*memory, run, &Key::generate("bench"))?;
     let entries = whole.lines().count() - 3;
     let mut lines: Vec<String> = whole.lines().take(entries + 1).map(str::to_owned).collect();
     let all = entries + 2;
@@ -47,7 +48,9 @@ async fn replay(setting: &Setting, report: &mut Report) -> Result<()> {
     for _ in 0..setting.times(3) {
         let directory = tempfile::tempdir_in(&setting.directory)?;
         let store = Arc::new(SqliteStore::open(&directory.path().join("state"))?);
-        let run = bundle::import(&*store, &open, Timestamp::now())?;
+        let bundle = bundle::read(&open)?;
+        store.take_in(&bundle.arrival(), Timestamp::now())?;
+        let run = bundle.run().to_owned();
         let began = Instant::now();
         RunState::fold(&store.read(&run, 0, usize::MAX)?)?;
         bare.push(began.elapsed());

@@ -3,18 +3,30 @@
 
 #![no_main]
 
+use std::sync::LazyLock;
+
+use groundcrew::Key;
 use groundcrew::journal::RunState;
 use groundcrew::store::{MemoryStore, Store, bundle};
 use jiff::Timestamp;
 use libfuzzer_sys::{Corpus, fuzz_target};
 
+/// Who hands it on.
+static COURIER: LazyLock<Key> = LazyLock::new(|| Key::generate("courier"));
+
 /// What the journal folds to, and the bundle that it makes.
 fn taken(text: &str) -> Option<(String, String)> {
     let store = MemoryStore::default();
-    let run = bundle::import(&store, text, Timestamp::UNIX_EPOCH).ok()?;
+    let bundle = bundle::read(text).ok()?;
+    // Whoever has signed it, or says so: that does not panic either.
+    let _ = bundle.signer();
+    store
+        .take_in(&bundle.arrival(), Timestamp::UNIX_EPOCH)
+        .ok()?;
+    let run = bundle.run().to_owned();
     let records = store.read(&run, 0, usize::MAX).expect("it was taken in");
     let state = RunState::fold(&records).expect("it folded when it was taken in");
-    let again = bundle::export(&store, &run).expect("it was taken in");
+    let again = bundle::export(&store, &run, &COURIER).expect("it was taken in");
     Some((format!("{state:?}"), again))
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use groundcrew::journal::Record;
 use groundcrew::store::{
-    Append, Claim, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store, StoreError,
+    Append, Arrival, Claim, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store, StoreError,
 };
 use jiff::Timestamp;
 
@@ -109,6 +109,21 @@ impl Store for Mortal {
             _ => return self.disk.append(append),
         }
         self.alive()
+    }
+
+    fn take_in(&self, arrival: &Arrival<'_>, now: Timestamp) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.take_in(arrival, now)
+    }
+
+    fn export(&self, run: &str, now: Timestamp, force: bool) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.export(run, now, force)
+    }
+
+    fn reopen(&self, run: &str, locks: &[String], now: Timestamp) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.reopen(run, locks, now)
     }
 
     fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {

@@ -218,7 +218,7 @@ fn the_bytes_of_a_secret_are_read_in_one_place() -> Result<()> {
     Ok(())
 }
 
-/// Where entries are appended to a journal.
+/// Where entries are put into a journal: one after the other, and a whole run.
 const APPENDING: [&str; 2] = [
     "runner/engine/src/store/bundle.rs",
     "runner/engine/src/store/writer.rs",
@@ -228,8 +228,14 @@ const APPENDING: [&str; 2] = [
 fn only_the_writer_and_bundles_append_to_journals() -> Result<()> {
     let mut appending = 0;
     for path in files_below("runner", "rs")? {
+        // The stores themselves take one for the other.
+        let store = ["memory.rs", "sqlite/mod.rs"].map(|file| format!("engine/src/store/{file}"));
+        if store.iter().any(|store| path.ends_with(store)) {
+            continue;
+        }
         let source = path.iter().any(|part| part == "src");
-        let appends = source && std::fs::read_to_string(&path)?.contains("&Append {");
+        let text = std::fs::read_to_string(&path)?;
+        let appends = source && (text.contains("&Append {") || text.contains("store.take_in("));
         let may = APPENDING.iter().any(|known| path.ends_with(known));
         ensure!(may || !appends, "{} appends", path.display());
         appending += usize::from(appends);

@@ -151,12 +151,68 @@ async fn a_killed_run_can_be_taken_along() -> Result<()> {
     );
     let bundle = world.project().join("run.bundle").display().to_string();
     let exported = world.run(&["runs", "export", &run, "-o", &bundle]).await?;
-    ensure!(exported.code == 0, "{exported:?}");
-    let here = world.run(&["resume", "--from", &bundle]).await?;
+    ensure!(
+        exported.code == 0 && exported.err.contains("closed here"),
+        "{exported:?}"
+    );
+    // Not here any more, by whatever way.
+    for arguments in [&["resume", &run][..], &["runs", "cancel", &run]] {
+        let closed = world.run(arguments).await?;
+        ensure!(
+            closed.code == 4 && closed.err.contains("was exported: it goes on elsewhere"),
+            "{closed:?}"
+        );
+    }
+    let here = world.run(&["resume", "--from", &bundle, "--yes"]).await?;
     ensure!(here.code == 5 && here.err.contains("already"), "{here:?}");
+    let (_, status) = newest(&world).await?.context("no run")?;
+    ensure!(status == "exported", "{status}");
+    // Nobody who does not know the key, and nobody who has not been asked.
     let elsewhere = world.project().join("elsewhere").display().to_string();
-    let resumed = world
+    let other = world.project().join("other").display().to_string();
+    let strange = world
+        .run(&["resume", "--from", &bundle, "--yes", "--key", &other])
+        .await?;
+    ensure!(
+        strange.code == 4 && strange.err.contains("whose key is not known here"),
+        "{strange:?}"
+    );
+    let unasked = world
         .run(&["resume", "--from", &bundle, "--state-dir", &elsewhere])
+        .await?;
+    ensure!(
+        unasked.code == 4
+            && unasked.err.contains("has to be confirmed")
+            && unasked.err.contains("This run may write:"),
+        "{unasked:?}"
+    );
+    let done = world.writes();
+    let read = world.run(&["audit", "show", "--from", &bundle]).await?;
+    ensure!(
+        read.code == 0 && read.out.contains("run-opened") && read.err.contains("signed by"),
+        "{read:?}"
+    );
+    // Taken back and exported once more: a journal is not changed by that.
+    let reopened = world.run(&["runs", "reopen", &run]).await?;
+    ensure!(
+        reopened.code == 4 && reopened.err.contains("is done twice"),
+        "{reopened:?}"
+    );
+    let reopened = world.run(&["runs", "reopen", &run, "--yes"]).await?;
+    ensure!(reopened.code == 0, "{reopened:?}");
+    let bytes = std::fs::read(&bundle)?;
+    let exported = world.run(&["runs", "export", &run, "-o", &bundle]).await?;
+    ensure!(exported.code == 0, "{exported:?}");
+    ensure!(std::fs::read(&bundle)? == bytes && world.writes() == done);
+    let resumed = world
+        .run(&[
+            "resume",
+            "--from",
+            &bundle,
+            "--yes",
+            "--state-dir",
+            &elsewhere,
+        ])
         .await?;
     ensure!(resumed.code == 0, "{resumed:?}");
     let machines = world.started("web", "web")?.len() + world.started("web", "worker")?.len();
@@ -164,6 +220,14 @@ async fn a_killed_run_can_be_taken_along() -> Result<()> {
     ensure!(done == machines, "{done} of {machines}");
     // The journal that is left here knows no better: what it tells is true, and not all.
     let shown = world.run(&["runs", "show", &run]).await?;
-    ensure!(shown.out.contains("interrupted"), "{shown:?}");
+    ensure!(shown.out.contains("It was exported"), "{shown:?}");
+    let shown = world
+        .run(&["runs", "show", &run, "--state-dir", &elsewhere])
+        .await?;
+    ensure!(shown.out.contains("was taken in by tester"), "{shown:?}");
+    let verified = world
+        .run(&["audit", "verify", "--state-dir", &elsewhere])
+        .await?;
+    ensure!(verified.code == 0, "{verified:?}");
     Ok(())
 }

@@ -128,6 +128,15 @@ impl Shared {
         store: Arc<dyn Store>,
         limits: Limits,
     ) -> Result<Arc<Engine>, Exit> {
+        // They stand in the header of a run, which is a file.
+        if let Some((limit, theirs, ours)) = limits.wider_than(&Limits::default()) {
+            return Err(Exit::refused(
+                format!(
+                    "the run was started with `{limit}` = {theirs}; this host gives at most {ours}"
+                ),
+                None,
+            ));
+        }
         let parts = EngineParts {
             capabilities: groundcrew_capabilities::all(),
             plugins: self.plugin_sources(config),

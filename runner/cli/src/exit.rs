@@ -140,6 +140,12 @@ impl From<StoreError> for Exit {
                 message,
                 Some("interrupt that process, or wait until it counts as gone (30 s)"),
             ),
+            StoreError::Exported(ref run) => Self::refused(
+                message,
+                Some(&format!(
+                    "if nobody has gone on with it there, `groundcrew runs reopen {run}` takes the export back"
+                )),
+            ),
             StoreError::Fenced(_)
             | StoreError::Exists(_)
             | StoreError::Directory(_)
@@ -209,6 +215,10 @@ impl From<AuditError> for Exit {
     }
 }
 
+fn untaken(e: &BundleError) -> String {
+    format!("{e}; nothing has happened")
+}
+
 impl From<BundleError> for Exit {
     fn from(e: BundleError) -> Self {
         match e {
@@ -217,6 +227,20 @@ impl From<BundleError> for Exit {
                 e.to_string(),
                 Some("it has to be what `groundcrew runs export` wrote"),
             ),
+            BundleError::Unsigned => {
+                let hint = "`groundcrew audit show --from FILE` reads it; where the run is, `groundcrew runs export` of this version signs it";
+                Self::refused(untaken(&e), Some(hint))
+            }
+            BundleError::Foreign(_) => {
+                let hint = "if you trust that person, put their public key (`groundcrew keys show`) into `run_authors` of your policy";
+                Self::refused(untaken(&e), Some(hint))
+            }
+            BundleError::Edited { .. }
+            | BundleError::Over(_)
+            | BundleError::Beyond { .. }
+            | BundleError::Expired(_)
+            | BundleError::Plan(_)
+            | BundleError::Key(_) => Self::refused(untaken(&e), None),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! command line cannot lead out of them.
 
 use std::fs::{File, Permissions};
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +37,20 @@ pub(crate) fn replace(path: &Path, mode: u32, text: &str) -> std::io::Result<()>
     aside.as_file().sync_all()?;
     aside.persist(path)?;
     Ok(())
+}
+
+/// The text of a file, which may not be larger.
+pub(crate) fn text(path: &Path, most: u64) -> Result<String, Exit> {
+    let unreadable = |e: &dyn std::fmt::Display| {
+        Exit::usage(format!("`{}` cannot be read: {e}", path.display()), None)
+    };
+    let file = File::open(path).map_err(|e| unreadable(&e))?;
+    let mut text = String::new();
+    let read = file.take(most + 1).read_to_string(&mut text);
+    match read.map_err(|e| unreadable(&e))? as u64 {
+        read if read > most => Err(unreadable(&format!("it has more than {most} bytes"))),
+        _ => Ok(text),
+    }
 }
 
 /// A directory and what to call it.

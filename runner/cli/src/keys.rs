@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use groundcrew::Key;
+use groundcrew::{Key, Policy};
 
 use crate::context::{Shared, actor};
 use crate::exit::Exit;
@@ -100,4 +100,15 @@ pub(crate) fn own(given: Option<&PathBuf>) -> Result<Key, Exit> {
 pub(crate) fn own_name() -> String {
     let actor = actor();
     part(&format!("{}@{}", actor.user, actor.host))
+}
+
+/// The keys whose runs are gone on with here: one's own, and those that the policy names.
+pub(crate) fn whose_runs(given: Option<&PathBuf>, policy: &Policy) -> Result<Vec<Key>, Exit> {
+    let own = match own_directory(given) {
+        Ok(directory) => read(&directory)?,
+        Err(_) => None,
+    };
+    let named = policy.run_authors();
+    let named = named.map_err(|e| Exit::refused(format!("the policy: {e}"), None))?;
+    Ok(own.into_iter().chain(named).collect())
 }

@@ -107,7 +107,10 @@ impl Progress {
             match note.note {
                 NoteBody::Expect { total, unit } => (step.total, step.unit) = (total, unit),
                 NoteBody::Item { name, at } => step.item(&name, &at),
-                NoteBody::Text { .. } | NoteBody::Interrupted | NoteBody::Resumed { .. } => {}
+                NoteBody::Text { .. }
+                | NoteBody::Interrupted
+                | NoteBody::Resumed { .. }
+                | NoteBody::TakenIn { .. } => {}
             }
         }
     }
@@ -148,7 +151,7 @@ impl Progress {
             }
             NoteBody::Item { name, at } => self.item(steps, &key, &name, &at),
             // Who interrupts or resumes says so.
-            NoteBody::Interrupted | NoteBody::Resumed { .. } => {}
+            NoteBody::Interrupted | NoteBody::Resumed { .. } | NoteBody::TakenIn { .. } => {}
         }
         self.draw(steps);
     }

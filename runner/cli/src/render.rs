@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use groundcrew::RunReport;
 use groundcrew::journal::{Decision, Entry, Mode, PlanApplied, Record, StepEnded, StepStatus};
+use groundcrew::{Admitted, Engine, Kind, RunReport};
 use serde_json::{Value, json};
 
 /// A word for a step's end: colour is never the only sign.
@@ -85,6 +85,28 @@ pub(crate) fn grant(capability: &str, grant: &Value) -> String {
         list(&grant["verbs"]),
         said.join(", ")
     )
+}
+
+/// Shows which steps may write what; whether there is one.
+pub(crate) fn may_write(engine: &Engine, admitted: &Admitted) -> bool {
+    let writes = |capability: &str, verb: &str| {
+        let mut rows = engine
+            .operations()
+            .filter(|row| row.capability() == capability);
+        rows.any(|row| row.verb == verb && row.kind == Kind::Write && !row.housekeeping)
+    };
+    let writes: Vec<_> = admitted
+        .grants()
+        .filter(|(_, capability, grant)| grant.verbs().iter().any(|v| writes(capability, v)))
+        .collect();
+    if writes.is_empty() {
+        return false;
+    }
+    eprintln!("This run may write:");
+    for (step, capability, granted) in writes {
+        eprintln!("  step `{step}`: {}", grant(capability, &granted.to_json()));
+    }
+    true
 }
 
 /// The steps that came to no good end, where nobody has followed the run.
@@ -316,6 +338,12 @@ pub(crate) fn entry_line(record: &Record) -> String {
             groundcrew::journal::NoteBody::Resumed { actor, .. } => format!(
                 "resumed by {} on {}, process {}",
                 actor.user, actor.host, actor.process
+            ),
+            groundcrew::journal::NoteBody::TakenIn {
+                actor, by, digest, ..
+            } => format!(
+                "taken in by {} on {}, from {by}, who signed {digest}",
+                actor.user, actor.host
             ),
         },
     };

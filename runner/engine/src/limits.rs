@@ -44,6 +44,72 @@ pub struct Limits {
     pub cleanup_timeout: Duration,
 }
 
+impl Limits {
+    /// The first of these bounds that is wider than in `most`: its name, its value here and there.
+    pub fn wider_than(&self, most: &Self) -> Option<(&'static str, u128, u128)> {
+        // Taken apart, so that a new bound is not forgotten.
+        let Self {
+            memory_bytes,
+            fuel,
+            stack_bytes,
+            operations_in_flight,
+            operations,
+            result_bytes,
+            output_bytes,
+            request_bytes,
+            note_bytes,
+            notes,
+            component_bytes,
+            step_timeout,
+            describe_fuel,
+            cleanup_timeout,
+        } = *self;
+        let size = |size: usize| size as u128;
+        let count = u128::from;
+        let all = [
+            ("memory_bytes", size(memory_bytes), size(most.memory_bytes)),
+            ("fuel", count(fuel), count(most.fuel)),
+            ("stack_bytes", size(stack_bytes), size(most.stack_bytes)),
+            (
+                "operations_in_flight",
+                size(operations_in_flight),
+                size(most.operations_in_flight),
+            ),
+            ("operations", count(operations), count(most.operations)),
+            ("result_bytes", size(result_bytes), size(most.result_bytes)),
+            ("output_bytes", size(output_bytes), size(most.output_bytes)),
+            (
+                "request_bytes",
+                size(request_bytes),
+                size(most.request_bytes),
+            ),
+            ("note_bytes", size(note_bytes), size(most.note_bytes)),
+            ("notes", count(notes), count(most.notes)),
+            (
+                "component_bytes",
+                size(component_bytes),
+                size(most.component_bytes),
+            ),
+            (
+                "step_timeout in ms",
+                step_timeout.as_millis(),
+                most.step_timeout.as_millis(),
+            ),
+            (
+                "describe_fuel",
+                count(describe_fuel),
+                count(most.describe_fuel),
+            ),
+            (
+                "cleanup_timeout in ms",
+                cleanup_timeout.as_millis(),
+                most.cleanup_timeout.as_millis(),
+            ),
+        ];
+        all.into_iter().find(|(_, here, most)| here > most)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -39,15 +39,7 @@ pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
     }
     show(shared, &config.policy, &plan);
     if !args.yes {
-        if !ask::can(shared) {
-            return Err(Exit::refused(
-                "an approval has to be confirmed",
-                Some("pass `--yes`"),
-            ));
-        }
-        if !ask::yes("Approve it?") {
-            return Err(Exit::refused("not approved", None));
-        }
+        ask::confirmed(shared, "an approval", "Approve it?", "pass `--yes`")?;
     }
     let approved = plan.approve(&key).map_err(Exit::from)?;
     write(&args.plan, &approved)?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use clap::Subcommand;
 use groundcrew::Limits;
 use groundcrew::audit::{AuditLog, Key, Receipt};
-use groundcrew::journal::RunState;
-use groundcrew::store::Store;
+use groundcrew::journal::{Record, RunState};
+use groundcrew::store::{Store, bundle};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -28,7 +28,11 @@ pub(crate) enum Command {
     /// Print every entry of a run's journal, and whether they make sense in their order
     Show {
         /// Its id
-        run: String,
+        #[arg(required_unless_present = "from")]
+        run: Option<String>,
+        /// Of the run in a bundle of `groundcrew runs export`, which is not taken in
+        #[arg(long, value_name = "BUNDLE", conflicts_with = "run")]
+        from: Option<PathBuf>,
     },
     /// Verify every entry, the tree over them and its signed checkpoint
     Verify {
@@ -70,6 +74,12 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
     if let Command::Check { receipt, key } = &command {
         // Needs no store: the machine that checks need not be the one that ran.
         return check(shared, receipt, key);
+    }
+    if let Command::Show {
+        from: Some(path), ..
+    } = &command
+    {
+        return show_bundle(shared, path);
     }
     let store = shared.store()?;
     let log = || audit::open(shared, &shared.config()?);
@@ -129,20 +139,36 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
             super::plugin::print(shared, &rows);
             Ok(())
         }
-        Command::Show { run } => {
+        Command::Show { run, .. } => {
+            let run = run.ok_or_else(|| Exit::usage("which run?", None))?;
             let records = store.read(&run, 0, usize::MAX)?;
-            for record in &records {
-                if shared.json {
-                    println!("{}", entry_json(&run, record));
-                } else {
-                    println!("{}", entry_line(record));
-                }
-            }
+            entries(shared, &run, &records);
             RunState::fold(&records)
                 .map(drop)
                 .map_err(|e| Exit::journal(format!("the journal of run `{run}` is damaged: {e}")))
         }
     }
+}
+
+fn entries(shared: &Shared, run: &str, records: &[Record]) {
+    for record in records {
+        if shared.json {
+            println!("{}", entry_json(run, record));
+        } else {
+            println!("{}", entry_line(record));
+        }
+    }
+}
+
+/// Reads a bundle, whoever it is from.
+fn show_bundle(shared: &Shared, path: &Path) -> Result<(), Exit> {
+    let bundle = bundle::read(&files::text(path, bundle::BYTES)?)?;
+    match bundle.signer()? {
+        Some(by) => eprintln!("signed by {}", by.public()),
+        None => eprintln!("not signed: it says what somebody wrote into it"),
+    }
+    entries(shared, bundle.run(), bundle.records());
+    Ok(())
 }
 
 fn verify(

@@ -195,17 +195,7 @@ const PLAN_BYTES: u64 = 64 << 20;
 
 /// Reads a plan that one of these keys has signed.
 pub(crate) fn read(path: &Path, known: &[Key]) -> Result<SignedPlan, Exit> {
-    let unreadable = |e: &dyn std::fmt::Display| {
-        Exit::usage(format!("`{}` cannot be read: {e}", path.display()), None)
-    };
-    let found = std::fs::metadata(path).map_err(|e| unreadable(&e))?;
-    if found.len() > PLAN_BYTES {
-        return Err(unreadable(&format!(
-            "it has {} bytes; at most {PLAN_BYTES} are allowed",
-            found.len()
-        )));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| unreadable(&e))?;
+    let text = files::text(path, PLAN_BYTES)?;
     SignedPlan::open(&text, known).map_err(|e| Exit::from(e).about(path))
 }
 

@@ -1,21 +1,25 @@
 //! `groundcrew resume`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args as Arguments;
-use groundcrew::journal::Mode;
-use groundcrew::store::bundle;
-use groundcrew::{Answer, Limits, Observer, Question, ResumeError, ResumeRequest};
+use groundcrew::journal::{Mode, RunState};
+use groundcrew::store::{Store, bundle};
+use groundcrew::{Answer, Engine, Limits, Observer, Question, ResumeError, ResumeRequest};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::follow::{follow, unfinished};
 use crate::audit;
+use crate::config::Config;
 use crate::context::{Shared, actor, on_github, surely_gone};
 use crate::exit::Exit;
+use crate::files;
+use crate::keys;
 use crate::progress::Progress;
+use crate::render;
 
 /// Go on with a run whose process is gone, without doing anything twice
 #[derive(Debug, Arguments)]
@@ -32,6 +36,13 @@ pub(crate) struct Args {
     /// The target that it ran against, if the configuration calls it otherwise now
     #[arg(short, long)]
     target: Option<String>,
+    /// With --from: the directory with your key, whose bundles are taken [default: `identity` in your
+    /// configuration]
+    #[arg(long, value_name = "DIR", requires = "from")]
+    key: Option<PathBuf>,
+    /// With --from: do not ask before the run is taken in and gone on with
+    #[arg(short, long, requires = "from")]
+    yes: bool,
 }
 
 impl Args {
@@ -42,6 +53,8 @@ impl Args {
             resolve: Vec::new(),
             from: None,
             target: None,
+            key: None,
+            yes: false,
         }
     }
 }
@@ -56,36 +69,15 @@ fn answer(text: &str) -> Result<(String, Answer), String> {
 }
 
 pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
+    let config = shared.config()?;
     let store = shared.store()?;
     let run = match (&args.run, &args.from) {
         (Some(run), _) => run.clone(),
-        (None, Some(path)) => {
-            let text = std::fs::read_to_string(path).map_err(|e| {
-                Exit::usage(format!("`{}` cannot be read: {e}", path.display()), None)
-            })?;
-            bundle::import(&*store, &text, Timestamp::now())?
-        }
+        (None, Some(path)) => taken_in(shared, &config, store.clone(), path, &args).await?,
         (None, None) => return Err(Exit::usage("which run?", None)),
     };
     let (records, state) = shared.journal(&*store, &run)?;
-    let config = shared.config()?;
-    let header = state.header.as_deref();
-    let named = header
-        .and_then(|header| header.target["name"].as_str())
-        .map(str::to_owned);
-    let target = shared.target(&config, args.target.as_deref().or(named.as_deref()))?;
-    // A replay must meet the bounds that the run was started with.
-    let limits = header.map_or_else(Limits::default, |header| header.limits);
-    let engine = shared.engine_on(&config, store, limits)?;
-    audit::open(shared, &config)?.guard(engine.store())?;
-    let request = ResumeRequest {
-        run: run.clone(),
-        target,
-        policy: config.policy.clone(),
-        actor: actor(),
-        answers: args.resolve.into_iter().collect::<BTreeMap<_, _>>(),
-        sure: state.actor.as_ref().is_some_and(surely_gone),
-    };
+    let (engine, request) = going_on(shared, &config, store, &run, &state, &args)?;
     let progress = Arc::new(Progress::new(shared.json, Mode::Perform));
     progress.recall(&records);
     let resumed = engine
@@ -113,6 +105,74 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
             Err(e.into())
         }
     }
+}
+
+/// The engine and the request to go on with a run.
+fn going_on(
+    shared: &Shared,
+    config: &Config,
+    store: Arc<dyn Store>,
+    run: &str,
+    state: &RunState,
+    args: &Args,
+) -> Result<(Arc<Engine>, ResumeRequest), Exit> {
+    let header = state.header.as_deref();
+    let named = header
+        .and_then(|header| header.target["name"].as_str())
+        .map(str::to_owned);
+    let target = shared.target(config, args.target.as_deref().or(named.as_deref()))?;
+    // A replay must meet the bounds that the run was started with.
+    let limits = header.map_or_else(Limits::default, |header| header.limits);
+    let engine = shared.engine_on(config, store, limits)?;
+    audit::open(shared, config)?.guard(engine.store())?;
+    let request = ResumeRequest {
+        run: run.to_owned(),
+        target,
+        policy: config.policy.clone(),
+        actor: actor(),
+        answers: args.resolve.iter().cloned().collect::<BTreeMap<_, _>>(),
+        sure: state.actor.as_ref().is_some_and(surely_gone),
+    };
+    Ok((engine, request))
+}
+
+/// Takes a run in from a bundle, once a person has seen what it is; gives its id.
+async fn taken_in(
+    shared: &Shared,
+    config: &Config,
+    store: Arc<dyn Store>,
+    path: &Path,
+    args: &Args,
+) -> Result<String, Exit> {
+    let bundle = bundle::read(&files::text(path, bundle::BYTES)?)?;
+    let known = keys::whose_runs(args.key.as_ref(), &config.policy)?;
+    let now = Timestamp::now();
+    let trusted = bundle.trusted(&known, &Limits::default(), now)?;
+    let (run, state) = (trusted.bundle().run().to_owned(), trusted.bundle().state());
+    let (engine, request) = going_on(shared, config, store.clone(), &run, state, args)?;
+    // Whether it would be gone on with is known before anything is changed here.
+    let admitted = engine.readmit(&request, state).await?;
+    if let Some(header) = &state.header {
+        eprintln!(
+            "run {run} of `{}` on `{}`, begun by {} on {} at {}, with {} entries so far\n  exported by {} ({})\n  inputs {}",
+            header.runbook,
+            header.target["name"].as_str().unwrap_or_default(),
+            header.actor.user,
+            header.actor.host,
+            header.started_at.strftime("%Y-%m-%d %H:%M:%SZ"),
+            trusted.bundle().records().len(),
+            trusted.by().name(),
+            trusted.digest().chars().take(16).collect::<String>(),
+            header.inputs,
+        );
+    }
+    render::may_write(&engine, &admitted);
+    if !args.yes {
+        let hint = "pass `--yes`; `groundcrew audit show --from FILE` shows what it has done";
+        crate::ask::confirmed(shared, "a run from elsewhere", "Go on with it here?", hint)?;
+    }
+    trusted.take_in(&*store, &actor(), now)?;
+    Ok(run)
 }
 
 fn ask(shared: &Shared, run: &str, questions: &[Question]) {

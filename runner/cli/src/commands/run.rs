@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args as Arguments;
 use groundcrew::journal::Mode;
 use groundcrew::store::StoreError;
-use groundcrew::{Admitted, Engine, Kind, Observer, OperationRule, RunRequest, StartError};
+use groundcrew::{Admitted, Engine, Observer, OperationRule, RunRequest, StartError};
 
 use super::follow::{follow, interrupted, locked};
 use super::resume;
@@ -98,37 +98,11 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     seen
 }
 
-/// Asks a person at a terminal; anyone else has to have said `--yes`.
+/// Asks before anything is written.
 fn confirm(engine: &Engine, admitted: &Admitted, shared: &Shared) -> Result<(), Exit> {
-    let writes = |capability: &str, verb: &str| {
-        let mut rows = engine
-            .operations()
-            .filter(|row| row.capability() == capability);
-        rows.any(|row| row.verb == verb && row.kind == Kind::Write && !row.housekeeping)
-    };
-    let writes: Vec<_> = admitted
-        .grants()
-        .filter(|(_, capability, grant)| grant.verbs().iter().any(|v| writes(capability, v)))
-        .collect();
-    if writes.is_empty() {
+    if !render::may_write(engine, admitted) {
         return Ok(());
     }
-    eprintln!("This run may write:");
-    for (step, capability, grant) in writes {
-        eprintln!(
-            "  step `{step}`: {}",
-            render::grant(capability, &grant.to_json())
-        );
-    }
-    if !ask::can(shared) {
-        return Err(Exit::refused(
-            "a run that writes has to be confirmed",
-            Some("pass `--yes`, or rehearse it with `--dry-run` first"),
-        ));
-    }
-    if ask::yes("Go on?") {
-        Ok(())
-    } else {
-        Err(Exit::refused("not confirmed; nothing has happened", None))
-    }
+    let hint = "pass `--yes`, or rehearse it with `--dry-run` first";
+    ask::confirmed(shared, "a run that writes", "Go on?", hint)
 }

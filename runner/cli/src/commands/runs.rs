@@ -1,18 +1,20 @@
-//! `groundcrew runs list|show|cancel|export`.
+//! `groundcrew runs list|show|cancel|export|reopen`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
 use groundcrew::Unobserved;
-use groundcrew::journal::{Decision, RunState};
-use groundcrew::store::{Standing, StoreError, bundle};
+use groundcrew::journal::{Decision, Entry, Note, NoteBody, RunState};
+use groundcrew::store::{Standing, bundle};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::ask;
 use crate::context::{Shared, surely_gone};
 use crate::exit::Exit;
 use crate::files;
+use crate::keys;
 use crate::render::{applies, mark, outcome_line, output_text};
 
 #[derive(Debug, Subcommand)]
@@ -36,13 +38,24 @@ pub(crate) enum Command {
         #[arg(short, long)]
         target: Option<String>,
     },
-    /// Write a run's journal into a file, to go on with it on another machine
+    /// Write a run's journal into a file, signed, to go on with it on another machine and not here
     Export {
         /// Its id
         run: String,
         /// The file; standard output without it
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// The directory with your key [default: `identity` in your configuration]
+        #[arg(long, value_name = "DIR")]
+        key: Option<PathBuf>,
+    },
+    /// Take an export back that nobody has gone on with
+    Reopen {
+        /// Its id
+        run: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
     },
 }
 
@@ -50,7 +63,10 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
     match command {
         Command::List { max } => list(shared, max),
         Command::Show { run } => show(shared, &run),
-        Command::Export { run, output } => export(shared, &run, output.as_deref()),
+        Command::Export { run, output, key } => {
+            export(shared, &run, output.as_deref(), key.as_ref())
+        }
+        Command::Reopen { run, yes } => reopen(shared, &run, yes),
         Command::Cancel { run, target } => cancel(shared, &run, target.as_deref()).await,
     }
 }
@@ -63,7 +79,7 @@ fn word(standing: Standing, state: Option<&RunState>) -> &'static str {
     match standing {
         Standing::Running if gone => "interrupted",
         Standing::Abandoned => "interrupted",
-        Standing::Running | Standing::Closed(_) => standing.word(),
+        Standing::Running | Standing::Exported | Standing::Closed(_) => standing.word(),
     }
 }
 
@@ -185,6 +201,25 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
             );
         }
     }
+    for record in &records {
+        if let Ok(Entry::Note(Note {
+            note: NoteBody::TakenIn { actor, by, .. },
+            ..
+        })) = record.entry()
+        {
+            println!(
+                "\nWhat stands before {} was taken in by {} on {}, from {by}",
+                record.at.strftime("%Y-%m-%d %H:%M:%SZ"),
+                actor.user,
+                actor.host
+            );
+        }
+    }
+    if summary.standing == Standing::Exported {
+        println!(
+            "\nIt was exported, to be gone on with elsewhere. If nobody does, `groundcrew runs reopen {run}` takes that back."
+        );
+    }
     if status == "interrupted" && state.closed.is_none() {
         println!(
             "\nIts process is gone. `groundcrew resume {run}` goes on with it; `groundcrew runs cancel {run}` releases its leases and closes it."
@@ -193,27 +228,79 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
     Ok(())
 }
 
-fn export(shared: &Shared, run: &str, output: Option<&Path>) -> Result<(), Exit> {
+fn export(
+    shared: &Shared,
+    run: &str,
+    output: Option<&Path>,
+    key: Option<&PathBuf>,
+) -> Result<(), Exit> {
     let store = shared.store()?;
-    if store.run(run, Timestamp::now())?.standing == Standing::Running {
-        let (_, state) = shared.journal(&*store, run)?;
-        if !state.actor.as_ref().is_some_and(surely_gone) {
-            return Err(StoreError::Held(run.to_owned()).into());
-        }
+    let (_, state) = shared.journal(&*store, run)?;
+    let key = keys::own(key)?;
+    let sure = state.actor.as_ref().is_some_and(surely_gone);
+    // Closed here first: whatever becomes of the file, it is not gone on with twice.
+    store.export(run, Timestamp::now(), sure)?;
+    let written = bundle::export(&*store, run, &key)
+        .map_err(Exit::from)
+        .and_then(|text| hand_over(output, &text));
+    if written.is_err() {
+        store.reopen(run, &locks(&state), Timestamp::now())?;
+        return written;
     }
-    let text = bundle::export(&*store, run)?;
-    match output {
-        Some(path) => {
-            // Inputs and answers are nobody else's business.
-            files::replace(path, 0o600, &text)
-                .map_err(|e| Exit::failed(format!("`{}`: {e}", path.display())))?;
-            eprintln!(
-                "run {run} is in `{0}`; on another machine `groundcrew resume --from {0}` goes on with it",
+    if let Some(path) = output {
+        match &state.closed {
+            Some(_) => eprintln!(
+                "run {run} is in `{0}`; `groundcrew audit show --from {0}` shows it anywhere",
                 path.display()
-            );
+            ),
+            None => eprintln!(
+                "run {run} is in `{0}`, and closed here; on another machine `groundcrew resume --from {0}` goes on with it, where `{1}` is known:\n  {2}",
+                path.display(),
+                key.name(),
+                key.public()
+            ),
         }
-        None => print!("{text}"),
     }
+    Ok(())
+}
+
+fn hand_over(output: Option<&Path>, text: &str) -> Result<(), Exit> {
+    match output {
+        // Inputs and answers are nobody else's business.
+        Some(path) => files::replace(path, 0o600, text)
+            .map_err(|e| Exit::failed(format!("`{}`: {e}", path.display()))),
+        None => {
+            print!("{text}");
+            Ok(())
+        }
+    }
+}
+
+/// The locks that a run needs that has not ended.
+fn locks(state: &RunState) -> Vec<String> {
+    let header = state.header.as_ref().filter(|_| state.closed.is_none());
+    header.map_or_else(Vec::new, |header| header.locks.clone())
+}
+
+fn reopen(shared: &Shared, run: &str, yes: bool) -> Result<(), Exit> {
+    let store = shared.store()?;
+    let standing = store.run(run, Timestamp::now())?.standing;
+    if standing != Standing::Exported {
+        let message = format!("run {run} was not exported: it is {}", standing.word());
+        return Err(Exit::refused(message, None));
+    }
+    let (_, state) = shared.journal(&*store, run)?;
+    if !yes {
+        eprintln!(
+            "if somebody has gone on with run {run} from its bundle, or will, what it does is done twice"
+        );
+        let question = "Does nobody have it, and shall it be gone on with here?";
+        ask::confirmed(shared, "to reopen a run", question, "pass `--yes`")?;
+    }
+    store.reopen(run, &locks(&state), Timestamp::now())?;
+    eprintln!(
+        "run {run} is open again; `groundcrew resume {run}` goes on with it, `groundcrew runs cancel {run}` ends it"
+    );
     Ok(())
 }
 

@@ -20,6 +20,10 @@ pub struct Policy {
     /// Public keys of those whose plans may be applied, beside one's own and those who approve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan_authors: Vec<String>,
+    /// Public keys of those whose runs may be gone on with here, beside one's own. Not the above: who
+    /// hands a run on says what it has done already, and that cannot be looked at and approved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run_authors: Vec<String>,
 }
 
 /// The part of a policy that concerns one target.
@@ -59,6 +63,15 @@ impl Policy {
         let approvers = self.target.get(target).and_then(|t| t.approvals.as_ref());
         let approvers = approvers.into_iter().flat_map(|a| &a.keys);
         let all = self.plan_authors.iter().chain(approvers);
+        all.map(|key| Key::public_from(key)).collect()
+    }
+
+    /// The keys whose runs may be gone on with here, beside one's own.
+    ///
+    /// # Errors
+    /// If one of them is no public key.
+    pub fn run_authors(&self) -> Result<Vec<Key>, KeyError> {
+        let all = self.run_authors.iter();
         all.map(|key| Key::public_from(key)).collect()
     }
 

@@ -384,4 +384,15 @@ pub enum NoteBody {
         /// The version of this crate.
         engine: String,
     },
+    /// The run comes from another store: what stands before this was taken in with a bundle.
+    TakenIn {
+        /// Who took it in.
+        actor: Actor,
+        /// The version of this crate.
+        engine: String,
+        /// The public key of who handed it on.
+        by: String,
+        /// What that key signed: the last link of the run's chain so far.
+        digest: String,
+    },
 }

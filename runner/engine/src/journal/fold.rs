@@ -172,7 +172,9 @@ impl RunState {
             Entry::Note(note) => {
                 match note.note {
                     NoteBody::Interrupted => self.interrupted = true,
-                    NoteBody::Resumed { actor, .. } => self.actor = Some(actor),
+                    NoteBody::Resumed { actor, .. } | NoteBody::TakenIn { actor, .. } => {
+                        self.actor = Some(actor);
+                    }
                     NoteBody::Text { .. } | NoteBody::Expect { .. } | NoteBody::Item { .. } => {}
                 }
                 if let Some(step) = note.step.and_then(|key| self.steps.get_mut(&key)) {

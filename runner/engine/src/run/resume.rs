@@ -137,6 +137,70 @@ impl Engine {
         }
         resumed
     }
+
+    /// A run as it was admitted, by its journal, which need not be in the store. Nothing is changed.
+    ///
+    /// # Errors
+    /// If it is not what it was, or is not admitted any more.
+    pub async fn readmit(
+        self: &Arc<Self>,
+        request: &ResumeRequest,
+        past: &RunState,
+    ) -> Result<Admitted, ResumeError> {
+        let changed = |why: String| ResumeError::Changed {
+            run: request.run.clone(),
+            why,
+        };
+        let header = past
+            .header
+            .as_deref()
+            .ok_or_else(|| changed("its process ended before it had begun".to_owned()))?;
+        self.unchanged(request, header).map_err(changed)?;
+        let runbook = groundcrew_runbook::check(&header.runbook_text)
+            .map_err(|_| changed("its runbook is not valid for this program".to_owned()))?;
+        let plan = header.plan.as_ref();
+        let plan = plan.map(|plan| SignedPlan::reopen(&plan.text)).transpose();
+        let plan = plan.map_err(|e| changed(e.to_string()))?;
+        if let Some(plan) = plan.as_ref().map(SignedPlan::plan)
+            && (&plan.run, plan.made_at) != (&header.run, header.started_at)
+        {
+            return Err(changed(
+                "the plan in its journal is another run's".to_owned(),
+            ));
+        }
+        let again = RunRequest {
+            runbook,
+            text: header.runbook_text.clone(),
+            inputs: header.inputs.clone(),
+            target: request.target.clone(),
+            mode: header.mode,
+            actor: request.actor.clone(),
+            policy: request.policy.clone(),
+            seed: header.seed,
+            faults: Vec::new(),
+            plan,
+            accepted_drift: Vec::new(),
+        };
+        let identity = Identity::of(header.run.as_str().into(), header.started_at);
+        let admitted = admit::admit(self, again, identity)
+            .await
+            .map_err(ResumeError::Refused)?;
+        if let Some(why) = admit::another_build(&header.plugins, &admitted.plugins) {
+            return Err(changed(why));
+        }
+        Ok(admitted)
+    }
+
+    fn unchanged(&self, request: &ResumeRequest, header: &RunOpened) -> Result<(), String> {
+        if header.mode == Mode::Rehearsal {
+            return Err("it is a rehearsal; start it again".to_owned());
+        }
+        if header.limits != self.limits {
+            return Err("this engine's limits are not those that it was started with".to_owned());
+        }
+        let still = request.target.is_still(&header.target);
+        still.map_err(|why| format!("its target is another: {why}"))
+    }
 }
 
 struct Resuming {
@@ -152,7 +216,7 @@ impl Resuming {
         observer: Arc<dyn Observer>,
     ) -> Result<RunHandle, ResumeError> {
         let (records, mut past) = self.engine.journal(&request.run)?;
-        let admitted = self.admitted(&request, &past).await?;
+        let admitted = self.engine.readmit(&request, &past).await?;
         let now = self.engine.wall.now();
         // The plugin's time does not go back.
         let deliveries = past.steps.values().flat_map(|step| &step.deliveries);
@@ -202,67 +266,6 @@ impl Resuming {
             past,
             planning: None,
         }))
-    }
-
-    /// The run as it was admitted.
-    async fn admitted(
-        &self,
-        request: &ResumeRequest,
-        past: &RunState,
-    ) -> Result<Admitted, ResumeError> {
-        let changed = |why: String| ResumeError::Changed {
-            run: request.run.clone(),
-            why,
-        };
-        let header = past
-            .header
-            .as_deref()
-            .ok_or_else(|| changed("its process ended before it had begun".to_owned()))?;
-        self.unchanged(request, header).map_err(changed)?;
-        let runbook = groundcrew_runbook::check(&header.runbook_text)
-            .map_err(|_| changed("its runbook is not valid for this program".to_owned()))?;
-        let plan = header.plan.as_ref();
-        let plan = plan.map(|plan| SignedPlan::reopen(&plan.text)).transpose();
-        let plan = plan.map_err(|e| changed(e.to_string()))?;
-        if let Some(plan) = plan.as_ref().map(SignedPlan::plan)
-            && (&plan.run, plan.made_at) != (&header.run, header.started_at)
-        {
-            return Err(changed(
-                "the plan in its journal is another run's".to_owned(),
-            ));
-        }
-        let again = RunRequest {
-            runbook,
-            text: header.runbook_text.clone(),
-            inputs: header.inputs.clone(),
-            target: request.target.clone(),
-            mode: header.mode,
-            actor: request.actor.clone(),
-            policy: request.policy.clone(),
-            seed: header.seed,
-            faults: Vec::new(),
-            plan,
-            accepted_drift: Vec::new(),
-        };
-        let identity = Identity::of(header.run.as_str().into(), header.started_at);
-        let admitted = admit::admit(&self.engine, again, identity)
-            .await
-            .map_err(ResumeError::Refused)?;
-        if let Some(why) = admit::another_build(&header.plugins, &admitted.plugins) {
-            return Err(changed(why));
-        }
-        Ok(admitted)
-    }
-
-    fn unchanged(&self, request: &ResumeRequest, header: &RunOpened) -> Result<(), String> {
-        if header.mode == Mode::Rehearsal {
-            return Err("it is a rehearsal; start it again".to_owned());
-        }
-        if header.limits != self.engine.limits {
-            return Err("this engine's limits are not those that it was started with".to_owned());
-        }
-        let still = request.target.is_still(&header.target);
-        still.map_err(|why| format!("its target is another: {why}"))
     }
 
     fn row(&self, operation: &str) -> Option<&'static Row> {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::{
-    Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
+    Append, Arrival, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError,
+    conflicts,
 };
 use crate::journal::leaf::{Leaf, NOTHING, link};
 use crate::journal::{Record, RunStatus};
@@ -33,6 +34,7 @@ struct Run {
     closed: Option<(RunStatus, Timestamp)>,
     token: u64,
     expires_at: Option<Timestamp>,
+    exported: bool,
     records: Vec<Record>,
 }
 
@@ -40,6 +42,7 @@ impl Run {
     fn summary(&self, now: Timestamp) -> RunSummary {
         let standing = match (&self.closed, self.expires_at) {
             (Some((status, _)), _) => Standing::Closed(*status),
+            (None, _) if self.exported => Standing::Exported,
             (None, Some(until)) if until > now => Standing::Running,
             (None, _) => Standing::Abandoned,
         };
@@ -70,6 +73,107 @@ impl Inner {
         } else {
             Err(StoreError::Fenced(claim.run.clone()))
         }
+    }
+}
+
+impl Inner {
+    /// Takes the locks of a run, those of runs that are over from them; all or nothing.
+    fn take_locks(
+        &mut self,
+        of: &str,
+        wanted: &[String],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        // A run that has ended, or has not begun and will not, has nothing to be gone on with.
+        let over = |run: &String| {
+            let run = self.runs.get(run);
+            run.is_none_or(|run| {
+                let expired = run.expires_at.is_none_or(|until| until <= now);
+                run.closed.is_some() || (run.records.is_empty() && expired)
+            })
+        };
+        for lock in wanted {
+            if let Some((held, run)) = self
+                .locks
+                .iter()
+                .find(|(held, run)| conflicts(held, lock) && !over(run))
+            {
+                return Err(StoreError::Locked {
+                    lock: held.clone(),
+                    run: run.clone(),
+                });
+            }
+        }
+        let Self { runs, locks, .. } = self;
+        locks.retain(|held, run| {
+            let taken = wanted.iter().any(|lock| conflicts(held, lock));
+            if let (true, Some(loser)) = (taken, runs.get_mut(run)) {
+                loser.token += 1;
+            }
+            !taken
+        });
+        let taken = wanted.iter().map(|lock| (lock.clone(), of.to_owned()));
+        locks.extend(taken);
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        new: &NewRun,
+        now: Timestamp,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Claim, StoreError> {
+        if self.runs.contains_key(&new.run) {
+            return Err(StoreError::Exists(new.run.clone()));
+        }
+        self.take_locks(&new.run, &new.locks, now)?;
+        let run = Run {
+            new: new.clone(),
+            opened_at: now,
+            closed: None,
+            token: 1,
+            expires_at,
+            exported: false,
+            records: Vec::new(),
+        };
+        self.runs.insert(new.run.clone(), run);
+        Ok(Claim {
+            run: new.run.clone(),
+            token: 1,
+        })
+    }
+
+    /// A run that may be taken from whoever has it.
+    fn free(&mut self, run: &str, now: Timestamp, force: bool) -> Result<&mut Run, StoreError> {
+        let found = self.run(run)?;
+        if found.exported {
+            return Err(StoreError::Exported(run.to_owned()));
+        }
+        if !force && found.expires_at.is_some_and(|until| until > now) {
+            return Err(StoreError::Held(run.to_owned()));
+        }
+        Ok(found)
+    }
+
+    fn append(&mut self, append: &Append<'_>) -> Result<(), StoreError> {
+        let run = self.claimed(append.claim)?;
+        if append
+            .records
+            .first()
+            .is_some_and(|r| r.sequence != run.records.len() as u64)
+        {
+            return Err(StoreError::Fenced(append.claim.run.clone()));
+        }
+        let first = run.records.len();
+        run.records.extend_from_slice(append.records);
+        let count = run.records.len();
+        if let (Some(status), Some(last)) = (append.closing, append.records.last()) {
+            run.closed = Some((status, last.at));
+        }
+        let name: Arc<str> = append.claim.run.as_str().into();
+        self.log
+            .extend((first..count).map(|sequence| (name.clone(), sequence)));
+        Ok(())
     }
 }
 
@@ -110,54 +214,7 @@ impl Store for MemoryStore {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Claim, StoreError> {
-        let mut inner = self.lock();
-        if inner.runs.contains_key(&new.run) {
-            return Err(StoreError::Exists(new.run.clone()));
-        }
-        // A run that has ended, or has not begun and will not, has nothing to be gone on with.
-        let over = |run: &String| {
-            let run = inner.runs.get(run);
-            run.is_none_or(|run| {
-                let expired = run.expires_at.is_none_or(|until| until <= now);
-                run.closed.is_some() || (run.records.is_empty() && expired)
-            })
-        };
-        for lock in &new.locks {
-            if let Some((held, run)) = inner
-                .locks
-                .iter()
-                .find(|(held, run)| conflicts(held, lock) && !over(run))
-            {
-                return Err(StoreError::Locked {
-                    lock: held.clone(),
-                    run: run.clone(),
-                });
-            }
-        }
-        let Inner { runs, locks, .. } = &mut *inner;
-        locks.retain(|held, run| {
-            let taken = new.locks.iter().any(|lock| conflicts(held, lock));
-            if let (true, Some(loser)) = (taken, runs.get_mut(run)) {
-                loser.token += 1;
-            }
-            !taken
-        });
-        for lock in &new.locks {
-            inner.locks.insert(lock.clone(), new.run.clone());
-        }
-        let run = Run {
-            new: new.clone(),
-            opened_at: now,
-            closed: None,
-            token: 1,
-            expires_at: Some(expires_at),
-            records: Vec::new(),
-        };
-        inner.runs.insert(new.run.clone(), run);
-        Ok(Claim {
-            run: new.run.clone(),
-            token: 1,
-        })
+        self.lock().open(new, now, Some(expires_at))
     }
 
     fn claim(
@@ -168,10 +225,7 @@ impl Store for MemoryStore {
         force: bool,
     ) -> Result<Claim, StoreError> {
         let mut inner = self.lock();
-        let found = inner.run(run)?;
-        if !force && found.expires_at.is_some_and(|until| until > now) {
-            return Err(StoreError::Held(run.to_owned()));
-        }
+        let found = inner.free(run, now, force)?;
         found.token += 1;
         found.expires_at = Some(expires_at);
         Ok(Claim {
@@ -187,26 +241,7 @@ impl Store for MemoryStore {
     }
 
     fn append(&self, append: &Append<'_>) -> Result<(), StoreError> {
-        let mut inner = self.lock();
-        let run = inner.claimed(append.claim)?;
-        if append
-            .records
-            .first()
-            .is_some_and(|r| r.sequence != run.records.len() as u64)
-        {
-            return Err(StoreError::Fenced(append.claim.run.clone()));
-        }
-        let first = run.records.len();
-        run.records.extend_from_slice(append.records);
-        let count = run.records.len();
-        if let (Some(status), Some(last)) = (append.closing, append.records.last()) {
-            run.closed = Some((status, last.at));
-        }
-        let name: Arc<str> = append.claim.run.as_str().into();
-        inner
-            .log
-            .extend((first..count).map(|sequence| (name.clone(), sequence)));
-        Ok(())
+        self.lock().append(append)
     }
 
     fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
@@ -218,6 +253,39 @@ impl Store for MemoryStore {
         let mut inner = self.lock();
         inner.claimed(claim)?.expires_at = None;
         inner.locks.retain(|_, run| *run != claim.run);
+        Ok(())
+    }
+
+    fn take_in(&self, arrival: &Arrival<'_>, now: Timestamp) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        if arrival.records.first().is_some_and(|r| r.sequence != 0) {
+            return Err(StoreError::Fenced(arrival.new.run.clone()));
+        }
+        let claim = inner.open(arrival.new, now, None)?;
+        inner.append(&Append {
+            claim: &claim,
+            records: arrival.records,
+            closing: arrival.closing,
+        })
+    }
+
+    fn export(&self, run: &str, now: Timestamp, force: bool) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        let found = inner.free(run, now, force)?;
+        if found.closed.is_none() {
+            found.token += 1;
+            (found.expires_at, found.exported) = (None, true);
+            inner.locks.retain(|_, holder| holder != run);
+        }
+        Ok(())
+    }
+
+    fn reopen(&self, run: &str, locks: &[String], now: Timestamp) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        if inner.run(run)?.exported {
+            inner.take_locks(run, locks, now)?;
+            inner.run(run)?.exported = false;
+        }
         Ok(())
     }
 

@@ -47,6 +47,9 @@ pub enum StoreError {
     /// The run is held by a process that is alive.
     #[error("run `{0}` is held by a process that is still working on it")]
     Held(String),
+    /// The run goes on in another store.
+    #[error("run `{0}` was exported: it goes on elsewhere")]
+    Exported(String),
     /// The state directory cannot be used.
     #[error("{0}")]
     Directory(String),
@@ -75,6 +78,17 @@ pub struct Append<'a> {
     pub closing: Option<RunStatus>,
 }
 
+/// A run that comes from another store.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// The run.
+    pub new: &'a NewRun,
+    /// Its entries, from 0.
+    pub records: &'a [Record],
+    /// One of them closes the run so.
+    pub closing: Option<RunStatus>,
+}
+
 /// A run as it is opened.
 #[derive(Debug, Clone)]
 pub struct NewRun {
@@ -97,6 +111,8 @@ pub enum Standing {
     Running,
     /// Its process is gone.
     Abandoned,
+    /// It goes on in another store, and not here.
+    Exported,
     /// It has ended.
     Closed(RunStatus),
 }
@@ -113,6 +129,7 @@ impl Standing {
         match self {
             Self::Running => "running",
             Self::Abandoned => "abandoned",
+            Self::Exported => "exported",
             Self::Closed(status) => status.word(),
         }
     }
@@ -182,7 +199,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// its process is gone.
     ///
     /// # Errors
-    /// `Held`, if its process is alive.
+    /// `Held`, if its process is alive; `Exported`, if it goes on elsewhere.
     fn claim(
         &self,
         run: &str,
@@ -215,6 +232,28 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// If the store fails.
     fn release(&self, claim: &Claim) -> Result<(), StoreError>;
+
+    /// Takes a whole run in, as one whose process is gone: its entries with their leaves, and its
+    /// locks. All or nothing.
+    ///
+    /// # Errors
+    /// `Exists`, `Locked` as in [`Store::open`]; `Fenced`, if the entries are not numbered from 0.
+    fn take_in(&self, arrival: &Arrival<'_>, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Closes a run that has not ended here, because it goes on elsewhere: nobody can claim it, whoever
+    /// has loses the claim, and its locks are given up. Its journal says nothing of it.
+    ///
+    /// # Errors
+    /// `Held`, if its process is alive and `force` does not say that it is known to be dead;
+    /// `Exported`, if it is already.
+    fn export(&self, run: &str, now: Timestamp, force: bool) -> Result<(), StoreError>;
+
+    /// Takes an export back, with these locks: it can be claimed again. A run that was not exported
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// `Locked` as in [`Store::open`].
+    fn reopen(&self, run: &str, locks: &[String], now: Timestamp) -> Result<(), StoreError>;
 
     /// The entries of a run from `first` on, at most `max`.
     ///

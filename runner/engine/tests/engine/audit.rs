@@ -6,9 +6,11 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use groundcrew::audit::{self, AuditError, AuditLog, Flaw, Key, Verified};
 use groundcrew::journal::{EntryKind, FORMAT, Record};
-use groundcrew::store::{Append, NewRun, SqliteStore, Store, bundle};
+use groundcrew::store::{Append, NewRun, SqliteStore, Store};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
+
+use crate::support::store::import;
 
 /// A store and its log, in a directory that goes away.
 struct Place {
@@ -52,7 +54,7 @@ impl Place {
             .next()
             .unwrap();
         let other = format!("{}{number:04}", &name[..name.len() - 4]);
-        bundle::import(
+        import(
             &self.store,
             &text.replace(name, &other),
             Timestamp::UNIX_EPOCH,

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use groundcrew::journal::{Actor, FORMAT, Mode, RunState, RunStatus};
-use groundcrew::store::{MemoryStore, Store, bundle};
+use groundcrew::store::{MemoryStore, Store};
 use groundcrew::{Answer, Clock, Limits, Policy, ResumeRequest, Unobserved};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
+use crate::support::store::{export, import};
 use crate::support::{ONE, Stage, component, guest, target};
 
 fn directory() -> PathBuf {
@@ -47,7 +48,7 @@ async fn every_format_has_its_golden_journal() {
         let stage = Stage::new(Limits::default(), &source);
         let ended = stage.run(ONE, Mode::Perform).await;
         assert_eq!(ended.report.status, Some(RunStatus::Succeeded));
-        let text = bundle::export(stage.engine.store(), &ended.report.run).unwrap();
+        let text = export(stage.engine.store(), &ended.report.run).unwrap();
         std::fs::create_dir_all(directory()).unwrap();
         std::fs::write(&bundle, text).unwrap();
         std::fs::write(&module, source.module()).unwrap();
@@ -105,13 +106,13 @@ async fn golden_journals_fold_and_are_repeated() {
         {
             let stage = place(&plugin);
             let whole = cut(&text, entries, &digest);
-            let run = bundle::import(&*stage.store, &whole, stage.wall.now()).unwrap();
+            let run = import(&*stage.store, &whole, stage.wall.now()).unwrap();
             let repeated = stage.engine.replay(&run).await.unwrap();
             assert!(repeated.iter().all(|step| step.ended), "{repeated:?}");
         }
         let output = {
             let store = MemoryStore::default();
-            let run = bundle::import(&store, &text, Timestamp::UNIX_EPOCH).unwrap();
+            let run = import(&store, &text, Timestamp::UNIX_EPOCH).unwrap();
             let state = RunState::fold(&store.read(&run, 0, usize::MAX).unwrap()).unwrap();
             assert!(state.closed.is_some());
             state.steps["s"].ended.as_ref().unwrap().output.clone()
@@ -120,7 +121,7 @@ async fn golden_journals_fold_and_are_repeated() {
         for entries in 1..entries {
             let stage = place(&plugin);
             let open = cut(&text, entries, &digest);
-            let run = bundle::import(&*stage.store, &open, stage.wall.now()).unwrap();
+            let run = import(&*stage.store, &open, stage.wall.now()).unwrap();
             let numbers = (1..20).map(|n| (n.to_string(), Answer::Retry));
             let request = ResumeRequest {
                 run,
@@ -163,7 +164,7 @@ proptest! {
         }
         let text = String::from_utf8_lossy(&bytes);
         let store = MemoryStore::default();
-        if let Ok(run) = bundle::import(&store, &text, Timestamp::UNIX_EPOCH) {
+        if let Ok(run) = import(&store, &text, Timestamp::UNIX_EPOCH) {
             let records = store.read(&run, 0, usize::MAX).unwrap();
             prop_assert!(RunState::fold(&records).is_ok());
         }

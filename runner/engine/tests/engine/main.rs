@@ -3,6 +3,7 @@
 mod admission;
 mod audit;
 mod bounds;
+mod bundle;
 mod cache;
 mod credential;
 mod fold;

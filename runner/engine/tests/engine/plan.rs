@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::support::{Ended, ONE, Stage, guest, target, target_at};
 
 /// A plan of the runbook, by a key.
-async fn made(stage: &Stage, runbook: &str, cases: &[&str], author: &Key) -> Made {
+pub(crate) async fn made(stage: &Stage, runbook: &str, cases: &[&str], author: &Key) -> Made {
     let rules = |case: &&str| -> Vec<OperationRule> {
         case.split(',').map(|rule| rule.parse().unwrap()).collect()
     };
@@ -42,7 +42,10 @@ fn applying(stage: &Stage, plan: &SignedPlan) -> RunRequest {
     RunRequest::applying(plan, target(), Default::default(), policy).unwrap()
 }
 
-async fn start(stage: &Stage, plan: &SignedPlan) -> Result<groundcrew::RunHandle, StartError> {
+pub(crate) async fn start(
+    stage: &Stage,
+    plan: &SignedPlan,
+) -> Result<groundcrew::RunHandle, StartError> {
     let admitted = stage.engine.admit(applying(stage, plan)).await;
     let admitted = admitted.expect("the plan is admitted");
     stage.engine.start(admitted, Arc::new(Unobserved)).await

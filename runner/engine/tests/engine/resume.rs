@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use groundcrew::journal::{Actor, Mode, RunStatus};
-use groundcrew::store::{NewRun, Store, StoreError, bundle};
+use groundcrew::store::{NewRun, Store, StoreError};
 use groundcrew::{
     Answer, Clock, Halt, Limits, Policy, ResumeError, ResumeRequest, RunReport, StartError,
     Unobserved,
 };
 
+use crate::support::store::{export, import};
 use crate::support::{Ended, GuestSource, ONE, Stage, guest, target, target_at};
 
-fn request(run: &str, answers: &[(&str, Answer)]) -> ResumeRequest {
+pub(crate) fn request(run: &str, answers: &[(&str, Answer)]) -> ResumeRequest {
     ResumeRequest {
         run: run.to_owned(),
         target: target(),
@@ -32,7 +33,7 @@ fn request(run: &str, answers: &[(&str, Answer)]) -> ResumeRequest {
 }
 
 /// Starts a run and stops it at once when `count` effects have been performed; gives its id.
-async fn stopped(stage: &Stage, runbook: &str, count: usize) -> String {
+pub(crate) async fn stopped(stage: &Stage, runbook: &str, count: usize) -> String {
     let handle = stage.start(runbook, 1).await.unwrap();
     let run = handle.run().to_owned();
     stage.performed(count).await;
@@ -42,7 +43,7 @@ async fn stopped(stage: &Stage, runbook: &str, count: usize) -> String {
 }
 
 /// Reads take a place in the journal, and are on the disk a moment later.
-async fn written(stage: &Stage, run: &str, effects: usize) {
+pub(crate) async fn written(stage: &Stage, run: &str, effects: usize) {
     while stage.engine.journal(run).unwrap().1.effects().count() < effects {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -54,7 +55,7 @@ async fn finished(handle: groundcrew::RunHandle) -> RunReport {
         .expect("the run ends")
 }
 
-async fn resumed(stage: &Stage, request: ResumeRequest) -> Ended {
+pub(crate) async fn resumed(stage: &Stage, request: ResumeRequest) -> Ended {
     let handle = stage.engine.resume(request, Arc::new(Unobserved)).await;
     stage.ended(finished(handle.expect("it is resumed")).await)
 }
@@ -89,7 +90,7 @@ fn away(ms: u64) -> String {
 
 /// The same plugin, whose wait takes no time the second time: the argument is compared, so it has to
 /// be the ledger that is quicker.
-fn quick() -> GuestSource {
+pub(crate) fn quick() -> GuestSource {
     worker(&away(400))
 }
 
@@ -224,7 +225,7 @@ async fn a_plugin_that_asks_for_something_else_is_stopped_before_anything_is_sen
     let first = Stage::new(Limits::default(), &quick());
     let run = stopped(&first, ONE, 2).await;
     written(&first, &run, 2).await;
-    let text = bundle::export(first.engine.store(), &run).unwrap();
+    let text = export(first.engine.store(), &run).unwrap();
     for (recorded, other, says) in [
         // Another Machine.
         (
@@ -248,7 +249,7 @@ async fn a_plugin_that_asks_for_something_else_is_stopped_before_anything_is_sen
         assert!(text.contains(recorded), "{text}");
         let stage = Stage::new(Limits::default(), &quick());
         let mended = text.replace(recorded, other);
-        bundle::import(&*stage.store, &mended, stage.wall.now()).unwrap();
+        import(&*stage.store, &mended, stage.wall.now()).unwrap();
         let handle = stage
             .engine
             .resume(request(&run, &[]), Arc::new(Unobserved))
@@ -271,10 +272,10 @@ async fn a_plugin_that_asks_for_something_else_is_stopped_before_anything_is_sen
 async fn a_run_goes_on_only_with_what_it_was_started_with() {
     let first = Stage::new(Limits::default(), &quick());
     let run = stopped(&first, ONE, 2).await;
-    let text = bundle::export(first.engine.store(), &run).unwrap();
+    let text = export(first.engine.store(), &run).unwrap();
 
     let other = Stage::new(Limits::default(), &worker(&away(401)));
-    bundle::import(&*other.store, &text, other.wall.now()).unwrap();
+    import(&*other.store, &text, other.wall.now()).unwrap();
     let why = changed(&other, &run).await;
     let was = first.engine.plugin("p").await.unwrap();
     let is = other.engine.plugin("p").await.unwrap();
@@ -291,7 +292,7 @@ async fn a_run_goes_on_only_with_what_it_was_started_with() {
         ..Limits::default()
     };
     let bounded = Stage::new(fewer, &quick());
-    bundle::import(&*bounded.store, &text, bounded.wall.now()).unwrap();
+    import(&*bounded.store, &text, bounded.wall.now()).unwrap();
     assert_eq!(
         changed(&bounded, &run).await,
         "this engine's limits are not those that it was started with"
@@ -353,7 +354,7 @@ async fn a_run_that_is_alive_is_left_alone_and_one_that_is_not_keeps_its_locks()
 async fn a_rehearsal_is_not_resumed() {
     let stage = Stage::new(Limits::default(), &quick());
     let ended = stage.run(ONE, Mode::Rehearsal).await;
-    let text = bundle::export(stage.engine.store(), &ended.report.run).unwrap();
+    let text = export(stage.engine.store(), &ended.report.run).unwrap();
     // As if it had not been closed.
     let lines: Vec<&str> = text.lines().collect();
     let head = lines[0].replace(
@@ -364,7 +365,7 @@ async fn a_rehearsal_is_not_resumed() {
         .concat()
         .join("\n");
     let other = Stage::new(Limits::default(), &quick());
-    bundle::import(&*other.store, &open, other.wall.now()).unwrap();
+    import(&*other.store, &open, other.wall.now()).unwrap();
     assert_eq!(
         changed(&other, &ended.report.run).await,
         "it is a rehearsal; start it again"
@@ -376,25 +377,25 @@ async fn a_bundle_comes_back_as_it_went() {
     let stage = Stage::new(Limits::default(), &guest("(call $finish)"));
     let ended = stage.run(ONE, Mode::Perform).await;
     let run = &ended.report.run;
-    let text = bundle::export(stage.engine.store(), run).unwrap();
+    let text = export(stage.engine.store(), run).unwrap();
     let other = Stage::new(Limits::default(), &guest("(call $finish)"));
     let now = other.wall.now();
-    bundle::import(&*other.store, &text, now).unwrap();
-    assert_eq!(bundle::export(other.engine.store(), run).unwrap(), text);
-    let again = bundle::import(&*other.store, &text, now).unwrap_err();
+    import(&*other.store, &text, now).unwrap();
+    assert_eq!(export(other.engine.store(), run).unwrap(), text);
+    let again = import(&*other.store, &text, now).unwrap_err();
     assert_eq!(again.to_string(), format!("there is a run `{run}` already"));
     let lines: Vec<&str> = text.lines().collect();
     for (broken, says) in [
         (String::new(), "line 1 of the bundle: not a bundle"),
         (
-            text.replace("\"bundle\":1", "\"bundle\":2"),
-            "format 2 is not",
+            text.replace("\"bundle\":2", "\"bundle\":3"),
+            "format 3 is not",
         ),
         (lines[..lines.len() - 1].join("\n"), "entries of"),
         (text.replace("step-began", "step-ended"), "damaged"),
     ] {
         let third = Stage::new(Limits::default(), &guest("(call $finish)"));
-        let error = bundle::import(&*third.store, &broken, now).unwrap_err();
+        let error = import(&*third.store, &broken, now).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
         assert!(third.store.runs(now, 10).unwrap().is_empty());
     }
@@ -427,7 +428,7 @@ async fn a_run_is_re_executed_without_effects() {
     assert_eq!(stopped_stage.ledger.performed().len(), 2);
 
     // What was changed in the journal is not what the plugin does.
-    let text = bundle::export(stage.engine.store(), run).unwrap();
+    let text = export(stage.engine.store(), run).unwrap();
     for (recorded, other) in [
         (r#""subject":"m00003""#, r#""subject":"m00004""#),
         (r#""arguments":400"#, r#""arguments":4"#),
@@ -437,7 +438,7 @@ async fn a_run_is_re_executed_without_effects() {
         assert!(text.contains(recorded), "{text}");
         let other_stage = Stage::new(Limits::default(), &quick());
         let changed = text.replace(recorded, other);
-        bundle::import(&*other_stage.store, &changed, other_stage.wall.now()).unwrap();
+        import(&*other_stage.store, &changed, other_stage.wall.now()).unwrap();
         let replayed = other_stage.engine.replay(run).await;
         assert!(
             matches!(replayed, Err(groundcrew::ReplayError::Diverged(_))),
@@ -446,6 +447,6 @@ async fn a_run_is_re_executed_without_effects() {
     }
     // Another build of the plugin shows nothing.
     let another = Stage::new(Limits::default(), &worker(&away(401)));
-    bundle::import(&*another.store, &text, another.wall.now()).unwrap();
+    import(&*another.store, &text, another.wall.now()).unwrap();
     assert!(another.engine.replay(run).await.is_err());
 }

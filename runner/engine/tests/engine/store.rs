@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use groundcrew::journal::{EntryKind, Mode, Record, RunStatus};
 use groundcrew::store::{
-    Append, Claim, MemoryStore, NewRun, SqliteStore, Standing, Store, StoreError,
+    Append, Arrival, Claim, MemoryStore, NewRun, SqliteStore, Standing, Store, StoreError,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -56,6 +56,8 @@ fn conforms(reopen: impl Fn() -> Arc<dyn Store>) {
     locks_outlive_the_process_of_a_run_that_has_begun(&*reopen());
     wide_locks_conflict_both_ways(&*reopen());
     runs_are_listed_newest_first(&*reopen());
+    a_run_is_taken_in_as_a_whole(&*reopen(), &*reopen());
+    an_exported_run_goes_on_elsewhere_only(&*reopen(), &*reopen());
 }
 
 fn entries_are_kept_in_order(store: &dyn Store, other: &dyn Store) {
@@ -271,6 +273,114 @@ fn wide_locks_conflict_both_ways(store: &dyn Store) {
     for claim in [beside, after] {
         store.release(&claim).unwrap();
     }
+}
+
+fn a_run_is_taken_in_as_a_whole(store: &dyn Store, other: &dyn Store) {
+    let held = store.open(&new("there", &["in/a"]), at(0), at(15)).unwrap();
+    let leaves = store.leaf_count().unwrap();
+    let entries = |numbers: &[u64]| numbers.iter().copied().map(record).collect::<Vec<_>>();
+    let take = |run: &str, locks: &[&str], records: &[Record], closing| {
+        let new = new(run, locks);
+        let arrival = Arrival {
+            new: &new,
+            records,
+            closing,
+        };
+        store.take_in(&arrival, at(1))
+    };
+    let whole = entries(&[0, 1, 2]);
+    assert!(matches!(
+        take("in", &["in/b", "in/a"], &whole, None),
+        Err(StoreError::Locked { run, .. }) if run == "there"
+    ));
+    assert!(matches!(
+        take("in", &["in/b"], &entries(&[1, 2]), None),
+        Err(StoreError::Fenced(_))
+    ));
+    assert!(matches!(
+        take("there", &[], &whole, None),
+        Err(StoreError::Exists(_))
+    ));
+    assert!(matches!(
+        other.run("in", at(1)),
+        Err(StoreError::NoSuchRun(_))
+    ));
+    assert_eq!(names(store), [("in/a".into(), "there".into())]);
+    assert_eq!(store.leaf_count().unwrap(), leaves, "nothing of it is left");
+
+    take("in", &["in/b"], &whole, None).unwrap();
+    let found = other.run("in", at(1)).unwrap();
+    assert_eq!((found.standing, found.entries), (Standing::Abandoned, 3));
+    assert_eq!(other.leaves_of("in").unwrap().len(), 3);
+    assert!(names(other).contains(&("in/b".into(), "in".into())));
+    let claim = other.claim("in", at(1), at(16), false).unwrap();
+    append(other, &claim, 3..4, None).unwrap();
+    take("in-2", &[], &whole, Some(RunStatus::Failed)).unwrap();
+    let ended = other.run("in-2", at(1)).unwrap().standing;
+    assert_eq!(ended, Standing::Closed(RunStatus::Failed));
+    store.release(&claim).unwrap();
+    store.release(&held).unwrap();
+}
+
+fn an_exported_run_goes_on_elsewhere_only(store: &dyn Store, other: &dyn Store) {
+    let claim = store.open(&new("out", &["out/x"]), at(0), at(15)).unwrap();
+    append(store, &claim, 0..2, None).unwrap();
+    assert!(matches!(
+        other.export("out", at(1), false),
+        Err(StoreError::Held(_))
+    ));
+    other.export("out", at(1), true).unwrap();
+    let standing = |now| store.run("out", now).unwrap().standing;
+    assert_eq!(
+        (standing(at(1)), standing(at(1000))),
+        (Standing::Exported, Standing::Exported)
+    );
+    // Nobody goes on with it, neither who had it nor who comes.
+    assert!(matches!(
+        append(store, &claim, 2..3, None),
+        Err(StoreError::Fenced(_))
+    ));
+    assert!(matches!(
+        store.beat(&claim, at(99)),
+        Err(StoreError::Fenced(_))
+    ));
+    for force in [false, true] {
+        assert!(
+            matches!(store.claim("out", at(1000), at(1015), force), Err(StoreError::Exported(run)) if run == "out")
+        );
+        assert!(matches!(
+            store.export("out", at(1000), force),
+            Err(StoreError::Exported(_))
+        ));
+    }
+    assert!(names(store).is_empty(), "its locks are given up");
+    assert_eq!(store.read("out", 0, 9).unwrap().len(), 2, "as it was");
+
+    // Taken back, unless somebody works there now.
+    let since = store
+        .open(&new("since", &["out/x"]), at(2), at(17))
+        .unwrap();
+    let locks = ["out/x".to_owned()];
+    assert!(matches!(
+        store.reopen("out", &locks, at(3)),
+        Err(StoreError::Locked { run, .. }) if run == "since"
+    ));
+    assert_eq!(standing(at(3)), Standing::Exported);
+    store.release(&since).unwrap();
+    store.reopen("out", &locks, at(4)).unwrap();
+    store.reopen("out", &[], at(4)).unwrap();
+    assert_eq!(standing(at(4)), Standing::Abandoned);
+    assert_eq!(names(store), [("out/x".into(), "out".into())]);
+    let again = store.claim("out", at(4), at(19), false).unwrap();
+    append(store, &again, 2..3, Some(RunStatus::Succeeded)).unwrap();
+    store.release(&again).unwrap();
+    // What has ended is not closed a second time.
+    store.export("out", at(5), false).unwrap();
+    assert_eq!(standing(at(5)), Standing::Closed(RunStatus::Succeeded));
+    assert!(matches!(
+        store.export("none", at(5), false),
+        Err(StoreError::NoSuchRun(_))
+    ));
 }
 
 fn runs_are_listed_newest_first(store: &dyn Store) {
@@ -491,8 +601,8 @@ fn a_file_that_is_no_database_or_a_newer_one_is_refused() {
     }
     for (version, says) in [
         (
-            4,
-            "was written by a newer groundcrew (its tables are version 4, this program knows 3)",
+            5,
+            "was written by a newer groundcrew (its tables are version 5, this program knows 4)",
         ),
         (
             1,
@@ -513,7 +623,19 @@ fn a_file_that_is_no_database_or_a_newer_one_is_refused() {
 }
 
 #[test]
-fn a_file_of_the_version_before_is_brought_up_to_date() {
+fn a_file_of_the_versions_before_is_brought_up_to_date() {
+    for (version, as_it_was) in [
+        (
+            2,
+            "ALTER TABLE run DROP COLUMN exported_at; ALTER TABLE lock ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;",
+        ),
+        (3, "ALTER TABLE run DROP COLUMN exported_at;"),
+    ] {
+        brought_up_to_date(&format!("{as_it_was} PRAGMA user_version = {version};"));
+    }
+}
+
+fn brought_up_to_date(as_it_was: &str) {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
     let claim = store.open(&new("old", &["x"]), at(0), at(15)).unwrap();
@@ -522,9 +644,7 @@ fn a_file_of_the_version_before_is_brought_up_to_date() {
     let path = directory.path().join(SqliteStore::FILE);
     rusqlite::Connection::open(&path)
         .unwrap()
-        .execute_batch(
-            "ALTER TABLE lock ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0; PRAGMA user_version = 2;",
-        )
+        .execute_batch(as_it_was)
         .unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
     assert_eq!(names(&store), [("x".into(), "old".into())]);
@@ -533,6 +653,9 @@ fn a_file_of_the_version_before_is_brought_up_to_date() {
         Err(StoreError::Locked { .. })
     ));
     assert!(store.open(&new("other", &["y"]), at(99), at(100)).is_ok());
+    store.export("old", at(99), false).unwrap();
+    let found = store.run("old", at(99)).unwrap();
+    assert_eq!(found.standing, Standing::Exported);
 }
 
 #[test]

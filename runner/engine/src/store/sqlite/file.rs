@@ -16,13 +16,14 @@ use crate::store::{StoreError, place};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// The version of the tables below, in `user_version`.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE run (
     id TEXT PRIMARY KEY, runbook TEXT NOT NULL, target TEXT NOT NULL, mode TEXT NOT NULL,
     opened_at INTEGER NOT NULL, closed_at INTEGER, status TEXT,
-    token INTEGER NOT NULL, expires_at INTEGER, length INTEGER NOT NULL, chain TEXT NOT NULL
+    token INTEGER NOT NULL, expires_at INTEGER, length INTEGER NOT NULL, chain TEXT NOT NULL,
+    exported_at INTEGER
 ) STRICT;
 CREATE TABLE leaf (number INTEGER PRIMARY KEY, run TEXT NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 CREATE UNIQUE INDEX leaf_of ON leaf (run, sequence);
@@ -31,11 +32,13 @@ CREATE TABLE entry (
     PRIMARY KEY (run, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE lock (name TEXT PRIMARY KEY, run TEXT NOT NULL) STRICT;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 ";
 
 /// From version 2: locks do not expire.
-const FROM_2: &str = "ALTER TABLE lock DROP COLUMN expires_at; PRAGMA user_version = 3;";
+const FROM_2: &str = "ALTER TABLE lock DROP COLUMN expires_at;";
+/// From version 3: a run can be exported.
+const FROM_3: &str = "ALTER TABLE run ADD COLUMN exported_at INTEGER; PRAGMA user_version = 4;";
 
 /// Of processes that find a new file at the same time one changes its mode. The others have begun to
 /// read by then, and SQLite tells a reader at once that the file is locked: the busy timeout is not
@@ -102,7 +105,11 @@ impl SqliteStore {
             let version = current(&tx)?;
             match version {
                 0 => tx.execute_batch(TABLES)?,
-                2 => tx.execute_batch(FROM_2)?,
+                2 => {
+                    tx.execute_batch(FROM_2)?;
+                    tx.execute_batch(FROM_3)?;
+                }
+                3 => tx.execute_batch(FROM_3)?,
                 _ => {}
             }
             tx.commit()?;

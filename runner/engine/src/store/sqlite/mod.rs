@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{
-    Append, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError, conflicts,
+    Append, Arrival, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError,
+    conflicts,
 };
 use crate::effect::Mode;
 use crate::journal::leaf::{Leaf, NOTHING, link};
@@ -34,8 +35,7 @@ const STATUSES: [RunStatus; 5] = [
     RunStatus::InDoubt,
 ];
 
-const SUMMARY: &str =
-    "SELECT id, runbook, target, mode, opened_at, closed_at, status, expires_at, length FROM run";
+const SUMMARY: &str = "SELECT id, runbook, target, mode, opened_at, closed_at, status, expires_at, length, exported_at FROM run";
 
 fn summary(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<RunSummary> {
     let status: Option<String> = row.get(6)?;
@@ -45,6 +45,7 @@ fn summary(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<RunSummary> {
         .find(|s| status.as_deref() == Some(s.word()))
     {
         Some(status) => Standing::Closed(status),
+        None if row.get::<_, Option<i64>>(9)?.is_some() => Standing::Exported,
         None if expires_at.is_some_and(|until| moment(until) > now) => Standing::Running,
         None => Standing::Abandoned,
     };
@@ -93,6 +94,134 @@ fn locks(tx: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<Vec<(String, 
     .collect()
 }
 
+/// Takes the locks of a run, those of runs that are over from them.
+fn take_locks(
+    tx: &Transaction<'_>,
+    of: &str,
+    wanted: &[String],
+    now: Timestamp,
+) -> Result<(), Trouble> {
+    for lock in wanted {
+        for (held, run, over) in locks(tx, now)? {
+            if run == of || !conflicts(&held, lock) {
+                continue;
+            }
+            if !over {
+                return Err(Trouble::Said(StoreError::Locked { lock: held, run }));
+            }
+            tx.execute("DELETE FROM lock WHERE name = ?1", [held])?;
+            tx.execute("UPDATE run SET token = token + 1 WHERE id = ?1", [run])?;
+        }
+        tx.execute(
+            "INSERT OR REPLACE INTO lock (name, run) VALUES (?1, ?2)",
+            params![lock, of],
+        )?;
+    }
+    Ok(())
+}
+
+fn opened(
+    tx: &Transaction<'_>,
+    new: &NewRun,
+    now: Timestamp,
+    expires_at: Option<Timestamp>,
+) -> Result<Claim, Trouble> {
+    take_locks(tx, &new.run, &new.locks, now)?;
+    let mode = match new.mode {
+        Mode::Perform => "perform",
+        Mode::Rehearsal => "rehearsal",
+    };
+    let made = tx.execute(
+        "INSERT OR IGNORE INTO run (id, runbook, target, mode, opened_at, token, expires_at, length, chain) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 0, ?7)",
+        params![new.run, new.runbook, new.target, mode, micros(now), expires_at.map(micros), NOTHING],
+    )?;
+    if made == 0 {
+        return Err(Trouble::Said(StoreError::Exists(new.run.clone())));
+    }
+    Ok(Claim {
+        run: new.run.clone(),
+        token: 1,
+    })
+}
+
+fn appended(tx: &Transaction<'_>, append: &Append<'_>) -> Result<(), Trouble> {
+    let Some(last) = append.records.last() else {
+        return Ok(());
+    };
+    let length = claimed(tx, append.claim)?;
+    if append
+        .records
+        .first()
+        .is_some_and(|first| signed(first.sequence) != length)
+    {
+        return Err(Trouble::Said(StoreError::Fenced(append.claim.run.clone())));
+    }
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO entry (run, sequence, at, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let mut log = tx
+        .prepare_cached("INSERT INTO leaf (number, run, sequence, body) VALUES (?1, ?2, ?3, ?4)")?;
+    let first: i64 = tx
+        .prepare_cached("SELECT coalesce(max(number) + 1, 0) FROM leaf")?
+        .query_row([], |row| row.get(0))?;
+    let mut chain: String = tx
+        .prepare_cached("SELECT chain FROM run WHERE id = ?1")?
+        .query_row([&append.claim.run], |row| row.get(0))?;
+    for (number, record) in (first..).zip(append.records) {
+        let leaf = Leaf::of(&append.claim.run, record, &chain).text();
+        chain = link(&leaf);
+        log.execute(params![
+            number,
+            append.claim.run,
+            signed(record.sequence),
+            leaf
+        ])?;
+        insert.execute(params![
+            append.claim.run,
+            signed(record.sequence),
+            micros(record.at),
+            record.kind.word(),
+            &*record.payload
+        ])?;
+    }
+    tx.prepare_cached("UPDATE run SET length = ?2, chain = ?3 WHERE id = ?1")?
+        .execute(params![append.claim.run, signed(last.sequence) + 1, chain])?;
+    if let Some(status) = append.closing {
+        tx.execute(
+            "UPDATE run SET status = ?2, closed_at = ?3 WHERE id = ?1",
+            params![append.claim.run, status.word(), micros(last.at)],
+        )?;
+    }
+    Ok(())
+}
+
+/// Token, until when it is claimed, and whether it is exported.
+fn held(tx: &Transaction<'_>, run: &str) -> Result<(i64, Option<Timestamp>, bool), Trouble> {
+    let found = tx
+        .query_row(
+            "SELECT token, expires_at, exported_at IS NOT NULL FROM run WHERE id = ?1",
+            [run],
+            |row| {
+                let until: Option<i64> = row.get(1)?;
+                Ok((row.get(0)?, until.map(moment), row.get(2)?))
+            },
+        )
+        .optional()?;
+    found.ok_or_else(|| Trouble::Said(StoreError::NoSuchRun(run.to_owned())))
+}
+
+/// The token of a run that may be taken from whoever has it.
+fn free(tx: &Transaction<'_>, run: &str, now: Timestamp, force: bool) -> Result<i64, Trouble> {
+    let (token, until, exported) = held(tx, run)?;
+    if exported {
+        return Err(Trouble::Said(StoreError::Exported(run.to_owned())));
+    }
+    if !force && until.is_some_and(|until| until > now) {
+        return Err(Trouble::Said(StoreError::Held(run.to_owned())));
+    }
+    Ok(token)
+}
+
 impl Store for SqliteStore {
     fn open(
         &self,
@@ -100,36 +229,7 @@ impl Store for SqliteStore {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Claim, StoreError> {
-        self.change(|tx| {
-            for lock in &new.locks {
-                for (held, run, over) in locks(tx, now)? {
-                    if run == new.run || !conflicts(&held, lock) {
-                        continue;
-                    }
-                    if !over {
-                        return Err(Trouble::Said(StoreError::Locked { lock: held, run }));
-                    }
-                    tx.execute("DELETE FROM lock WHERE name = ?1", [held])?;
-                    tx.execute("UPDATE run SET token = token + 1 WHERE id = ?1", [run])?;
-                }
-                tx.execute(
-                    "INSERT OR REPLACE INTO lock (name, run) VALUES (?1, ?2)",
-                    params![lock, new.run],
-                )?;
-            }
-            let mode = match new.mode {
-                Mode::Perform => "perform",
-                Mode::Rehearsal => "rehearsal",
-            };
-            let made = tx.execute(
-                "INSERT OR IGNORE INTO run (id, runbook, target, mode, opened_at, token, expires_at, length, chain) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 0, ?7)",
-                params![new.run, new.runbook, new.target, mode, micros(now), micros(expires_at), NOTHING],
-            )?;
-            if made == 0 {
-                return Err(Trouble::Said(StoreError::Exists(new.run.clone())));
-            }
-            Ok(Claim { run: new.run.clone(), token: 1 })
-        })
+        self.change(|tx| opened(tx, new, now, Some(expires_at)))
     }
 
     fn claim(
@@ -140,18 +240,7 @@ impl Store for SqliteStore {
         force: bool,
     ) -> Result<Claim, StoreError> {
         self.change(|tx| {
-            let found: Option<(i64, Option<i64>)> = tx
-                .query_row(
-                    "SELECT token, expires_at FROM run WHERE id = ?1",
-                    [run],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .optional()?;
-            let (token, until) =
-                found.ok_or_else(|| Trouble::Said(StoreError::NoSuchRun(run.to_owned())))?;
-            if !force && until.is_some_and(|until| moment(until) > now) {
-                return Err(Trouble::Said(StoreError::Held(run.to_owned())));
-            }
+            let token = free(tx, run, now, force)?;
             tx.execute(
                 "UPDATE run SET token = ?2, expires_at = ?3 WHERE id = ?1",
                 params![run, token + 1, micros(expires_at)],
@@ -175,57 +264,10 @@ impl Store for SqliteStore {
     }
 
     fn append(&self, append: &Append<'_>) -> Result<(), StoreError> {
-        let Some(last) = append.records.last() else {
+        if append.records.is_empty() {
             return Ok(());
-        };
-        self.change(|tx| {
-            let length = claimed(tx, append.claim)?;
-            if append
-                .records
-                .first()
-                .is_some_and(|first| signed(first.sequence) != length)
-            {
-                return Err(Trouble::Said(StoreError::Fenced(append.claim.run.clone())));
-            }
-            let mut insert = tx.prepare_cached(
-                "INSERT INTO entry (run, sequence, at, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
-            let mut log = tx.prepare_cached(
-                "INSERT INTO leaf (number, run, sequence, body) VALUES (?1, ?2, ?3, ?4)",
-            )?;
-            let first: i64 = tx
-                .prepare_cached("SELECT coalesce(max(number) + 1, 0) FROM leaf")?
-                .query_row([], |row| row.get(0))?;
-            let mut chain: String = tx
-                .prepare_cached("SELECT chain FROM run WHERE id = ?1")?
-                .query_row([&append.claim.run], |row| row.get(0))?;
-            for (number, record) in (first..).zip(append.records) {
-                let leaf = Leaf::of(&append.claim.run, record, &chain).text();
-                chain = link(&leaf);
-                log.execute(params![
-                    number,
-                    append.claim.run,
-                    signed(record.sequence),
-                    leaf
-                ])?;
-                insert.execute(params![
-                    append.claim.run,
-                    signed(record.sequence),
-                    micros(record.at),
-                    record.kind.word(),
-                    &*record.payload
-                ])?;
-            }
-            tx.prepare_cached("UPDATE run SET length = ?2, chain = ?3 WHERE id = ?1")?
-                .execute(params![append.claim.run, signed(last.sequence) + 1, chain])?;
-            if let Some(status) = append.closing {
-                tx.execute(
-                    "UPDATE run SET status = ?2, closed_at = ?3 WHERE id = ?1",
-                    params![append.claim.run, status.word(), micros(last.at)],
-                )?;
-            }
-            Ok(())
-        })
+        }
+        self.change(|tx| appended(tx, append))
     }
 
     fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
@@ -247,6 +289,45 @@ impl Store for SqliteStore {
                 [&claim.run],
             )?;
             tx.execute("DELETE FROM lock WHERE run = ?1", [&claim.run])?;
+            Ok(())
+        })
+    }
+
+    fn take_in(&self, arrival: &Arrival<'_>, now: Timestamp) -> Result<(), StoreError> {
+        self.change(|tx| {
+            let claim = opened(tx, arrival.new, now, None)?;
+            appended(
+                tx,
+                &Append {
+                    claim: &claim,
+                    records: arrival.records,
+                    closing: arrival.closing,
+                },
+            )
+        })
+    }
+
+    fn export(&self, run: &str, now: Timestamp, force: bool) -> Result<(), StoreError> {
+        self.change(|tx| {
+            let token = free(tx, run, now, force)?;
+            let changed = tx.execute(
+                "UPDATE run SET token = ?2, expires_at = NULL, exported_at = ?3 WHERE id = ?1 AND status IS NULL",
+                params![run, token + 1, micros(now)],
+            )?;
+            if changed > 0 {
+                tx.execute("DELETE FROM lock WHERE run = ?1", [run])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn reopen(&self, run: &str, locks: &[String], now: Timestamp) -> Result<(), StoreError> {
+        self.change(|tx| {
+            let (_, _, exported) = held(tx, run)?;
+            if exported {
+                take_locks(tx, run, locks, now)?;
+                tx.execute("UPDATE run SET exported_at = NULL WHERE id = ?1", [run])?;
+            }
             Ok(())
         })
     }

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use groundcrew::Key;
 use groundcrew::journal::Record;
+use groundcrew::store::bundle::{self, BundleError};
 use groundcrew::store::{
-    Append, Claim, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store, StoreError,
+    Append, Arrival, Claim, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store, StoreError,
 };
 use jiff::Timestamp;
 
@@ -75,6 +77,18 @@ impl Store for Watched {
         Ok(())
     }
 
+    fn take_in(&self, arrival: &Arrival<'_>, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.take_in(arrival, now)
+    }
+
+    fn export(&self, run: &str, now: Timestamp, force: bool) -> Result<(), StoreError> {
+        self.inner.export(run, now, force)
+    }
+
+    fn reopen(&self, run: &str, locks: &[String], now: Timestamp) -> Result<(), StoreError> {
+        self.inner.reopen(run, locks, now)
+    }
+
     fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
         self.inner.abandon(claim)
     }
@@ -118,4 +132,23 @@ impl Store for Watched {
     fn locks(&self) -> Result<Vec<LockHeld>, StoreError> {
         self.inner.locks()
     }
+}
+
+/// Who hands bundles on.
+pub(crate) fn courier() -> &'static Key {
+    static COURIER: std::sync::LazyLock<Key> =
+        std::sync::LazyLock::new(|| Key::generate("courier"));
+    &COURIER
+}
+
+/// A run as a bundle.
+pub(crate) fn export(store: &dyn Store, run: &str) -> Result<String, BundleError> {
+    bundle::export(store, run, courier())
+}
+
+/// Puts a run into a store, whoever the bundle is from: what is checked there is tested on its own.
+pub(crate) fn import(store: &dyn Store, text: &str, now: Timestamp) -> Result<String, BundleError> {
+    let bundle = bundle::read(text)?;
+    store.take_in(&bundle.arrival(), now)?;
+    Ok(bundle.run().to_owned())
 }
