@@ -307,6 +307,50 @@ fn the_engine_never_prints_reads_the_environment_or_exits() -> Result<()> {
     Ok(())
 }
 
+/// The one file of the command that prints, and only what `shown.rs` has made.
+const PRINTS: &str = "runner/cli/src/terminal.rs";
+
+#[test]
+fn the_command_prints_in_one_place() -> Result<()> {
+    let printing = |path: &std::path::Path| -> Result<Vec<String>> {
+        let text = std::fs::read_to_string(path)?;
+        let lines = text.lines().filter(|line| {
+            [
+                "print!",
+                "println!",
+                "dbg!",
+                "stdout()",
+                "stderr()",
+                "/dev/",
+                "indicatif",
+            ]
+            .iter()
+            .any(|word| line.contains(word) && !line.trim_start().starts_with("//"))
+        });
+        Ok(lines.map(str::to_owned).collect())
+    };
+    for path in files_below("runner/cli/src", "rs")? {
+        let lines = printing(&path)?;
+        ensure!(
+            path.ends_with(PRINTS) != lines.is_empty(),
+            "{}: {lines:?}",
+            path.display()
+        );
+    }
+    // What is not escaped: a file whose bytes count, and what the program itself is made of.
+    for (way, only) in [
+        ("terminal::file(", "commands/runs.rs"),
+        ("terminal::ours(", "commands/completions.rs or main.rs"),
+    ] {
+        for path in files_below("runner/cli/src", "rs")? {
+            let goes = std::fs::read_to_string(&path)?.contains(way);
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            ensure!(!goes || only.contains(&*name), "{}: {way}", path.display());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_room_is_a_folder_or_a_file() -> Result<()> {
     for folder in ["runner", "plugins", "xtask", "benches", "tests"] {

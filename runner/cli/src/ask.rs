@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use crate::context::Shared;
 use crate::exit::Exit;
+use crate::shown::shown;
+use crate::terminal;
 
 /// Whether there is a person to ask.
 pub(crate) fn can(shared: &Shared) -> bool {
@@ -12,7 +14,7 @@ pub(crate) fn can(shared: &Shared) -> bool {
 
 /// Asks; anything but a yes is a no.
 pub(crate) fn yes(question: &str) -> bool {
-    eprint!("{question} [y/N] ");
+    terminal::question(&shown!("{}", question));
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")

@@ -12,6 +12,7 @@ use crate::context::Shared;
 use crate::exit::Exit;
 use crate::files::Directory;
 use crate::keys;
+use crate::terminal::say;
 
 fn trouble<'a>(path: &'a Path) -> impl Fn(std::io::Error) -> Exit + 'a {
     move |e| Exit::journal(format!("the audit log: `{}`: {e}", path.display()))
@@ -45,7 +46,7 @@ pub(crate) async fn catch_up(shared: &Shared, config: &Config, store: &dyn Store
     let advanced = open(shared, config).and_then(|log| Ok(log.advance(store)?));
     match advanced {
         Ok(signed) => send(&config.user.audit, &signed).await,
-        Err(e) => eprintln!("warning: {}; the next run catches up", e.message()),
+        Err(e) => say!("warning: {}; the next run catches up", e.message()),
     }
 }
 
@@ -56,7 +57,7 @@ async fn send(config: &AuditConfig, signed: &Signed) {
             false => send_to(place, signed).map_err(|e| e.to_string()),
         };
         if let Err(e) = sent {
-            eprintln!("warning: the checkpoint does not reach `{place}`: {e}");
+            say!("warning: the checkpoint does not reach `{}`: {}", place, e);
         }
     }
 }

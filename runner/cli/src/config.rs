@@ -200,10 +200,5 @@ impl Config {
 }
 
 fn toml_of<T: serde::de::DeserializeOwned>(path: &str, text: &str) -> Result<T, Exit> {
-    toml::from_str(text).map_err(|e| {
-        Exit::usage(
-            format!("`{path}` does not read: {}", e.to_string().trim()),
-            None,
-        )
-    })
+    toml::from_str(text).map_err(|e| Exit::unread(path, &e.to_string()))
 }

@@ -1,6 +1,5 @@
 //! What every command shares: options, directories, the engine, the target, who we are.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +15,8 @@ use crate::config::{Config, TargetConfig};
 use crate::credentials::Source;
 use crate::exit::Exit;
 use crate::files::Directory;
+use crate::shown;
+use crate::terminal;
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -64,7 +65,7 @@ impl Shared {
         match self.color.as_str() {
             "always" => true,
             "never" => false,
-            _ => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            _ => terminal::is_watched() && std::env::var_os("NO_COLOR").is_none(),
         }
     }
 
@@ -281,11 +282,6 @@ fn cache() -> Option<CompiledCache> {
         .ok()
 }
 
-/// Whether this is a job of GitHub Actions.
-pub(crate) fn on_github() -> bool {
-    std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
-}
-
 /// Who runs this: the person, or under CI the job and who started it.
 pub(crate) fn actor() -> Actor {
     let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
@@ -302,13 +298,18 @@ pub(crate) fn actor() -> Actor {
             .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
     };
     Actor {
-        user,
-        host: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
+        user: named(&user),
+        host: named(&rustix::system::uname().nodename().to_string_lossy()),
         process: std::process::id(),
         boot: boot(),
+    }
+}
+
+/// A name that comes from the environment, as it is kept: in journals, plans, leases and keys.
+fn named(name: &str) -> String {
+    match shown::name(name) {
+        nothing if nothing.is_empty() => "unknown".to_owned(),
+        name => name,
     }
 }
 
@@ -335,7 +336,7 @@ fn started(process: u32) -> Option<String> {
 /// Whether the process that an actor names is surely gone: same host and boot, and no such
 /// process, or another one of that number.
 pub(crate) fn surely_gone(actor: &Actor) -> bool {
-    let here = actor.host == rustix::system::uname().nodename().to_string_lossy();
+    let here = actor.host == named(&rustix::system::uname().nodename().to_string_lossy());
     let Some((boot_id, start)) = actor.boot.split_once(' ') else {
         return false;
     };

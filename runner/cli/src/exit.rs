@@ -1,6 +1,5 @@
 //! How the program ends: a documented code, and what is said to the person.
 
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use groundcrew::audit::AuditError;
@@ -8,11 +7,16 @@ use groundcrew::store::StoreError;
 use groundcrew::store::bundle::BundleError;
 use groundcrew::{PluginError, Refusal, ResumeError, StartError, TargetError};
 
+use crate::shown::{Shown, lines, put, shown};
+use crate::terminal::say;
+
 /// An end that is not success.
 #[derive(Debug)]
 pub(crate) struct Exit {
     code: u8,
-    text: String,
+    message: Shown,
+    /// What comes in the lines below.
+    more: Shown,
 }
 
 impl Exit {
@@ -20,7 +24,8 @@ impl Exit {
     pub(crate) fn silent(code: u8) -> Self {
         Self {
             code,
-            text: String::new(),
+            message: Shown::default(),
+            more: Shown::default(),
         }
     }
 
@@ -64,10 +69,17 @@ impl Exit {
 
     /// The same, about a file.
     pub(crate) fn about(self, path: &std::path::Path) -> Self {
-        let text = self
-            .text
-            .replacen("error: ", &format!("error: `{}`: ", path.display()), 1);
-        Self { text, ..self }
+        let message = shown!("`{}`: {}", path.display(), self.message);
+        Self { message, ..self }
+    }
+
+    /// 2: a file cannot be read, for a reason of several lines.
+    pub(crate) fn unread(path: &str, why: &str) -> Self {
+        Self {
+            code: 2,
+            message: shown!("`{}` does not read: {}", path, lines("", why)),
+            more: Shown::default(),
+        }
     }
 
     /// 70: ours.
@@ -80,11 +92,15 @@ impl Exit {
     }
 
     fn with(code: u8, message: &str, hint: Option<&str>) -> Self {
-        let mut text = format!("error: {message}");
+        let mut more = Shown::default();
         if let Some(hint) = hint {
-            let _ = write!(text, "\n  hint: {hint}");
+            put!(more, "\n  hint: {}", hint);
         }
-        Self { code, text }
+        Self {
+            code,
+            message: shown!("{}", message),
+            more,
+        }
     }
 
     pub(crate) fn refusals(refusals: &[Refusal]) -> Self {
@@ -92,31 +108,32 @@ impl Exit {
     }
 
     fn refused_as(what: &str, refusals: &[Refusal]) -> Self {
-        let mut text = format!("error: {what}");
+        let mut more = Shown::default();
         for refusal in refusals {
-            let step = refusal
-                .step
-                .as_ref()
-                .map_or_else(String::new, |step| format!("step `{step}`: "));
-            let _ = write!(text, "\n  - {step}{}", refusal.message);
+            put!(more, "\n  - ");
+            if let Some(step) = &refusal.step {
+                put!(more, "step `{}`: ", step);
+            }
+            put!(more, "{}", refusal.message);
             if let Some(hint) = &refusal.hint {
-                let _ = write!(text, "\n    hint: {hint}");
+                put!(more, "\n    hint: {}", hint);
             }
         }
-        Self { code: 4, text }
+        Self {
+            code: 4,
+            message: shown!("{}", what),
+            more,
+        }
     }
 
     /// What would be said, without its first word.
-    pub(crate) fn message(&self) -> String {
-        self.text
-            .strip_prefix("error: ")
-            .unwrap_or(&self.text)
-            .to_owned()
+    pub(crate) fn message(&self) -> Shown {
+        shown!("{}{}", self.message, self.more)
     }
 
     pub(crate) fn report(self) -> ExitCode {
-        if !self.text.is_empty() {
-            eprintln!("{}", self.text);
+        if !self.message.is_empty() {
+            say!("error: {}", self.message());
         }
         ExitCode::from(self.code)
     }
@@ -200,12 +217,13 @@ impl From<AuditError> for Exit {
     fn from(e: AuditError) -> Self {
         match e {
             AuditError::Store(e) => e.into(),
-            AuditError::Restored { .. } => Self {
-                code: 5,
-                text: format!(
-                    "error: {e}\n  hint: bring the newer one back, or keep its directory as evidence and begin anew with another `--state-dir`"
+            AuditError::Restored { .. } => Self::with(
+                5,
+                &e.to_string(),
+                Some(
+                    "bring the newer one back, or keep its directory as evidence and begin anew with another `--state-dir`",
                 ),
-            },
+            ),
             AuditError::Files(_)
             | AuditError::Signature { .. }
             | AuditError::Tree(_)

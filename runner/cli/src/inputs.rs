@@ -8,6 +8,7 @@ use groundcrew::runbook::Runbook;
 use crate::config::Config;
 use crate::defaults::inherited;
 use crate::exit::Exit;
+use crate::terminal::say;
 
 /// The inputs of a run: those given, and over the runbook's own defaults those of the
 /// configuration, which are shown.
@@ -30,20 +31,20 @@ pub(crate) fn inputs(
     let target = target.unwrap_or_else(|| config.default_target());
     let inherited = inherited(config, target, runbook, &pairs)?;
     for (name, place) in &inherited.from {
-        eprintln!("{name} = {}  (from {place})", inherited.values[name]);
+        say!("{} = {}  (from {})", name, inherited.values[name], place);
     }
     let bound = runbook.bind_inputs_over(&pairs, &inherited.values);
     bound.map_err(|errors| {
         for error in &errors {
             match inherited.from.get(&error.input) {
-                Some(place) => eprintln!("error: {error} (from {place})"),
-                None => eprintln!("error: {error}"),
+                Some(place) => say!("error: {} (from {})", error, place),
+                None => say!("error: {}", error),
             }
             if let Some(hint) = &error.hint {
-                eprintln!("  hint: {hint}");
+                say!("  hint: {}", hint);
             }
         }
-        eprintln!(
+        say!(
             "error: the inputs of `{}` are not right; nothing has happened",
             runbook.name
         );

@@ -9,6 +9,8 @@ use groundcrew::{Key, Policy};
 use crate::context::{Shared, actor};
 use crate::exit::Exit;
 use crate::files::{self, Directory};
+use crate::shown;
+use crate::terminal::say;
 
 const PRIVATE: &str = "key";
 const PUBLIC: &str = "key.pub";
@@ -66,9 +68,16 @@ pub(crate) fn ensure(directory: &Path, name: &str) -> Result<(Key, bool), Exit> 
     Ok((key, true))
 }
 
-/// As a part of a key's name, which has no spaces and no plus.
+/// As a part of a key's name, which has no spaces and no plus, nor anything that cannot be seen.
 pub(crate) fn part(text: &str) -> String {
-    text.replace([' ', '+'], "-")
+    let plain = |c: char| {
+        if c.is_whitespace() || c == '+' {
+            '-'
+        } else {
+            c
+        }
+    };
+    shown::name(text).chars().map(plain).collect()
 }
 
 /// Where one's own pair is: it signs plans and approvals.
@@ -87,7 +96,7 @@ pub(crate) fn own(given: Option<&PathBuf>) -> Result<Key, Exit> {
     let directory = own_directory(given)?;
     let (key, made) = ensure(&directory, &own_name())?;
     if made {
-        eprintln!(
+        say!(
             "note: made a key of your own in `{}`; whoever applies your plans has to know its public half, for `plan_authors` of their policy:\n  {}",
             directory.display(),
             key.public()

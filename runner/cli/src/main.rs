@@ -19,6 +19,8 @@ mod plan_text;
 mod progress;
 mod render;
 mod runbooks;
+mod shown;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -82,14 +84,25 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // What is wrong repeats what was typed, or what a script was told to type.
+        Err(e) if e.use_stderr() => {
+            terminal::line(&shown::lines("", &e.to_string()));
+            return ExitCode::from(2);
+        }
+        Err(help) => {
+            terminal::ours(help.to_string().as_bytes());
+            return ExitCode::SUCCESS;
+        }
+    };
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(terminal::Log)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("GROUNDCREW_LOG")
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
         )
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_ansi(false)
         .without_time()
         .init();
     raise_file_limit();
@@ -106,7 +119,8 @@ fn main() -> ExitCode {
         Err(e) => Err(Exit::bug(format!("no runtime can be started: {e}"))),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) if terminal::all_given() => ExitCode::SUCCESS,
+        Ok(()) => Exit::failed("not everything has reached standard output").report(),
         Err(exit) => exit.report(),
     }
 }

@@ -2,7 +2,6 @@
 //! rests on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::time::Duration;
 
 use groundcrew::plan::{Contingency, Difference, InService, Plan, PlannedWrite, SignedPlan};
@@ -10,24 +9,25 @@ use groundcrew::runbook::format_duration;
 use serde_json::Value;
 
 use crate::render;
+use crate::shown::{Shown, put, shown};
 
-/// The plan, without a newline at its end. A plan is somebody's word: nothing in it may play with the
-/// terminal.
-pub(crate) fn of(signed: &SignedPlan, approvers: &[String]) -> String {
+/// The plan. It is somebody's word: each line of it is ours, and what is said in it stays in its line.
+pub(crate) fn of(signed: &SignedPlan, approvers: &[String]) -> Shown {
     let plan = signed.plan();
     let others = signed.signatures().saturating_sub(1 + approvers.len());
-    let mut signatures = signed.author().name().to_owned();
+    let mut signatures = shown!("{}", signed.author().name());
     if !approvers.is_empty() {
-        let _ = write!(signatures, ", approved by {}", approvers.join(", "));
+        put!(signatures, ", approved by {}", approvers.join(", "));
     }
     if others > 0 {
-        let _ = write!(
+        put!(
             signatures,
-            ", and {others} that the policy here does not know"
+            ", and {} that the policy here does not know",
+            others
         );
     }
-    let mut text = format!(
-        "plan of `{}` on `{}`\n  made by {} on {} at {}, can be applied until {}\n  digest {}, signed by {signatures}\n  runbook {}, inputs {}",
+    let mut text = shown!(
+        "plan of `{}` on `{}`\n  made by {} on {} at {}, can be applied until {}\n  digest {}, signed by {}\n  runbook {}, inputs {}",
         plan.runbook,
         plan.target["name"].as_str().unwrap_or_default(),
         plan.actor.user,
@@ -35,6 +35,7 @@ pub(crate) fn of(signed: &SignedPlan, approvers: &[String]) -> String {
         plan.made_at.strftime("%Y-%m-%d %H:%M:%SZ"),
         plan.expires_at.strftime("%Y-%m-%d %H:%M:%SZ"),
         signed.digest().chars().take(16).collect::<String>(),
+        signatures,
         plan.runbook_digest.chars().take(12).collect::<String>(),
         plan.inputs,
     );
@@ -44,34 +45,31 @@ pub(crate) fn of(signed: &SignedPlan, approvers: &[String]) -> String {
     for contingency in &plan.contingencies {
         otherwise(&mut text, plan, contingency);
     }
-    let shown = |c: char| match c {
-        '\n' => "\n".to_owned(),
-        c if c.is_control() => c.escape_default().to_string(),
-        c => c.to_string(),
-    };
-    text.chars().map(shown).collect()
+    text
 }
 
 /// What the plugins could do.
-fn can(text: &mut String, plan: &Plan) {
-    let _ = write!(text, "\n\nits plugins CAN do no more than this:");
+fn can(text: &mut Shown, plan: &Plan) {
+    put!(text, "\n\nits plugins CAN do no more than this:");
     for powers in &plan.steps {
         let used = plan.plugins.iter().find(|p| p.name == powers.plugin);
         let build = used.map_or_else(String::new, |p| {
             let digest: String = p.digest.chars().take(12).collect();
             format!(" {}, build {digest}", p.version)
         });
-        let _ = write!(
+        put!(
             text,
-            "\n  step `{}` ({}{build})",
-            powers.step, powers.plugin
+            "\n  step `{}` ({}{})",
+            powers.step,
+            powers.plugin,
+            build
         );
-        let _ = write!(text, "\n    imports  {}", imports(&powers.imports));
+        put!(text, "\n    imports  {}", imports(&powers.imports));
         for (capability, grant) in &powers.grants {
-            let _ = write!(text, "\n    granted  {}", render::grant(capability, grant));
+            put!(text, "\n    granted  {}", render::grant(capability, grant));
         }
         if powers.unbound {
-            let _ = write!(
+            put!(
                 text,
                 "\n    ! it cleans up, and may do all of that whether it is planned or not"
             );
@@ -103,11 +101,11 @@ fn imports(all: &[String]) -> String {
 }
 
 /// What will be done.
-fn will(text: &mut String, plan: &Plan) {
+fn will(text: &mut Shown, plan: &Plan) {
     if plan.writes.is_empty() {
-        let _ = write!(text, "\n\nit WILL write nothing");
+        put!(text, "\n\nit WILL write nothing");
     } else {
-        let _ = write!(text, "\n\nit WILL do this:");
+        put!(text, "\n\nit WILL do this:");
     }
     // Of each app which Machines that are there, and how many new ones.
     let mut touched: BTreeMap<&str, (BTreeSet<&str>, usize)> = BTreeMap::new();
@@ -131,11 +129,13 @@ fn will(text: &mut String, plan: &Plan) {
             0 => String::new(),
             new => format!(" and {new} new ones"),
         };
-        let _ = write!(
+        put!(
             text,
-            "\n  blast radius: {} of {} Machines of `{app}`{new}; at most {} at once, {} afterwards",
+            "\n  blast radius: {} of {} Machines of `{}`{}; at most {} at once, {} afterwards",
             there.len(),
             population.before,
+            app,
+            new,
             population.peak,
             population.after
         );
@@ -143,44 +143,46 @@ fn will(text: &mut String, plan: &Plan) {
             in_service(text, group, *service);
         }
     }
-    let _ = write!(
+    put!(
         text,
-        "\n  expected duration: {}",
-        // To the second: it is an estimate.
+        "\n  expected duration: {}", // To the second: it is an estimate.
         format_duration(Duration::from_secs(plan.expected_ms.div_ceil(1000)))
     );
     let mut step = "";
     for group in groups(&plan.writes) {
         if group.step != step {
             step = group.step;
-            let _ = write!(text, "\n  step `{step}`");
+            put!(text, "\n  step `{}`", step);
         }
         group.show(text);
     }
     for said in &plan.notes {
-        let _ = write!(text, "\n  `{}` says: {}", said.step, said.text);
+        put!(text, "\n  `{}` says: {}", said.step, said.text);
     }
     if plan.more_notes > 0 {
-        let _ = write!(text, "\n  and {} more notes", plan.more_notes);
+        put!(text, "\n  and {} more notes", plan.more_notes);
     }
     changes(text, &plan.changes);
 }
 
 /// How few serve on the way, if that is fewer than now.
-fn in_service(text: &mut String, group: &str, service: InService) {
+fn in_service(text: &mut Shown, group: &str, service: InService) {
     if service.least >= service.before {
         return;
     }
-    let _ = write!(
+    put!(
         text,
-        "\n  in service: at least {} of {} Machines of `{group}`",
-        service.least, service.before
+        "\n  in service: at least {} of {} Machines of `{}`",
+        service.least,
+        service.before,
+        group
     );
     if service.least == 0 {
         let gap = format_duration(Duration::from_millis(service.gap_ms));
-        let _ = write!(
+        put!(
             text,
-            "; a gap of {gap}, and what requests and the proxy take, in which NONE serves"
+            "; a gap of {}, and what requests and the proxy take, in which NONE serves",
+            gap
         );
     }
 }
@@ -298,7 +300,7 @@ fn words(name: &str, value: &Value) -> Vec<String> {
 }
 
 impl Group<'_> {
-    fn show(&self, text: &mut String) {
+    fn show(&self, text: &mut Shown) {
         let operation = self.operation.split_once('.');
         let verb = operation.map_or(self.operation, |(_, verb)| verb);
         let of = match self.of {
@@ -324,21 +326,27 @@ impl Group<'_> {
             (_, 1) => "1 Machine of".to_owned(),
             (_, many) => format!("{many} Machines of"),
         };
-        let _ = write!(
+        put!(
             text,
-            "\n    {} {verb} {things} `{}`{of}{with}{assumed}{undo}",
+            "\n    {} {} {} `{}`{}{}{}{}",
             sign(verb),
-            self.app
+            verb,
+            things,
+            self.app,
+            of,
+            with,
+            assumed,
+            undo
         );
         for (region, subjects) in &self.regions {
             // What is new has no name yet.
             if subjects.iter().all(|subject| subject.is_empty()) {
-                let _ = write!(text, "\n        {region:<4} {} new", subjects.len());
+                put!(text, "\n        {:<4} {} new", region, subjects.len());
                 continue;
             }
             for (at, line) in subjects.chunks(LINE).enumerate() {
                 let region = if at == 0 { region } else { "" };
-                let _ = write!(text, "\n        {region:<4} {}", line.join(" "));
+                put!(text, "\n        {:<4} {}", region, line.join(" "));
             }
         }
     }
@@ -358,50 +366,55 @@ fn sign(verb: &str) -> char {
 }
 
 /// How the fleet will differ.
-fn changes(text: &mut String, changes: &[Difference]) {
+fn changes(text: &mut Shown, changes: &[Difference]) {
     if changes.is_empty() {
-        let _ = write!(
+        put!(
             text,
             "\n  afterwards the fleet is as before: same Machines, states and configurations"
         );
         return;
     }
-    let _ = write!(text, "\n  afterwards the fleet differs:");
+    put!(text, "\n  afterwards the fleet differs:");
     for change in changes {
         let name = |machine: &Value| machine["name"].as_str().unwrap_or_default().to_owned();
-        let _ = match (change.field.as_str(), &change.before) {
+        match (change.field.as_str(), &change.before) {
             ("", Value::Null) => {
-                write!(text, "\n    + {} {}", change.subject, name(&change.after))
+                put!(text, "\n    + {} {}", change.subject, name(&change.after))
             }
-            ("", before) => write!(text, "\n    - {} {}", change.subject, name(before)),
-            (field, before) => write!(
+            ("", before) => put!(text, "\n    - {} {}", change.subject, name(before)),
+            (field, before) => put!(
                 text,
-                "\n    ~ {}  {field}: {before} becomes {}",
-                change.subject, change.after
+                "\n    ~ {}  {}: {} becomes {}",
+                change.subject,
+                field,
+                before,
+                change.after
             ),
-        };
+        }
     }
 }
 
 /// What it rests on.
-fn assumed(text: &mut String, plan: &Plan) {
+fn assumed(text: &mut Shown, plan: &Plan) {
     if plan.assumptions.is_empty() {
         return;
     }
-    let _ = write!(text, "\n\nit ASSUMES:");
+    put!(text, "\n\nit ASSUMES:");
     for assumption in &plan.assumptions {
-        let _ = write!(
+        put!(
             text,
             "\n  ? {} ({} times `{}`)",
-            assumption.what, assumption.answers, assumption.operation
+            assumption.what,
+            assumption.answers,
+            assumption.operation
         );
     }
 }
 
 /// What happens when something goes wrong.
-fn otherwise(text: &mut String, plan: &Plan, contingency: &Contingency) {
+fn otherwise(text: &mut Shown, plan: &Plan, contingency: &Contingency) {
     let beyond = plan.beyond(&contingency.writes);
-    let _ = write!(
+    put!(
         text,
         "\n\nif {}: it ends `{}`, having done {} of the above{}",
         contingency.faults.join(" and "),

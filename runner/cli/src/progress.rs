@@ -3,15 +3,14 @@
 //! under GitHub Actions.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use groundcrew::journal::{Entry, Mode, Note, NoteBody, Record, StepStatus};
 use groundcrew::{ItemState, Level, Observer};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::render::{applies, mark, outcome_line};
+use crate::render::{applies, entry_json, mark, outcome_line};
+use crate::shown::{Shown, as_json, put, shown};
+use crate::terminal::{self, Bar, data, is_watched, on_github};
 
 /// How many items in flight are named.
 const NAMED: usize = 6;
@@ -33,7 +32,7 @@ enum Look {
 
 #[derive(Default)]
 struct Steps {
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     steps: BTreeMap<String, Step>,
 }
 
@@ -62,27 +61,18 @@ impl Progress {
     pub(crate) fn new(json: bool, mode: Mode) -> Self {
         let look = if json {
             Look::Json
-        } else if crate::context::on_github() {
+        } else if on_github() {
             Look::GitHub
-        } else if std::io::stderr().is_terminal() {
+        } else if is_watched() {
             Look::Bar
         } else {
             Look::Lines
         };
         let bar = (look == Look::Bar).then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let template = "{prefix} {bar:32} {pos}/{len} {elapsed} {wide_msg}";
-            bar.set_style(
-                ProgressStyle::with_template(template)
-                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
-            bar.set_prefix(if mode == Mode::Rehearsal {
-                "rehearsing"
-            } else {
-                "running"
-            });
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
+            Bar::new(match mode {
+                Mode::Rehearsal => "rehearsing",
+                Mode::Perform => "running",
+            })
         });
         Self {
             look,
@@ -118,14 +108,14 @@ impl Progress {
     pub(crate) fn finish(&self) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bar) = &inner.bar {
-            bar.finish_and_clear();
+            bar.finish();
         }
     }
 
-    fn say(&self, steps: &Steps, line: &str) {
+    fn say(&self, steps: &Steps, line: &Shown) {
         match &steps.bar {
-            Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.line(line),
+            None => terminal::line(line),
         }
     }
 
@@ -135,18 +125,18 @@ impl Progress {
             NoteBody::Text { level, message } => {
                 let line = match level {
                     Level::Debug => return,
-                    Level::Info => format!("  {message}"),
-                    Level::Warning => format!("warning: {message}"),
-                    Level::Error => format!("error: {message}"),
+                    Level::Info => shown!("  {}", message),
+                    Level::Warning => shown!("warning: {}", message),
+                    Level::Error => shown!("error: {}", message),
                 };
-                self.annotate(level, &message);
+                self.annotate(level, &shown!("{}", message));
                 self.say(steps, &line);
             }
             NoteBody::Expect { total, unit } => {
                 let step = steps.steps.entry(key.clone()).or_default();
                 (step.total, step.unit) = (total, unit.clone());
                 if self.look != Look::Bar {
-                    self.say(steps, &format!("step `{key}`: {total} {unit}"));
+                    self.say(steps, &shown!("step `{}`: {} {}", key, total, unit));
                 }
             }
             NoteBody::Item { name, at } => self.item(steps, &key, &name, &at),
@@ -165,14 +155,14 @@ impl Progress {
         let line = match at {
             ItemState::Working(_) => None,
             ItemState::Succeeded(detail) => {
-                (self.look != Look::Bar).then(|| format!("  ok      {name}  {detail}"))
+                (self.look != Look::Bar).then(|| shown!("  ok      {}  {}", name, detail))
             }
             ItemState::Failed(why) => {
-                self.annotate(Level::Error, &format!("{name}: {why}"));
-                Some(format!("  failed  {name}  {why}"))
+                self.annotate(Level::Error, &shown!("{}: {}", name, why));
+                Some(shown!("  failed  {}  {}", name, why))
             }
             ItemState::Skipped(why) => {
-                (self.look != Look::Bar).then(|| format!("  skipped {name}  {why}"))
+                (self.look != Look::Bar).then(|| shown!("  skipped {}  {}", name, why))
             }
         };
         if let Some(line) = line {
@@ -190,51 +180,38 @@ impl Progress {
             .values()
             .flat_map(|s| s.working.keys())
             .collect();
-        bar.set_length(u64::from(total));
-        bar.set_position(u64::from(done));
-        let mut message = format!("{} in flight", working.len());
+        let mut message = Shown::default();
         if failed > 0 {
-            message = format!("{failed} failed, {message}");
+            put!(message, "{} failed, ", failed);
         }
+        put!(message, "{} in flight", working.len());
         for name in working.iter().take(NAMED) {
-            message = format!("{message} {name}");
+            put!(message, " {}", name);
         }
-        bar.set_message(message);
+        bar.stands(done, total, &message);
     }
 
     /// A workflow command, so that GitHub shows it at the job. (GitHub: workflow commands)
-    fn annotate(&self, level: Level, message: &str) {
-        if self.look != Look::GitHub {
-            return;
-        }
-        let word = match level {
-            Level::Error => "error",
-            Level::Warning => "warning",
+    fn annotate(&self, level: Level, message: &Shown) {
+        let command = match level {
+            Level::Error => "error title=groundcrew",
+            Level::Warning => "warning title=groundcrew",
             Level::Debug | Level::Info => return,
         };
-        println!("::{word} title=groundcrew::{}", escaped(message));
+        self.command(command, message);
     }
 
-    fn group(&self, text: &str) {
+    fn command(&self, command: &'static str, message: &Shown) {
         if self.look == Look::GitHub {
-            println!("{text}");
+            terminal::command(command, message);
         }
     }
-}
-
-/// As the value of a workflow command.
-pub(crate) fn escaped(message: &str) -> String {
-    message
-        .replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
 }
 
 impl Observer for Progress {
     fn entry(&self, run: &str, record: &Record) {
         if self.look == Look::Json {
-            let line = crate::render::entry_json(run, record);
-            let _ = writeln!(std::io::stdout().lock(), "{line}");
+            data!("{}", as_json(&entry_json(run, record)));
             return;
         }
         let mut steps = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -249,20 +226,23 @@ impl Observer for Progress {
                 let target = header.target["name"].as_str().unwrap_or_default();
                 self.say(
                     &steps,
-                    &format!(
-                        "{what} `{}` on `{target}`: run {run}{}",
+                    &shown!(
+                        "{} `{}` on `{}`: run {}{}",
+                        what,
                         header.runbook,
+                        target,
+                        run,
                         header.plan.as_ref().map_or_else(String::new, applies)
                     ),
                 );
             }
-            Ok(Entry::StepBegan(began)) => self.group(&format!("::group::step {}", began.step)),
+            Ok(Entry::StepBegan(began)) => self.command("group", &shown!("step {}", began.step)),
             Ok(Entry::StepEnded(ended)) => {
-                self.group("::endgroup::");
+                self.command("endgroup", &Shown::default());
                 if ended.status != StepStatus::Succeeded || self.look != Look::Bar {
                     self.say(
                         &steps,
-                        &format!("{} {}", mark(ended.status), outcome_line(&ended)),
+                        &shown!("{} {}", mark(ended.status), outcome_line(&ended)),
                     );
                 }
             }

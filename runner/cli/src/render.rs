@@ -1,7 +1,7 @@
 //! How results are shown to people, and as JSON.
 
-use std::fmt::Write;
-
+use crate::shown::{Shown, as_json, put, shown};
+use crate::terminal::{data, say};
 use groundcrew::journal::{Decision, Entry, Mode, PlanApplied, Record, StepEnded, StepStatus};
 use groundcrew::{Admitted, Engine, Kind, RunReport};
 use serde_json::{Value, json};
@@ -102,9 +102,13 @@ pub(crate) fn may_write(engine: &Engine, admitted: &Admitted) -> bool {
     if writes.is_empty() {
         return false;
     }
-    eprintln!("This run may write:");
+    say!("This run may write:");
     for (step, capability, granted) in writes {
-        eprintln!("  step `{step}`: {}", grant(capability, &granted.to_json()));
+        say!(
+            "  step `{}`: {}",
+            step,
+            grant(capability, &granted.to_json())
+        );
     }
     true
 }
@@ -113,14 +117,14 @@ pub(crate) fn may_write(engine: &Engine, admitted: &Admitted) -> bool {
 pub(crate) fn failures(report: &RunReport) {
     for ended in &report.steps {
         if ended.status != StepStatus::Succeeded {
-            eprintln!("{} {}", mark(ended.status), outcome_line(ended));
+            say!("{} {}", mark(ended.status), outcome_line(ended));
         }
     }
 }
 
 /// The end of a run: outputs on standard output, the summary on standard error.
-pub(crate) fn report(report: &RunReport, mode: Mode, as_json: bool) {
-    if as_json {
+pub(crate) fn report(report: &RunReport, mode: Mode, json: bool) {
+    if json {
         let line = json!({
             "run": *report.run,
             "mode": mode,
@@ -128,12 +132,12 @@ pub(crate) fn report(report: &RunReport, mode: Mode, as_json: bool) {
             "in_doubt": report.in_doubt,
             "steps": report.steps,
         });
-        println!("{line}");
+        data!("{}", as_json(&line));
         return;
     }
     for step in &report.steps {
         if let Some(output) = &step.output {
-            println!("{}", output_text(&step.step, output));
+            data!("{}", output_text(&step.step, output));
         }
     }
     let rehearsal = if mode == Mode::Rehearsal {
@@ -142,43 +146,38 @@ pub(crate) fn report(report: &RunReport, mode: Mode, as_json: bool) {
         ""
     };
     match report.status {
-        Some(status) => eprintln!("run {}: {}{rehearsal}", report.run, status.word()),
-        None => eprintln!("run {}: not closed{rehearsal}", report.run),
+        Some(status) => say!("run {}: {}{}", report.run, status.word(), rehearsal),
+        None => say!("run {}: not closed{}", report.run, rehearsal),
     }
     for effect in &report.in_doubt {
-        eprintln!(
-            "  in doubt: {effect}; `groundcrew runs show {}` shows what is known",
+        say!(
+            "  in doubt: {}; `groundcrew runs show {}` shows what is known",
+            effect,
             report.run
         );
     }
 }
 
 /// A step's output: lists of objects as tables, everything else as `name: value`.
-pub(crate) fn output_text(step: &str, output: &Value) -> String {
-    let mut text = format!("{step}:");
+pub(crate) fn output_text(step: &str, output: &Value) -> Shown {
+    let mut text = shown!("{}:", step);
     let Some(fields) = output.as_object() else {
-        let _ = write!(text, " {output}");
+        put!(text, " {}", output);
         return text;
     };
     for (name, value) in fields {
         match value {
             Value::Array(items) if items.iter().any(Value::is_object) => {
-                let _ = write!(
-                    text,
-                    "\n  {name} ({}):\n{}",
-                    items.len(),
-                    table(items, "    ")
-                );
+                let rows = table(items, "    ");
+                put!(text, "\n  {} ({}):\n{}", name, items.len(), rows);
             }
             Value::Object(inner) => {
-                let _ = write!(text, "\n  {name}:");
+                put!(text, "\n  {}:", name);
                 for (key, value) in inner {
-                    let _ = write!(text, "\n    {key}: {}", cell(value));
+                    put!(text, "\n    {}: {}", key, cell(value));
                 }
             }
-            other => {
-                let _ = write!(text, "\n  {name}: {}", cell(other));
-            }
+            other => put!(text, "\n  {}: {}", name, cell(other)),
         }
     }
     text
@@ -210,7 +209,7 @@ const FIRST: [&str; 12] = [
 ];
 
 /// Columns as wide as they need to be.
-pub(crate) fn table(rows: &[Value], indent: &str) -> String {
+pub(crate) fn table(rows: &[Value], indent: &str) -> Shown {
     let mut names: Vec<&String> = Vec::new();
     for row in rows.iter().filter_map(Value::as_object) {
         names.extend(
@@ -223,44 +222,30 @@ pub(crate) fn table(rows: &[Value], indent: &str) -> String {
         let place = FIRST.iter().position(|first| first == name);
         place.unwrap_or(FIRST.len())
     });
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            names
-                .iter()
-                .map(|name| row.get(name.as_str()).map_or_else(String::new, cell))
-                .collect()
-        })
-        .collect();
-    let widths: Vec<usize> = names
-        .iter()
-        .enumerate()
-        .map(|(i, name)| {
-            cells
-                .iter()
-                .map(|row| row[i].chars().count())
-                .chain([name.chars().count()])
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let line = |row: Vec<&str>| {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(text, width)| format!("{text:<width$}"))
-            .collect();
-        format!("{indent}{}", cells.join("  ").trim_end())
-    };
-    let head = line(names.iter().map(|n| n.as_str()).collect());
-    std::iter::once(head)
-        .chain(
-            cells
-                .iter()
-                .map(|row| line(row.iter().map(String::as_str).collect())),
-        )
-        .collect::<Vec<_>>()
-        .join("\n")
+    let head: Vec<Shown> = names.iter().map(|name| shown!("{}", name)).collect();
+    let cells = rows.iter().map(|row| {
+        let of = |name: &&String| row.get(name.as_str()).map_or_else(String::new, cell);
+        names.iter().map(|name| shown!("{}", of(name))).collect()
+    });
+    let all: Vec<Vec<Shown>> = std::iter::once(head).chain(cells).collect();
+    let width = |column: usize| all.iter().map(|row| row[column].width()).max();
+    let widths: Vec<usize> = (0..names.len()).filter_map(width).collect();
+    let mut text = Shown::default();
+    for (number, row) in all.iter().enumerate() {
+        if number > 0 {
+            put!(text, "\n");
+        }
+        put!(text, "{}", indent);
+        // Nothing is put behind what is the last of its line.
+        let last = row.iter().rposition(|cell| !cell.is_empty()).unwrap_or(0);
+        for (column, cell) in row.iter().enumerate().take(last + 1) {
+            put!(text, "{}", cell);
+            if column < last {
+                put!(text, "{}", " ".repeat(widths[column] - cell.width() + 2));
+            }
+        }
+    }
+    text
 }
 
 /// An entry as one line of JSON.

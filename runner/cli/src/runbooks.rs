@@ -7,6 +7,8 @@ use groundcrew::runbook::{self, Runbook};
 use crate::context::{Shared, bundled_dirs, grant_keys};
 use crate::exit::Exit;
 use crate::files::Directory;
+use crate::shown;
+use crate::terminal::{self, say};
 
 /// A runbook's text and where it is from.
 pub(crate) struct Found {
@@ -79,10 +81,12 @@ const BUNDLED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runbooks.rs
 pub(crate) fn checked(shared: &Shared, found: &Found) -> Result<Runbook, Exit> {
     let show = |diagnostics: &[runbook::Diagnostic]| {
         for diagnostic in diagnostics {
-            eprintln!(
-                "{}",
-                runbook::render(diagnostic, &found.text, &found.shown, shared.colour())
-            );
+            terminal::line(&shown::diagnostic(
+                diagnostic,
+                &found.text,
+                &found.shown,
+                shared.colour(),
+            ));
         }
     };
     match runbook::check_for(&found.text, &grant_keys()) {
@@ -93,9 +97,10 @@ pub(crate) fn checked(shared: &Shared, found: &Found) -> Result<Runbook, Exit> {
         Err(diagnostics) => {
             show(&diagnostics);
             let errors = diagnostics.len();
-            eprintln!(
-                "error: `{}` has {errors} error{}; nothing has happened",
+            say!(
+                "error: `{}` has {} error{}; nothing has happened",
                 found.shown,
+                errors,
                 if errors == 1 { "" } else { "s" }
             );
             Err(Exit::silent(3))

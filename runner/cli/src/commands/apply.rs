@@ -17,6 +17,8 @@ use crate::audit;
 use crate::context::{Shared, actor};
 use crate::exit::Exit;
 use crate::progress::Progress;
+use crate::shown::as_json;
+use crate::terminal::{data, say};
 
 /// Do what a plan says, and nothing else
 #[derive(Debug, Arguments)]
@@ -51,7 +53,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         .await
         .map_err(|refusals| Exit::refusals(&refusals))?;
     for warning in &admitted.warnings {
-        eprintln!("warning: {warning}");
+        say!("warning: {}", warning);
     }
     let progress = Arc::new(Progress::new(shared.json, Mode::Perform));
     let observer = progress.clone() as Arc<dyn Observer>;
@@ -72,9 +74,9 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
 
 fn drifted(shared: &Shared, args: &Args, drifts: Vec<Drift>) -> Exit {
     if shared.json {
-        println!("{}", json!({ "drift": drifts }));
+        data!("{}", as_json(&json!({ "drift": drifts })));
     }
-    eprintln!("since the plan was made, the target has changed:");
+    say!("since the plan was made, the target has changed:");
     let mut open = Vec::new();
     for drift in &drifts {
         let accepted = match drift.accepted(&args.accept_drift) {
@@ -84,7 +86,7 @@ fn drifted(shared: &Shared, args: &Args, drifts: Vec<Drift>) -> Exit {
                 ""
             }
         };
-        eprintln!("  {drift}{accepted}");
+        say!("  {}{}", drift, accepted);
     }
     open.sort();
     open.dedup();

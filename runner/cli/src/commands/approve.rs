@@ -9,6 +9,7 @@ use crate::ask;
 use crate::context::Shared;
 use crate::exit::Exit;
 use crate::keys;
+use crate::terminal::say;
 
 /// Approve a plan of somebody else, by signing it
 #[derive(Debug, Arguments)]
@@ -43,7 +44,7 @@ pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
     }
     let approved = plan.approve(&key).map_err(Exit::from)?;
     write(&args.plan, &approved)?;
-    eprintln!(
+    say!(
         "approved by `{}`: `{}` now has {} signatures, its author's among them",
         key.name(),
         args.plan.display(),
@@ -52,8 +53,9 @@ pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
     let target = plan.plan().target["name"].as_str().unwrap_or_default();
     let counts = config.policy.approvals(target);
     if counts.is_none_or(|approvals| !approvals.keys.iter().any(|k| k.trim() == key.public())) {
-        eprintln!(
-            "note: the policy here does not name your key for `{target}`; it counts only where one does:\n  {}",
+        say!(
+            "note: the policy here does not name your key for `{}`; it counts only where one does:\n  {}",
+            target,
             key.public()
         );
     }

@@ -16,6 +16,8 @@ use crate::context::Shared;
 use crate::exit::Exit;
 use crate::files;
 use crate::render::{entry_json, entry_line};
+use crate::shown::{as_json, as_json_text};
+use crate::terminal::{data, say};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -96,11 +98,11 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
             let text = serde_json::to_string_pretty(&receipt)
                 .map_err(|e| Exit::bug(format!("the receipt cannot be written: {e}")))?;
             match output {
-                None => println!("{text}"),
+                None => data!("{}", as_json_text(&text)),
                 Some(path) => {
                     files::replace(&path, 0o600, &text)
                         .map_err(|e| Exit::failed(format!("`{}`: {e}", path.display())))?;
-                    eprintln!("the receipt of run {run} is in `{}`", path.display());
+                    say!("the receipt of run {} is in `{}`", run, path.display());
                 }
             }
             Ok(())
@@ -110,12 +112,14 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
             let log = log()?;
             let signed = log.advance(&*store)?;
             if shared.json {
-                println!(
+                data!(
                     "{}",
-                    json!({ "key": log.key().public(), "size": signed.size, "checkpoint": signed.note })
+                    as_json(
+                        &json!({ "key": log.key().public(), "size": signed.size, "checkpoint": signed.note })
+                    )
                 );
             } else {
-                println!("{}\n\n{}", log.key().public(), signed.note.trim_end());
+                data!("{}\n\n{}", log.key().public(), signed.note.trim_end());
             }
             Ok(())
         }
@@ -153,9 +157,9 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
 fn entries(shared: &Shared, run: &str, records: &[Record]) {
     for record in records {
         if shared.json {
-            println!("{}", entry_json(run, record));
+            data!("{}", as_json(&entry_json(run, record)));
         } else {
-            println!("{}", entry_line(record));
+            data!("{}", entry_line(record));
         }
     }
 }
@@ -164,8 +168,8 @@ fn entries(shared: &Shared, run: &str, records: &[Record]) {
 fn show_bundle(shared: &Shared, path: &Path) -> Result<(), Exit> {
     let bundle = bundle::read(&files::text(path, bundle::BYTES)?)?;
     match bundle.signer()? {
-        Some(by) => eprintln!("signed by {}", by.public()),
-        None => eprintln!("not signed: it says what somebody wrote into it"),
+        Some(by) => say!("signed by {}", by.public()),
+        None => say!("not signed: it says what somebody wrote into it"),
     }
     entries(shared, bundle.run(), bundle.records());
     Ok(())
@@ -186,12 +190,14 @@ fn verify(
     match groundcrew::audit::verify(store, log, since.as_deref()) {
         Ok(verified) => {
             if shared.json {
-                println!(
+                data!(
                     "{}",
-                    json!({ "verified": true, "entries": verified.entries, "signed": verified.signed, "runs": verified.runs })
+                    as_json(
+                        &json!({ "verified": true, "entries": verified.entries, "signed": verified.signed, "runs": verified.runs })
+                    )
                 );
             } else {
-                println!(
+                data!(
                     "{} entries of {} runs are as they were logged; {} of them are in the tree that `{}` signed",
                     verified.entries,
                     verified.runs,
@@ -204,10 +210,13 @@ fn verify(
         Err(faults) => {
             if shared.json {
                 let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                println!("{}", json!({ "verified": false, "faults": faults }));
+                data!(
+                    "{}",
+                    as_json(&json!({ "verified": false, "faults": faults }))
+                );
             }
             for fault in &faults {
-                eprintln!("error: {fault}");
+                say!("error: {}", fault);
             }
             Err(Exit::journal("the audit log does not verify"))
         }
@@ -256,12 +265,14 @@ fn check(shared: &Shared, receipt: &Path, key: &str) -> Result<(), Exit> {
     };
     let checked = groundcrew::audit::check(&receipt, &key)?;
     if shared.json {
-        println!(
+        data!(
             "{}",
-            json!({ "checked": true, "run": checked.run, "entries": checked.entries, "last": checked.last, "leaf": checked.index, "size": checked.size, "payloads": checked.payloads })
+            as_json(
+                &json!({ "checked": true, "run": checked.run, "entries": checked.entries, "last": checked.last, "leaf": checked.index, "size": checked.size, "payloads": checked.payloads })
+            )
         );
     } else {
-        println!(
+        data!(
             "run {}: its {} entries up to `{}` are in the tree of {} entries that `{}` signed{}",
             checked.run,
             checked.entries,
@@ -282,8 +293,6 @@ fn check(shared: &Shared, receipt: &Path, key: &str) -> Result<(), Exit> {
 const PAGE: usize = 1000;
 
 fn export(store: &dyn Store) -> Result<(), Exit> {
-    use std::io::Write;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut next = 0;
     loop {
         let page = store.logged(next, PAGE)?;
@@ -293,12 +302,8 @@ fn export(store: &dyn Store) -> Result<(), Exit> {
             let payload: serde_json::Value =
                 serde_json::from_str(&logged.record.payload).unwrap_or_default();
             let line = json!({ "number": logged.index, "leaf": logged.leaf, "payload": payload });
-            // A reader that has gone away has seen enough.
-            if writeln!(out, "{line}").is_err() {
-                return Ok(());
-            }
+            data!("{}", as_json(&line));
         }
     }
-    let _ = out.flush();
     Ok(())
 }

@@ -6,6 +6,8 @@ use serde_json::json;
 use crate::context::{Shared, grant_keys};
 use crate::exit::Exit;
 use crate::runbooks::{checked, find};
+use crate::shown::as_json;
+use crate::terminal::{data, say};
 
 /// Check runbooks
 #[derive(Debug, Arguments)]
@@ -25,14 +27,16 @@ pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
                 Ok(runbook) => &runbook.warnings,
                 Err(diagnostics) => diagnostics,
             };
-            println!(
+            data!(
                 "{}",
-                json!({ "runbook": found.shown, "ok": result.is_ok(), "diagnostics": diagnostics })
+                as_json(
+                    &json!({ "runbook": found.shown, "ok": result.is_ok(), "diagnostics": diagnostics })
+                )
             );
             wrong |= result.is_err();
         } else {
             match checked(shared, &found) {
-                Ok(runbook) => eprintln!(
+                Ok(runbook) => say!(
                     "ok: `{}` ({} steps, {} inputs)",
                     found.shown,
                     runbook.steps.len(),

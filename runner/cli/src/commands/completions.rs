@@ -4,6 +4,7 @@ use clap::Args as Arguments;
 use clap_complete::Shell;
 
 use crate::exit::Exit;
+use crate::terminal;
 
 /// Print completions for a shell
 #[derive(Debug, Arguments)]
@@ -13,11 +14,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Exit> {
-    clap_complete::generate(
-        args.shell,
-        &mut crate::command(),
-        "groundcrew",
-        &mut std::io::stdout(),
-    );
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut crate::command(), "groundcrew", &mut script);
+    terminal::ours(&script);
     Ok(())
 }

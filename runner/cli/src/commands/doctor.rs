@@ -6,6 +6,8 @@ use serde_json::json;
 use crate::config::{POLICY_FILE, PROJECT_FILE, USER_FILE};
 use crate::context::Shared;
 use crate::exit::Exit;
+use crate::shown::{Shown, as_json, shown};
+use crate::terminal::data;
 
 /// Check that everything that a run needs is in place
 #[derive(Debug, Arguments)]
@@ -21,16 +23,24 @@ struct Findings {
 }
 
 impl Findings {
-    fn say(&mut self, what: &str, result: Result<String, String>) {
+    fn say(&mut self, what: &str, result: Result<String, Shown>) {
         self.wrong += usize::from(result.is_err());
         let (ok, text) = match &result {
-            Ok(text) => (true, text),
-            Err(text) => (false, text),
+            Ok(text) => (true, shown!("{}", text)),
+            Err(text) => (false, text.clone()),
         };
         if self.json {
-            println!("{}", json!({ "check": what, "ok": ok, "detail": text }));
+            data!(
+                "{}",
+                as_json(&json!({ "check": what, "ok": ok, "detail": text.finished() }))
+            );
         } else {
-            println!("{} {what}: {text}", if ok { "ok     " } else { "WRONG  " });
+            data!(
+                "{} {}: {}",
+                if ok { "ok     " } else { "WRONG  " },
+                what,
+                text
+            );
         }
     }
 }
@@ -52,7 +62,7 @@ pub(crate) async fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
         "compiled plugins",
         Shared::cache_dir()
             .map(|d| d.display().to_string())
-            .ok_or_else(|| "there is no home directory; plugins are compiled each time".to_owned()),
+            .ok_or_else(|| shown!("there is no home directory; plugins are compiled each time")),
     );
     let user = Shared::user_dir().map_or_else(|| "nowhere".to_owned(), |d| d.display().to_string());
     let config = match shared.config() {
@@ -76,7 +86,9 @@ pub(crate) async fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
             if names.is_empty() {
                 findings.say(
                     "plugins",
-                    Err("there are none; `cargo xtask plugins` builds the bundled ones".to_owned()),
+                    Err(shown!(
+                        "there are none; `cargo xtask plugins` builds the bundled ones"
+                    )),
                 );
             }
             for name in names {
@@ -85,7 +97,7 @@ pub(crate) async fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
                     "plugin",
                     result
                         .map(|p| format!("{name} {}", p.info.version))
-                        .map_err(|e| e.to_string()),
+                        .map_err(|e| shown!("{}", e)),
                 );
             }
         }
@@ -106,7 +118,7 @@ pub(crate) async fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
                     "Machines API",
                     Ok("not asked: the target names no organisation".to_owned()),
                 ),
-                Err(e) => findings.say("Machines API", Err(e.to_string())),
+                Err(e) => findings.say("Machines API", Err(shown!("{}", e))),
             }
         }
     }

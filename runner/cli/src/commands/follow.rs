@@ -8,10 +8,12 @@ use groundcrew::store::StoreError;
 use groundcrew::{Engine, RunHandle, RunReport};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::context::{Shared, on_github, surely_gone};
+use crate::context::{Shared, surely_gone};
 use crate::exit::Exit;
-use crate::progress::{Progress, escaped};
+use crate::progress::Progress;
 use crate::render;
+use crate::shown::{self, shown};
+use crate::terminal::{self, say};
 
 /// Follows a run to its end.
 pub(crate) async fn follow(
@@ -36,18 +38,25 @@ pub(crate) async fn follow(
 
 /// Says how to go on with a run that is left as it is.
 pub(crate) fn unfinished(shared: &Shared, run: &str) {
-    eprintln!(
-        "  hint: `groundcrew resume {run}` goes on with it, `groundcrew runs cancel {run}` ends it"
+    say!(
+        "  hint: `groundcrew resume {}` goes on with it, `groundcrew runs cancel {}` ends it",
+        run,
+        run
     );
-    let (true, Ok(state)) = (on_github(), shared.state_dir()) else {
+    let (true, Ok(state)) = (terminal::on_github(), shared.state_dir()) else {
         return;
     };
     // The machine of a job is gone afterwards, and the journal with it.
-    let step = format!(
-        "run {run} is unfinished; add this step, so that another job can go on with it:\n- if: always()\n  uses: actions/upload-artifact@v4\n  with:\n    name: groundcrew-{run}\n    path: {0}\n    include-hidden-files: true\nand there, with that directory: groundcrew resume {run} --state-dir {0}",
-        state.display()
+    let (name, state) = (shown::name(run), state.display());
+    let step = shown!(
+        "run {} is unfinished; add this step, so that another job can go on with it:\n- if: always()\n  uses: actions/upload-artifact@v4\n  with:\n    name: groundcrew-{}\n    path: {}\n    include-hidden-files: true\nand there, with that directory: groundcrew resume {} --state-dir {}",
+        name,
+        name,
+        state,
+        name,
+        state
     );
-    println!("::notice title=groundcrew::{}", escaped(&step));
+    terminal::command("notice title=groundcrew", &step);
 }
 
 /// Whether the process of a run that holds a lock is gone, so that it can be gone on with.
@@ -102,12 +111,12 @@ fn listen(handle: &RunHandle) -> Result<Signals, Exit> {
                 _ = terminate.recv() => 143,
             };
             if noted.set(code).is_ok() {
-                eprintln!(
+                say!(
                     "interrupted: nothing more is sent; what is under way is seen to its end (again to stop at once)"
                 );
                 soft.cancel();
             } else {
-                eprintln!("stopped at once: run {run} is left as it is");
+                say!("stopped at once: run {} is left as it is", run);
                 hard.cancel();
             }
         }
@@ -117,7 +126,7 @@ fn listen(handle: &RunHandle) -> Result<Signals, Exit> {
 
 fn conclude(report: &RunReport, signalled: Option<u8>) -> Result<(), Exit> {
     if let Some(halt) = &report.halt {
-        eprintln!("  what the journal holds is intact; leases that are left expire by themselves");
+        say!("  what the journal holds is intact; leases that are left expire by themselves");
         return Err(Exit::journal(format!("{halt}; the run was stopped")));
     }
     let Some(status) = report.status else {

@@ -8,6 +8,8 @@ use serde_json::json;
 use crate::context::Shared;
 use crate::exit::Exit;
 use crate::keys;
+use crate::shown::as_json;
+use crate::terminal::{data, say};
 
 /// The key that signs your plans and approvals
 #[derive(Debug, Subcommand)]
@@ -61,14 +63,14 @@ pub(crate) fn run(shared: &Shared, command: &Command) -> Result<(), Exit> {
         }
     };
     if shared.json {
-        println!(
+        data!(
             "{}",
-            json!({ "name": key.name(), "public": key.public(), "directory": directory })
+            as_json(&json!({ "name": key.name(), "public": key.public(), "directory": directory }))
         );
     } else {
-        println!("{}", key.public());
+        data!("{}", key.public());
         if matches!(command, Command::New { .. }) {
-            eprintln!(
+            say!(
                 "made in `{}`. The line above is its public half, for `plan_authors` and `approvals` of a policy; the private half stays there.",
                 directory.display()
             );

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use crate::context::Shared;
 use crate::exit::Exit;
 use crate::render::table;
+use crate::shown::as_json;
+use crate::terminal::{data, say};
 
 /// List the Machines of an app with their checks
 #[derive(Debug, Arguments)]
@@ -52,10 +54,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         .collect();
     if shared.json {
         for machine in &machines {
-            println!(
-                "{}",
-                serde_json::to_string(machine).map_err(|e| Exit::bug(e.to_string()))?
-            );
+            data!("{}", as_json(machine));
         }
         return Ok(());
     }
@@ -74,9 +73,9 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         .map(|m| json!({ "id": m.id, "group": m.group, "region": m.region, "state": m.state, "checks": checks(m), "host": host(m), "notes": notes(m), "image": m.image }))
         .collect();
     if !rows.is_empty() {
-        println!("{}", table(&rows, ""));
+        data!("{}", table(&rows, ""));
     }
-    eprintln!("{} of {} Machines", rows.len(), all.len());
+    say!("{} of {} Machines", rows.len(), all.len());
     Ok(())
 }
 
@@ -119,15 +118,15 @@ fn notes(machine: &Machine) -> String {
 }
 
 fn one(machine: &Machine) {
-    println!("{} ({}) of app {}", machine.id, machine.name, machine.app);
-    println!(
+    data!("{} ({}) of app {}", machine.id, machine.name, machine.app);
+    data!(
         "  {} in {}, group {}, host {}",
         machine.state,
         machine.region,
         machine.group,
         host(machine)
     );
-    println!(
+    data!(
         "  image {}{}",
         machine.image,
         machine
@@ -135,9 +134,9 @@ fn one(machine: &Machine) {
             .as_ref()
             .map_or_else(String::new, |d| format!("@{d}"))
     );
-    println!("  version {}", machine.instance_id);
+    data!("  version {}", machine.instance_id);
     for check in &machine.checks {
-        println!(
+        data!(
             "  check {}: {:?} {}",
             check.name,
             check.status,
@@ -146,12 +145,13 @@ fn one(machine: &Machine) {
     }
     let notes = notes(machine);
     if !notes.is_empty() {
-        println!("  {notes}");
+        data!("  {}", notes);
     }
     if let Some(address) = &machine.private_address {
-        println!(
-            "\nA console on it:\n  fly ssh console -a {} -A {address}",
-            machine.app
+        data!(
+            "\nA console on it:\n  fly ssh console -a {} -A {}",
+            machine.app,
+            address
         );
     }
 }

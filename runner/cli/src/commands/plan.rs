@@ -19,6 +19,8 @@ use crate::keys;
 use crate::plan_text;
 use crate::render;
 use crate::runbooks::{checked, find};
+use crate::shown::as_json;
+use crate::terminal::{data, say};
 
 /// Rehearse a runbook and save what it will do, to be applied exactly so
 #[derive(Debug, Arguments)]
@@ -104,7 +106,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     audit::catch_up(shared, &config, engine.store()).await;
     let made = made.map_err(not_made)?;
     for warning in &made.warnings {
-        eprintln!("warning: {warning}");
+        say!("warning: {}", warning);
     }
     let Some(plan) = made.plan else {
         render::failures(&made.report);
@@ -116,9 +118,11 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     show(shared, &config.policy, &plan);
     if let Some(path) = &args.out {
         write(path, &plan)?;
-        eprintln!(
-            "saved as `{0}`; `groundcrew apply {0}` does this, and nothing else",
-            path.display()
+        let path = path.display();
+        say!(
+            "saved as `{}`; `groundcrew apply {}` does this, and nothing else",
+            path,
+            path
         );
     }
     Ok(())
@@ -151,12 +155,12 @@ pub(crate) fn show(shared: &Shared, policy: &Policy, plan: &SignedPlan) {
     let approvers = approvers(policy, plan);
     if shared.json {
         let body: Value = serde_json::to_value(plan.plan()).unwrap_or_default();
-        println!(
+        data!(
             "{}",
-            json!({ "digest": plan.digest(), "approved_by": approvers, "plan": body })
+            as_json(&json!({ "digest": plan.digest(), "approved_by": approvers, "plan": body }))
         );
     } else {
-        println!("{}", plan_text::of(plan, &approvers));
+        data!("{}", plan_text::of(plan, &approvers));
     }
 }
 

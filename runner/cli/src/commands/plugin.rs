@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use crate::context::Shared;
 use crate::exit::Exit;
 use crate::render::table;
+use crate::shown::as_json;
+use crate::terminal::{data, say};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -53,26 +55,29 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
                 "output": schema(&plugin.info.output_schema),
             });
             if shared.json {
-                println!("{whole}");
+                data!("{}", as_json(&whole));
             } else {
-                println!(
+                data!(
                     "{} {}\n{}\n\nsha256 {}\n\nAsks for:",
-                    plugin.info.name, plugin.info.version, plugin.info.summary, plugin.digest
+                    plugin.info.name,
+                    plugin.info.version,
+                    plugin.info.summary,
+                    plugin.digest
                 );
                 for request in &plugin.info.capabilities {
-                    println!(
+                    data!(
                         "  {} {}: {}",
                         request.name,
                         request.verbs.join(", "),
                         request.reason
                     );
                 }
-                println!("\nTakes:\n{}", properties(&whole["input"]));
-                println!("\nImports (it can do nothing else):");
+                data!("\nTakes:\n{}", properties(&whole["input"]));
+                data!("\nImports (it can do nothing else):");
                 plugin
                     .imports
                     .iter()
-                    .for_each(|import| println!("  {import}"));
+                    .for_each(|import| data!("  {}", import));
             }
         }
         Command::Capabilities => {
@@ -81,12 +86,12 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
                 .map(|row| serde_json::to_value(row).unwrap_or(Value::Null))
                 .collect();
             if shared.json {
-                rows.iter().for_each(|row| println!("{row}"));
+                rows.iter().for_each(|row| data!("{}", as_json(row)));
             } else {
                 let short = rows.iter().map(|row| {
                     json!({ "operation": row["name"], "kind": row["kind"], "verb": row["verb"], "idempotent": if row["idempotent"] == json!(true) { "yes" } else { "no" }, "undo": row["undo"], "in doubt": row["in_doubt"] })
                 });
-                println!("{}", table(&short.collect::<Vec<_>>(), ""));
+                data!("{}", table(&short.collect::<Vec<_>>(), ""));
             }
         }
     }
@@ -95,11 +100,11 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
 
 pub(crate) fn print(shared: &Shared, rows: &[Value]) {
     if shared.json {
-        rows.iter().for_each(|row| println!("{row}"));
+        rows.iter().for_each(|row| data!("{}", as_json(row)));
     } else if rows.is_empty() {
-        eprintln!("none");
+        say!("none");
     } else {
-        println!("{}", table(rows, ""));
+        data!("{}", table(rows, ""));
     }
 }
 

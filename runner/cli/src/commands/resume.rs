@@ -14,12 +14,14 @@ use serde_json::json;
 use super::follow::{follow, unfinished};
 use crate::audit;
 use crate::config::Config;
-use crate::context::{Shared, actor, on_github, surely_gone};
+use crate::context::{Shared, actor, surely_gone};
 use crate::exit::Exit;
 use crate::files;
 use crate::keys;
 use crate::progress::Progress;
 use crate::render;
+use crate::shown::as_json;
+use crate::terminal::{self, data, say};
 
 /// Go on with a run whose process is gone, without doing anything twice
 #[derive(Debug, Arguments)]
@@ -86,7 +88,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     match resumed {
         Ok(handle) => {
             if !shared.json {
-                eprintln!("going on with run {run}, after {} entries", records.len());
+                say!("going on with run {}, after {} entries", run, records.len());
             }
             let seen = follow(shared, handle, &progress, Mode::Perform).await;
             audit::catch_up(shared, &config, engine.store()).await;
@@ -95,7 +97,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         Err(ResumeError::Unknown(questions)) => {
             progress.finish();
             ask(shared, &run, &questions);
-            if on_github() {
+            if terminal::on_github() {
                 unfinished(shared, &run);
             }
             Err(Exit::silent(6))
@@ -153,8 +155,9 @@ async fn taken_in(
     // Whether it would be gone on with is known before anything is changed here.
     let admitted = engine.readmit(&request, state).await?;
     if let Some(header) = &state.header {
-        eprintln!(
-            "run {run} of `{}` on `{}`, begun by {} on {} at {}, with {} entries so far\n  exported by {} ({})\n  inputs {}",
+        say!(
+            "run {} of `{}` on `{}`, begun by {} on {} at {}, with {} entries so far\n  exported by {} ({})\n  inputs {}",
+            run,
             header.runbook,
             header.target["name"].as_str().unwrap_or_default(),
             header.actor.user,
@@ -163,7 +166,7 @@ async fn taken_in(
             trusted.bundle().records().len(),
             trusted.by().name(),
             trusted.digest().chars().take(16).collect::<String>(),
-            header.inputs,
+            header.inputs
         );
     }
     render::may_write(&engine, &admitted);
@@ -179,11 +182,14 @@ fn ask(shared: &Shared, run: &str, questions: &[Question]) {
     if shared.json {
         let of = |q: &Question| json!({ "effect": q.effect, "write": q.write, "at": q.at, "why": q.why });
         let asked: Vec<_> = questions.iter().map(of).collect();
-        println!("{}", json!({ "run": run, "in_doubt": asked }));
+        data!("{}", as_json(&json!({ "run": run, "in_doubt": asked })));
     }
-    eprintln!("error: run {run} stopped before these; whether they happened cannot be found out:");
+    say!(
+        "error: run {} stopped before these; whether they happened cannot be found out:",
+        run
+    );
     for question in questions {
-        eprintln!(
+        say!(
             "  {} `{}`, about to be sent at {}: {}",
             question.effect,
             question.write,
@@ -192,7 +198,9 @@ fn ask(shared: &Shared, run: &str, questions: &[Question]) {
         );
     }
     let first = questions.first().map_or("", |question| &question.effect);
-    eprintln!(
-        "  hint: look, then say what happened: `groundcrew resume {run} --resolve {first}=happened` (or `=retry`, to do it again)"
+    say!(
+        "  hint: look, then say what happened: `groundcrew resume {} --resolve {}=happened` (or `=retry`, to do it again)",
+        run,
+        first
     );
 }

@@ -17,6 +17,7 @@ use crate::inputs::inputs;
 use crate::progress::Progress;
 use crate::render;
 use crate::runbooks::{checked, find};
+use crate::terminal::say;
 
 /// Run a runbook
 #[derive(Debug, Arguments)]
@@ -72,7 +73,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         .await
         .map_err(|refusals| Exit::refusals(&refusals))?;
     for warning in &admitted.warnings {
-        eprintln!("warning: {warning}");
+        say!("warning: {}", warning);
     }
     if mode == Mode::Perform && !args.yes {
         confirm(&engine, &admitted, shared)?;
@@ -85,7 +86,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
             if !interrupted(&engine, &run) || !ask::can(shared) {
                 return Err(refused);
             }
-            eprintln!("{}", refused.message());
+            say!("{}", refused.message());
             if !ask::yes("Go on with that run now?") {
                 return Err(Exit::refused("not confirmed; nothing has happened", None));
             }

@@ -16,6 +16,8 @@ use crate::exit::Exit;
 use crate::files;
 use crate::keys;
 use crate::render::{applies, mark, outcome_line, output_text};
+use crate::shown::as_json;
+use crate::terminal::{self, data, say};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -128,40 +130,44 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
             .filter_map(|s| s.ended.as_ref())
             .map(|e| json!(e))
             .collect();
-        println!(
+        data!(
             "{}",
-            json!({ "run": run, "status": status, "header": state.header, "steps": steps, "effects": effects, "closed": state.closed })
+            as_json(
+                &json!({ "run": run, "status": status, "header": state.header, "steps": steps, "effects": effects, "closed": state.closed })
+            )
         );
         return Ok(());
     }
-    println!("run {run}: {status}");
+    data!("run {}: {}", run, status);
     if let Some(header) = &state.header {
-        println!(
+        data!(
             "  runbook {} ({}…) on target {}, {:?}",
             header.runbook,
             header.runbook_digest.chars().take(12).collect::<String>(),
             summary.target,
             header.mode
         );
-        println!(
+        data!(
             "  by {} on {}, process {}",
-            header.actor.user, header.actor.host, header.actor.process
+            header.actor.user,
+            header.actor.host,
+            header.actor.process
         );
-        println!("  inputs {}", header.inputs);
+        data!("  inputs {}", header.inputs);
         if !header.locks.is_empty() {
-            println!("  locks {}", header.locks.join(", "));
+            data!("  locks {}", header.locks.join(", "));
         }
         for fault in &header.faults {
-            println!("  fault {fault}");
+            data!("  fault {}", fault);
         }
         if let Some(plan) = &header.plan {
-            println!("  {}", applies(plan).trim_start_matches(", "));
+            data!("  {}", applies(plan).trim_start_matches(", "));
             for drift in &plan.accepted_drift {
-                println!("  drift accepted: {drift}");
+                data!("  drift accepted: {}", drift);
             }
         }
     }
-    println!(
+    data!(
         "  opened {}{}",
         summary.opened_at,
         summary
@@ -175,26 +181,29 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
                 u + usize::from(e.settled.is_none()),
             )
         });
-        println!(
-            "\nstep {key} ({}): {} effects, {denied} denied, {unsettled} not settled",
+        data!(
+            "\nstep {} ({}): {} effects, {} denied, {} not settled",
+            key,
             step.plugin(),
-            step.effects.len()
+            step.effects.len(),
+            denied,
+            unsettled
         );
         match &step.ended {
             Some(ended) => {
-                println!("  {} {}", mark(ended.status), outcome_line(ended));
+                data!("  {} {}", mark(ended.status), outcome_line(ended));
                 if let Some(output) = &ended.output {
-                    println!("{}", output_text("  output", output));
+                    data!("{}", output_text("  output", output));
                 }
             }
-            None => println!("  has not ended"),
+            None => data!("  has not ended"),
         }
         for effect in step
             .effects
             .values()
             .filter(|e| e.settled.as_ref().is_some_and(|s| s.in_doubt))
         {
-            println!(
+            data!(
                 "  in doubt: effect {} {:?}",
                 effect.intended.effect,
                 effect.settled.as_ref().and_then(|s| s.failure.as_ref())
@@ -207,22 +216,26 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
             ..
         })) = record.entry()
         {
-            println!(
-                "\nWhat stands before {} was taken in by {} on {}, from {by}",
+            data!(
+                "\nWhat stands before {} was taken in by {} on {}, from {}",
                 record.at.strftime("%Y-%m-%d %H:%M:%SZ"),
                 actor.user,
-                actor.host
+                actor.host,
+                by
             );
         }
     }
     if summary.standing == Standing::Exported {
-        println!(
-            "\nIt was exported, to be gone on with elsewhere. If nobody does, `groundcrew runs reopen {run}` takes that back."
+        data!(
+            "\nIt was exported, to be gone on with elsewhere. If nobody does, `groundcrew runs reopen {}` takes that back.",
+            run
         );
     }
     if status == "interrupted" && state.closed.is_none() {
-        println!(
-            "\nIts process is gone. `groundcrew resume {run}` goes on with it; `groundcrew runs cancel {run}` releases its leases and closes it."
+        data!(
+            "\nIts process is gone. `groundcrew resume {}` goes on with it; `groundcrew runs cancel {}` releases its leases and closes it.",
+            run,
+            run
         );
     }
     Ok(())
@@ -247,19 +260,24 @@ fn export(
         store.reopen(run, &locks(&state), Timestamp::now())?;
         return written;
     }
-    if let Some(path) = output {
-        match &state.closed {
-            Some(_) => eprintln!(
-                "run {run} is in `{0}`; `groundcrew audit show --from {0}` shows it anywhere",
-                path.display()
-            ),
-            None => eprintln!(
-                "run {run} is in `{0}`, and closed here; on another machine `groundcrew resume --from {0}` goes on with it, where `{1}` is known:\n  {2}",
-                path.display(),
-                key.name(),
-                key.public()
-            ),
-        }
+    let Some(path) = output.map(Path::display) else {
+        return Ok(());
+    };
+    match &state.closed {
+        Some(_) => say!(
+            "run {} is in `{}`; `groundcrew audit show --from {}` shows it anywhere",
+            run,
+            path,
+            path
+        ),
+        None => say!(
+            "run {} is in `{}`, and closed here; on another machine `groundcrew resume --from {}` goes on with it, where `{}` is known:\n  {}",
+            run,
+            path,
+            path,
+            key.name(),
+            key.public()
+        ),
     }
     Ok(())
 }
@@ -269,10 +287,8 @@ fn hand_over(output: Option<&Path>, text: &str) -> Result<(), Exit> {
         // Inputs and answers are nobody else's business.
         Some(path) => files::replace(path, 0o600, text)
             .map_err(|e| Exit::failed(format!("`{}`: {e}", path.display()))),
-        None => {
-            print!("{text}");
-            Ok(())
-        }
+        None => terminal::file(text)
+            .map_err(|e| Exit::usage(e.to_string(), Some("name a file with `-o`"))),
     }
 }
 
@@ -291,15 +307,19 @@ fn reopen(shared: &Shared, run: &str, yes: bool) -> Result<(), Exit> {
     }
     let (_, state) = shared.journal(&*store, run)?;
     if !yes {
-        eprintln!(
-            "if somebody has gone on with run {run} from its bundle, or will, what it does is done twice"
+        say!(
+            "if somebody has gone on with run {} from its bundle, or will, what it does is done twice",
+            run
         );
         let question = "Does nobody have it, and shall it be gone on with here?";
         ask::confirmed(shared, "to reopen a run", question, "pass `--yes`")?;
     }
     store.reopen(run, &locks(&state), Timestamp::now())?;
-    eprintln!(
-        "run {run} is open again; `groundcrew resume {run}` goes on with it, `groundcrew runs cancel {run}` ends it"
+    say!(
+        "run {} is open again; `groundcrew resume {}` goes on with it, `groundcrew runs cancel {}` ends it",
+        run,
+        run,
+        run
     );
     Ok(())
 }
@@ -319,19 +339,20 @@ async fn cancel(shared: &Shared, run: &str, target: Option<&str>) -> Result<(), 
         .await?;
     for lease in &closed.given_up {
         match &lease.outcome {
-            Ok(true) => eprintln!("released the lease of {}", lease.on),
+            Ok(true) => say!("released the lease of {}", lease.on),
             Ok(false) => {}
-            Err(e) => eprintln!(
-                "warning: the lease of {} is not released ({e}); it ends by itself within a minute",
-                lease.on
+            Err(e) => say!(
+                "warning: the lease of {} is not released ({}); it ends by itself within a minute",
+                lease.on,
+                e
             ),
         }
     }
     for effect in &closed.in_doubt {
-        eprintln!("in doubt: {effect} may have happened");
+        say!("in doubt: {} may have happened", effect);
     }
     crate::audit::catch_up(shared, &config, engine.store()).await;
-    eprintln!("run {run}: cancelled");
+    say!("run {}: cancelled", run);
     if closed.in_doubt.is_empty() {
         Ok(())
     } else {

@@ -12,6 +12,7 @@ use groundcrew_simulator::{DEFAULT_READ_TOKEN, DEFAULT_TOKEN, Pace, SimulatorCon
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Exit;
+use crate::terminal::{data, say};
 
 /// Serve a simulated fleet as Fly's Machines API
 #[derive(Debug, Arguments)]
@@ -90,13 +91,19 @@ pub(crate) async fn run(args: Args) -> Result<(), Exit> {
             source(&e)
         ))
     })?;
-    eprintln!(
-        "{count} Machines of the apps {} in the organisation `{organisation}`, {} times as fast as the wall",
+    say!(
+        "{} Machines of the apps {} in the organisation `{}`, {} times as fast as the wall",
+        count,
         apps.join(", "),
+        organisation,
         args.time_scale
     );
-    eprintln!("tokens: {DEFAULT_TOKEN} (reads and writes), {DEFAULT_READ_TOKEN} (reads)");
-    println!("{}", running.base_url());
+    say!(
+        "tokens: {} (reads and writes), {} (reads)",
+        DEFAULT_TOKEN,
+        DEFAULT_READ_TOKEN
+    );
+    data!("{}", running.base_url());
     let trouble = |e: std::io::Error| Exit::bug(format!("signals cannot be listened for: {e}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(trouble)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(trouble)?;
