@@ -320,7 +320,9 @@ fn the_command_prints_in_one_place() -> Result<()> {
                 "println!",
                 "dbg!",
                 "stdout()",
-                "stderr()",
+                "io::stderr",
+                " stderr()",
+                "(stderr()",
                 "/dev/",
                 "indicatif",
             ]
