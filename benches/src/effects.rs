@@ -201,6 +201,7 @@ static DO: TableRow = TableRow {
     creates: None,
     fork: "takes as long",
     projection: &[],
+    ..TableRow::READ
 };
 
 struct Work;

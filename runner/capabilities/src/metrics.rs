@@ -9,8 +9,8 @@ use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::{Trouble, by_status};
 use groundcrew::service::{LazyService, body, unreadable};
 use groundcrew::{
-    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Linking, Outcome, Request, Row,
-    Setting, arguments,
+    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Linking, Name, Outcome, Request,
+    Row, Setting, arguments,
 };
 use reqwest::{Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -102,7 +102,11 @@ impl Executing {
     async fn query(&self, effect: &EffectId, query: &Query) -> Result<Vec<Sample>, Trouble> {
         let service = self.service.get()?;
         // By POST: a query may be longer than a URL.
-        let request = service.request(Method::POST, &["api", "v1", "query"], effect)?;
+        let request = service.request(
+            Method::POST,
+            &["api", "v1", "query"].map(Name::fixed),
+            effect,
+        )?;
         let mut form = vec![("query", query.promql.clone())];
         if let Some(at) = query.at {
             form.push(("time", format!("{}.{:03}", at / 1000, at % 1000)));

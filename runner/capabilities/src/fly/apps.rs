@@ -9,8 +9,8 @@ use std::sync::Arc;
 use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::Trouble;
 use groundcrew::{
-    BoxFuture, Capability, Effect, Executor, Failure, Found, Linking, Outcome, Request, Row, Scope,
-    Setting, arguments,
+    BoxFuture, Capability, Effect, Executor, Failure, Found, Linking, Name, Outcome, Request, Row,
+    Scope, Setting, arguments,
 };
 use groundcrew_fleet::api::{App as Shown, AppList, PlacementRequest, Placements};
 use groundcrew_fleet::{Caller, Fleet};
@@ -19,11 +19,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+use crate::fly::names::{self, App as AppName};
 use crate::fly::scopes::APPS;
 use crate::fly::world::Fly;
 
 /// No answer may be larger. An app takes about 400 bytes.
 const ANSWER_BYTES: usize = 16 << 20;
+
+const V1: Name<'_> = Name::fixed("v1");
+
+const APPS_PATH: [Name<'_>; 2] = [V1, Name::fixed("apps")];
 
 /// The rows of the operations table.
 static ROWS: [Row; 4] = [
@@ -34,11 +39,13 @@ static ROWS: [Row; 4] = [
     },
     Row {
         name: "apps.get",
+        sound: names::app,
         fork: "answered by the target; its Machines are the fork's",
         ..Row::READ
     },
     Row {
         name: "apps.capacity",
+        sound: capacity,
         verb: "capacity",
         fork: "answered by the target, less what the fork has made",
         assumes: "nobody else takes the room",
@@ -46,11 +53,22 @@ static ROWS: [Row; 4] = [
     },
     Row {
         name: "apps.delete",
+        sound: names::app,
         verb: "delete",
         in_doubt: "sent again; an app that is gone is deleted",
         ..Row::WRITE
     },
 ];
+
+/// What a question for room names.
+fn capacity(request: &Request) -> Result<(), String> {
+    names::app(request)?;
+    let query: CapacityQuery = request.arguments().map_err(|f| f.to_string())?;
+    if let Some(like) = &query.like {
+        names::MachineId::read(like)?;
+    }
+    names::regions(&query.regions)
+}
 
 fn row(operation: &str) -> &'static Row {
     Row::named(&ROWS, operation)
@@ -142,13 +160,19 @@ impl Executing {
         organisation.ok_or_else(|| Trouble::refused(missing()))
     }
 
-    async fn list(&self, effect: &Effect) -> Result<Vec<App>, Trouble> {
+    /// The apps that the grant covers, and how many more there are.
+    async fn list(&self, effect: &Effect) -> Result<(Vec<App>, usize), Trouble> {
         let service = self.fly.service();
-        let request = service.request(Method::GET, &["v1", "apps"], &effect.id)?;
+        let request = service.request(Method::GET, &APPS_PATH, &effect.id)?;
         let request = request.query(&[("org_slug", self.organisation()?)]);
         let listed: AppList = service.read(request, ANSWER_BYTES).await?;
         let mut apps = Vec::with_capacity(listed.apps.len());
+        let mut left_out = 0;
         for shown in listed.apps {
+            if !effect.cover.has(APPS.one, &shown.name) {
+                left_out += 1;
+                continue;
+            }
             let copied = match &self.fly.fork {
                 Some(fork) => fork.of_app(&shown.name).await,
                 None => None,
@@ -160,33 +184,42 @@ impl Executing {
                 None => apps.push(app(shown, None)),
             }
         }
-        Ok(apps)
+        Ok((apps, left_out))
     }
 
-    async fn get(&self, effect: &Effect, name: &str) -> Result<App, Trouble> {
+    async fn get(&self, effect: &Effect, name: AppName<'_>) -> Result<App, Trouble> {
         let machines = match &self.fly.fork {
             Some(fork) => {
-                let count = |fleet: &mut Fleet, _: &Caller<'_>| fleet.get_app(name);
-                let app = fork.in_app(&effect.id, name, count).await?;
+                let count = |fleet: &mut Fleet, _: &Caller<'_>| fleet.get_app(name.text());
+                let app = fork.in_app(&effect.id, name.text(), count).await?;
                 Some(app.machine_count)
             }
             None => None,
         };
         let service = self.fly.service();
-        let request = service.request(Method::GET, &["v1", "apps", name], &effect.id)?;
-        let shown = service.read(request, ANSWER_BYTES).await?;
+        let request = service.request(Method::GET, &[V1, APPS_PATH[1], name.name()], &effect.id)?;
+        let shown: Shown = service.read(request, ANSWER_BYTES).await?;
+        if shown.name != name.text() {
+            return Err(Trouble {
+                transient: true,
+                ..Trouble::refused(Failure::Unavailable(format!(
+                    "the answer is about the app `{}`, and `{name}` was asked for",
+                    shown.name
+                )))
+            });
+        }
         Ok(app(shown, machines))
     }
 
     async fn capacity(
         &self,
         effect: &Effect,
-        name: &str,
+        name: AppName<'_>,
         query: &CapacityQuery,
     ) -> Result<Vec<Room>, Trouble> {
         let compute = match &query.like {
             Some(id) => {
-                let config = self.fly.config(&effect.id, name, id).await?;
+                let config = self.fly.config(&effect.id, name.text(), id).await?;
                 config.get("guest").cloned().unwrap_or_default()
             }
             None => Value::Null,
@@ -199,7 +232,7 @@ impl Executing {
             ..PlacementRequest::default()
         };
         let service = self.fly.service();
-        let path = ["v1", "platform", "placements"];
+        let path = ["v1", "platform", "placements"].map(Name::fixed);
         let request = service.request(Method::POST, &path, &effect.id)?;
         let placed: Placements = service.read(request.json(&asked), ANSWER_BYTES).await?;
         let rooms = placed.regions.into_iter().map(|placed| {
@@ -216,15 +249,25 @@ impl Executing {
         Ok(rooms.collect())
     }
 
-    async fn delete(&self, effect: &Effect, name: &str, force: bool) -> Result<Outcome, Trouble> {
+    async fn delete(
+        &self,
+        effect: &Effect,
+        name: AppName<'_>,
+        force: bool,
+    ) -> Result<Outcome, Trouble> {
         let gone = match &self.fly.fork {
             Some(fork) => {
-                let delete = |fleet: &mut Fleet, by: &Caller<'_>| fleet.delete_app(by, name, force);
-                fork.in_app(&effect.id, name, delete).await
+                let delete =
+                    |fleet: &mut Fleet, by: &Caller<'_>| fleet.delete_app(by, name.text(), force);
+                fork.in_app(&effect.id, name.text(), delete).await
             }
             None => {
                 let service = self.fly.service();
-                let request = service.request(Method::DELETE, &["v1", "apps", name], &effect.id)?;
+                let request = service.request(
+                    Method::DELETE,
+                    &[V1, APPS_PATH[1], name.name()],
+                    &effect.id,
+                )?;
                 let request = match force {
                     true => request.query(&[("force", "true")]),
                     false => request,
@@ -255,9 +298,20 @@ impl Executor for Executing {
         Box::pin(async move {
             let effect = &effect;
             let request = &effect.request;
-            let name = request.app.as_deref().unwrap_or_default();
+            if request.row.operation() == "list" {
+                return match self.retries.read(effect, || self.list(effect)).await {
+                    Ok((apps, left_out)) => Outcome {
+                        left_out,
+                        ..Outcome::ok(&apps)
+                    },
+                    Err(failure) => failure.into(),
+                };
+            }
+            let name = match AppName::of(request) {
+                Ok(name) => name,
+                Err(failure) => return failure.into(),
+            };
             match request.row.operation() {
-                "list" => self.retries.read(effect, || self.list(effect)).await.into(),
                 "get" => {
                     let get = || self.get(effect, name);
                     self.retries.read(effect, get).await.into()

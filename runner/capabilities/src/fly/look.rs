@@ -63,6 +63,7 @@ async fn look(target: &groundcrew::Target, scope: Scope) -> Result<Listing, grou
         id,
         request,
         baseline: None,
+        cover: groundcrew::Cover::all(),
         cancel: tokio_util::sync::CancellationToken::new(),
     };
     let json = executor.perform(effect).await.result?;

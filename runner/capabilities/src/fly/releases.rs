@@ -10,8 +10,8 @@ use groundcrew::service::LazyService;
 use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::Trouble;
 use groundcrew::{
-    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Found, Linking, Outcome, Request,
-    Row, Scope, Setting, arguments,
+    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Found, Linking, Name, Outcome,
+    Request, Row, Scope, Setting, arguments,
 };
 use groundcrew_fleet::api::{
     NewRelease as Asked, Release as Shown, ReleaseEnvelope, ReleaseList, ReleasePatch,
@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+use crate::fly::names::{self, App};
 use crate::fly::scopes::APPS;
 use crate::fly::target::RELEASES_API;
 use crate::fly::world::Fly;
@@ -33,20 +34,34 @@ const ANSWER_BYTES: usize = 16 << 20;
 /// How many releases may be asked for, and how many of the newest a lost one is looked for among.
 const MOST: u32 = 100;
 
+const API: Name<'_> = Name::fixed("api");
+const V1: Name<'_> = Name::fixed("v1");
+const RELEASES: Name<'_> = Name::fixed("releases");
+
+/// What a request names.
+fn sound(request: &Request) -> Result<(), String> {
+    names::app(request)?;
+    let id = request.subject.as_deref();
+    id.map_or(Ok(()), |id| Name::of("a release's id", id).map(drop))
+}
+
 /// The rows of the operations table.
 static ROWS: [Row; 4] = [
     Row {
         name: "releases.list",
+        sound,
         fork: "answered by the fork, exact once they are copied",
         ..Row::READ
     },
     Row {
         name: "releases.current",
+        sound,
         fork: "answered by the fork, exact once they are copied",
         ..Row::READ
     },
     Row {
         name: "releases.create",
+        sound,
         verb: "create",
         idempotent: false,
         in_doubt: "a release newer than the newest before the intent, of the same image and strategy; if there is none it is sent again",
@@ -56,6 +71,7 @@ static ROWS: [Row; 4] = [
     },
     Row {
         name: "releases.set-status",
+        sound,
         verb: "status",
         in_doubt: "the status",
         ..Row::WRITE
@@ -170,10 +186,10 @@ impl Executing {
     async fn on_target(
         &self,
         effect: &EffectId,
-        app: &str,
+        app: App<'_>,
         limit: u32,
     ) -> Result<Vec<Shown>, Trouble> {
-        let path = ["api", "v1", "apps", app, "releases"];
+        let path = [API, V1, Name::fixed("apps"), app.name(), RELEASES];
         let service = self.service.get()?;
         let request = service.request(Method::GET, &path, effect)?;
         let request = request.query(&[("limit", limit)]);
@@ -185,31 +201,37 @@ impl Executing {
     async fn on_fork<T>(
         &self,
         effect: &EffectId,
-        app: &str,
+        app: App<'_>,
         act: impl FnOnce(&mut Fleet, &Caller<'_>) -> Result<T, groundcrew_fleet::api::ApiError> + Send,
     ) -> Option<Result<T, Trouble>> {
         let fork = self.fly.fork.as_ref()?;
         let copy = async {
             let mut copied = self.copied.lock().await;
-            if !copied.contains(app) {
+            if !copied.contains(app.text()) {
                 let releases = self.on_target(effect, app, MOST).await?;
                 let adopt = |fleet: &mut Fleet, _: &Caller<'_>| {
-                    fleet.adopt_releases(app, releases);
+                    fleet.adopt_releases(app.text(), releases);
                     Ok(())
                 };
-                fork.in_app(effect, app, adopt).await?;
-                copied.insert(app.to_owned());
+                fork.in_app(effect, app.text(), adopt).await?;
+                copied.insert(app.text().to_owned());
             }
             Ok(())
         };
         Some(match copy.await {
-            Ok(()) => fork.in_app(effect, app, act).await,
+            Ok(()) => fork.in_app(effect, app.text(), act).await,
             Err(trouble) => Err(trouble),
         })
     }
 
-    async fn list(&self, effect: &Effect, app: &str, limit: u32) -> Result<Vec<Release>, Trouble> {
-        let newest = |fleet: &mut Fleet, _: &Caller<'_>| fleet.releases(app, Some(limit as usize));
+    async fn list(
+        &self,
+        effect: &Effect,
+        app: App<'_>,
+        limit: u32,
+    ) -> Result<Vec<Release>, Trouble> {
+        let newest =
+            |fleet: &mut Fleet, _: &Caller<'_>| fleet.releases(app.text(), Some(limit as usize));
         let shown = match self.on_fork(&effect.id, app, newest).await {
             Some(answer) => answer?,
             None => self.on_target(&effect.id, app, limit).await?,
@@ -217,12 +239,19 @@ impl Executing {
         Ok(shown.into_iter().map(release).collect())
     }
 
-    async fn current(&self, effect: &Effect, app: &str) -> Result<Release, Trouble> {
-        let current = |fleet: &mut Fleet, _: &Caller<'_>| fleet.release_current(app);
+    async fn current(&self, effect: &Effect, app: App<'_>) -> Result<Release, Trouble> {
+        let current = |fleet: &mut Fleet, _: &Caller<'_>| fleet.release_current(app.text());
         if let Some(answer) = self.on_fork(&effect.id, app, current).await {
             return Ok(release(answer?));
         }
-        let path = ["api", "v1", "apps", app, "releases", "current"];
+        let path = [
+            API,
+            V1,
+            Name::fixed("apps"),
+            app.name(),
+            RELEASES,
+            Name::fixed("current"),
+        ];
         let service = self.service.get()?;
         let request = service.request(Method::GET, &path, &effect.id)?;
         Ok(release(service.read(request, ANSWER_BYTES).await?))
@@ -231,11 +260,11 @@ impl Executing {
     async fn create(
         &self,
         effect: &Effect,
-        app: &str,
+        app: App<'_>,
         new: &NewRelease,
     ) -> Result<Outcome, Trouble> {
         let asked = Asked {
-            app_name: app.to_owned(),
+            app_name: app.text().to_owned(),
             strategy: new.strategy.clone(),
             image: new.image.clone(),
             definition: definition(new)?,
@@ -246,7 +275,7 @@ impl Executing {
             return Ok(Outcome::ok(&release(answer?)));
         }
         let service = self.service.get()?;
-        let path = ["api", "v1", "releases"];
+        let path = [API, V1, RELEASES];
         let request = service.request(Method::POST, &path, &effect.id)?;
         let made: ReleaseEnvelope = service.read(request.json(&asked), ANSWER_BYTES).await?;
         Ok(Outcome::ok(&release(made.release)))
@@ -255,22 +284,29 @@ impl Executing {
     async fn set_status(
         &self,
         effect: &Effect,
-        app: &str,
-        id: &str,
+        app: App<'_>,
+        id: Name<'_>,
         status: Status,
     ) -> Result<Outcome, Trouble> {
         let patch = ReleasePatch {
             status: word(status).to_owned(),
             ..ReleasePatch::default()
         };
-        let set =
-            |fleet: &mut Fleet, by: &Caller<'_>| fleet.release_update(by, id, &patch).map(drop);
+        let set = |fleet: &mut Fleet, by: &Caller<'_>| {
+            fleet.release_update(by, id.text(), &patch).map(drop)
+        };
+        // A release is named without its app, and the grant speaks of apps.
+        let of_app = self.list(effect, app, MOST).await?;
+        if !of_app.iter().any(|release| release.id == id.text()) {
+            let text = format!("`{id}` is none of the {MOST} newest releases of `{app}`");
+            return Err(Trouble::refused(Failure::NotFound(text)));
+        }
         if let Some(answer) = self.on_fork(&effect.id, app, set).await {
             answer?;
             return Ok(Outcome::ok(&()));
         }
         let service = self.service.get()?;
-        let path = ["api", "v1", "releases", id];
+        let path = [API, V1, RELEASES, id];
         let request = service.request(Method::PATCH, &path, &effect.id)?;
         service.send(request.json(&patch)).await?;
         Ok(Outcome::ok(&()))
@@ -279,7 +315,10 @@ impl Executing {
     /// Whether a write that nobody confirmed happened, by the rule of its row.
     async fn found(&self, effect: &Effect) -> Found {
         let request = &effect.request;
-        let app = request.app.as_deref().unwrap_or_default();
+        let app = match App::of(request) {
+            Ok(app) => app,
+            Err(failure) => return Found::Unknown(failure.to_string()),
+        };
         let newest = self.retries.read(effect, || self.list(effect, app, MOST));
         let releases = match newest.await {
             Ok(releases) => releases,
@@ -357,7 +396,7 @@ impl Executor for Executing {
     /// The newest release's version.
     fn prepare<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<Value>, Failure>> {
         Box::pin(async move {
-            let app = effect.request.app.as_deref().unwrap_or_default();
+            let app = App::of(&effect.request)?;
             let newest = || self.list(effect, app, 1);
             let newest = self.retries.read(effect, newest).await?;
             let version = newest.first().map_or(0, |release| release.version);
@@ -387,7 +426,10 @@ impl Executor for Executing {
         Box::pin(async move {
             let effect = &effect;
             let request = &effect.request;
-            let app = request.app.as_deref().unwrap_or_default();
+            let app = match App::of(request) {
+                Ok(app) => app,
+                Err(failure) => return failure.into(),
+            };
             let find_out = || self.found(effect);
             match request.row.operation() {
                 "list" => match request.arguments::<u32>() {
@@ -411,6 +453,10 @@ impl Executor for Executing {
                 "set-status" => match request.arguments::<Status>() {
                     Ok(status) => {
                         let id = request.subject.as_deref().unwrap_or_default();
+                        let id = match Name::of("a release's id", id) {
+                            Ok(id) => id,
+                            Err(why) => return Failure::Invalid(why).into(),
+                        };
                         let send = || self.set_status(effect, app, id, status);
                         self.retries.write(effect, send, find_out).await
                     }

@@ -299,21 +299,23 @@ async fn the_group_of_a_machine_is_looked_up_and_how_large_it_is() {
         };
         assert_eq!(run.executor("machines").population("web", "web"), Some(0));
         let found = group(on("machines.get", &first.id)).await.unwrap();
-        assert_eq!(found.as_ref(), Some(&first.group));
+        assert_eq!(found, [first.group.clone()]);
         let executor = run.executor("machines");
         assert_eq!(executor.population("web", "web"), Some(6));
         assert_eq!(executor.population("web", "worker"), Some(2));
         assert_eq!(executor.population("web-2", "web"), Some(0));
         failed("not-found", group(on("machines.get", "none")).await);
-        assert_eq!(group(of_web()).await, Ok(None));
+        assert_eq!(group(of_web()).await, Ok(Vec::new()));
         // Of what is not there yet it is what it will be.
         let made = group(create(&like(&first.id))).await.unwrap();
-        assert_eq!(made.as_ref(), Some(&first.group));
+        // What it becomes one of, and what it copies.
+        assert_eq!(made, [first.group.clone(), first.group.clone()]);
         let mut other = like(&first.id);
         other.change.metadata = vec![("fly_process_group".to_owned(), Some("cron".to_owned()))];
-        assert_eq!(group(create(&other)).await, Ok(Some("cron".to_owned())));
+        let both = vec!["cron".to_owned(), first.group.clone()];
+        assert_eq!(group(create(&other)).await, Ok(both));
         let app = within("apps.get", "web", &());
-        assert_eq!(group(app).await, Ok(None));
+        assert_eq!(group(app).await, Ok(Vec::new()));
         assert_eq!(run.executor("apps").population("web", "web"), None);
         world.only_read();
     }

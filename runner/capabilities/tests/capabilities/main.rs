@@ -7,6 +7,7 @@ mod http;
 mod leases;
 mod machines;
 mod metrics;
+mod names;
 mod releases;
 mod retries;
 mod support;
@@ -42,6 +43,7 @@ impl Walk<'_> {
     async fn ask<T: DeserializeOwned>(&mut self, request: Request) -> T {
         let name = request.row.name;
         self.performed.insert(name);
+        assert_eq!((request.row.sound)(&request), Ok(()), "{name}");
         let answer = self.run.ask(request).await;
         answer.unwrap_or_else(|failure| panic!("{name}: {failure}"))
     }

@@ -21,7 +21,7 @@ use crate::deadline::Deadline;
 use crate::digest::digest;
 use crate::effect::{Commons, Mode, Setting};
 use crate::engine::Engine;
-use crate::grant::effective::Effective;
+use crate::grant::effective::{Effective, StepCovers};
 use crate::grant::policy::Policy;
 use crate::journal::PluginUsed;
 use crate::sandbox::Plugin;
@@ -114,6 +114,22 @@ impl Admitted {
             }
         }
         let mut all = BTreeSet::new();
+        of(&self.steps, &mut all);
+        of(&self.finally, &mut all);
+        all
+    }
+
+    /// What of an answer each step may see.
+    pub(crate) fn covers(&self) -> StepCovers {
+        fn of(steps: &[AdmittedStep], all: &mut StepCovers) {
+            for step in steps {
+                for (name, grant) in &step.grants {
+                    all.insert((step.id().to_owned(), *name), grant.cover());
+                }
+                of(&step.rescue, all);
+            }
+        }
+        let mut all = StepCovers::new();
         of(&self.steps, &mut all);
         of(&self.finally, &mut all);
         all

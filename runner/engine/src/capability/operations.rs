@@ -20,6 +20,7 @@ const TYPES: &str = "groundcrew:host/types@0.1.0";
 const RUN_INFO: &str = "groundcrew:host/run-info@0.1.0";
 
 static SLEEP: Row = Row {
+    sound: |_| Ok(()),
     name: "operations.sleep",
     kind: Kind::Read,
     verb: "",

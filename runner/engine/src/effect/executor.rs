@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{EffectId, Outcome, Request, Row};
+use super::{Cover, EffectId, Outcome, Request, Row};
 use crate::clock::BoxFuture;
 use crate::contract::Failure;
 
@@ -21,6 +21,8 @@ pub struct Effect {
     pub request: Arc<Request>,
     /// What [`Executor::prepare`] found.
     pub baseline: Option<Value>,
+    /// What of the answer may be seen.
+    pub cover: Cover,
     /// Fires when the effect should end early. Waits obey; what has been sent is not unsent.
     pub cancel: CancellationToken,
 }
@@ -63,11 +65,18 @@ pub struct Forked {
 
 /// Performs effects. One per capability and run; effects of all steps run concurrently.
 pub trait Executor: Send + Sync + 'static {
-    /// What an effect's subject belongs to by the scope that is looked up ([`crate::Scope`]), for grants
-    /// that name such; none if the capability has no such scope.
-    fn within<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+    /// What an effect is within by the scope that is looked up ([`crate::Scope`]), for grants that name
+    /// such: what its subject belongs to first, then what else it reaches, such as what it copies. None
+    /// if the capability has no such scope.
+    fn within<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Vec<String>, Failure>> {
         let _ = effect;
-        Box::pin(async { Ok(None) })
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// What a subject belongs to by that scope, if it is known without asking.
+    fn belongs(&self, app: &str, subject: &str) -> Option<String> {
+        let _ = (app, subject);
+        None
     }
 
     /// How many there are within what was looked up, in the app, if that is known: for grants of a

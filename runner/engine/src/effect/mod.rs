@@ -1,7 +1,9 @@
 //! Effects: what a plugin asks of the host, and what becomes of it.
 
+mod cover;
 mod executor;
 pub(crate) mod fault;
+mod name;
 mod row;
 mod setting;
 
@@ -13,9 +15,11 @@ use serde::Serialize;
 
 use crate::contract::Failure;
 
+pub use cover::Cover;
 pub use executor::{
     Afterwards, Difference, Effect, Executor, Forked, Found, GivenUp, InService, Population,
 };
+pub use name::Name;
 pub use row::{Kind, Row};
 pub use setting::{Commons, Mode, Setting};
 
@@ -111,6 +115,12 @@ impl Request {
         self.row.kind == Kind::Write && !self.row.housekeeping
     }
 
+    /// Whether it counts for the blast radius: a forward write, and what takes hold of something, such as
+    /// a lease. What gives back always may.
+    pub fn reaches(&self) -> bool {
+        self.counts() || (self.row.housekeeping && self.row.undo.is_some())
+    }
+
     /// Reads the arguments back as the type they were made from.
     ///
     /// # Errors
@@ -158,6 +168,8 @@ pub struct Outcome {
     pub result: Result<Arc<str>, Failure>,
     /// The effect is a write that was sent and it could not be found out whether it happened.
     pub in_doubt: bool,
+    /// How much of a listing the answer leaves out because no grant covers it.
+    pub left_out: usize,
 }
 
 impl Outcome {
@@ -167,6 +179,7 @@ impl Outcome {
             Ok(json) => Self {
                 result: Ok(json.into()),
                 in_doubt: false,
+                left_out: 0,
             },
             Err(e) => Self::failed(Failure::other(
                 "answer",
@@ -180,6 +193,7 @@ impl Outcome {
         Self {
             result: Err(failure),
             in_doubt: false,
+            left_out: 0,
         }
     }
 
@@ -188,6 +202,7 @@ impl Outcome {
         Self {
             result: Err(failure),
             in_doubt: true,
+            left_out: 0,
         }
     }
 }

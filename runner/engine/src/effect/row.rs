@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Name, Request};
 use crate::contract::Failure;
 
 /// Reading or writing, the first thing that is asked of an operation.
@@ -44,6 +45,11 @@ pub struct Row {
     pub assumes: &'static str,
     /// The fields of its answer, or of what it writes to, that count when a plan is compared with the fleet.
     pub projection: &'static [&'static str],
+    /// Reads what a request of it names, by the rules of the service that it goes to; why it is no such
+    /// name, in words. The gate asks it of each request before anything else, wherever the request comes
+    /// from: a plugin, a journal, a plan.
+    #[serde(skip)]
+    pub sound: fn(&Request) -> Result<(), String>,
 }
 
 impl Row {
@@ -61,6 +67,7 @@ impl Row {
         fork: "answered by the target",
         assumes: "",
         projection: &[],
+        sound: plain,
     };
 
     /// A write that does no harm twice; what differs is written on top.
@@ -101,4 +108,11 @@ impl Row {
             .split_once('.')
             .map_or(self.name, |(capability, _)| capability)
     }
+}
+
+/// App and subject are names of some kind.
+fn plain(request: &Request) -> Result<(), String> {
+    let named = [&request.app, &request.subject];
+    let mut named = named.into_iter().flatten();
+    named.try_for_each(|name| Name::read(name).map(drop))
 }

@@ -17,23 +17,24 @@
 //! again), `writes.rs` (what a run may still write) and `shared.rs` (what all gates of a run share).
 
 pub(crate) mod past;
+pub(crate) mod radius;
 mod repeat;
 pub(crate) mod shared;
 pub(crate) mod writes;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Parked, millis};
-use crate::contract::Failure;
-use crate::effect::{Effect, EffectId, Kind, Outcome, Request, Row};
+use crate::contract::{Failure, Level};
+use crate::effect::{Cover, Effect, EffectId, Kind, Outcome, Request, Row};
 use crate::gate::past::Past;
 use crate::gate::shared::{Halt, RunShared};
 use crate::grant::effective::Effective;
-use crate::journal::{Decision, Draft};
+use crate::journal::{Decision, Draft, NoteBody, step_id};
 use crate::store::JournalError;
 use repeat::Repeat;
 use writes::{Part, Refused};
@@ -63,8 +64,8 @@ struct State {
     running: HashMap<u64, Underway>,
     /// Settled, not yet delivered, in the order in which they settled.
     ready: VecDeque<(u64, Outcome)>,
-    /// What this step has written to, and what each was found to belong to: the blast radius.
-    written: HashMap<(String, String), Option<String>>,
+    /// Operations whose answers left something out, which is said once.
+    left_out: BTreeSet<&'static str>,
     in_doubt: Vec<u64>,
     parked: Option<Parked>,
     last: u64,
@@ -73,17 +74,17 @@ struct State {
 }
 
 /// What a request acts on, by app and id; what it makes has a name of its own until it is made.
-fn target(number: u64, request: &Request) -> Option<(String, String)> {
+fn target(step: &str, number: u64, request: &Request) -> Option<(String, String)> {
     let app = request.app.clone()?;
     match (&request.subject, request.row.creates) {
         (Some(subject), _) => Some((app, subject.clone())),
-        (None, Some(_)) => Some((app, unmade(number))),
+        (None, Some(_)) => Some((app, unmade(step, number))),
         (None, None) => None,
     }
 }
 
-fn unmade(number: u64) -> String {
-    format!("#{number}")
+fn unmade(step: &str, number: u64) -> String {
+    format!("#{step}/{number}")
 }
 
 impl Gate {
@@ -145,7 +146,7 @@ impl Gate {
                 continue;
             }
             let request = &effect.request;
-            match self.decided(number, granted.map(|()| None), request) {
+            match self.decided(number, granted.map(|()| Vec::new()), request) {
                 Err(refused) => {
                     let (drafted, outcome) = self.denial(number, request, refused);
                     drafts.extend(drafted);
@@ -319,10 +320,19 @@ impl Gate {
         drop(state);
         Effect {
             id: self.id(number),
+            cover: self.cover(&request),
             request: Arc::new(request),
             baseline: None,
             cancel,
         }
+    }
+
+    /// What of the answer the step may see.
+    fn cover(&self, request: &Request) -> Cover {
+        let covers = &self.run.covers;
+        let step = step_id(&self.step).to_owned();
+        let cover = covers.get(&(step, request.row.capability()));
+        cover.cloned().unwrap_or_default()
     }
 
     fn id(&self, number: u64) -> EffectId {
@@ -346,6 +356,7 @@ impl Gate {
 
     /// Whether a request may go on to the limits.
     fn may_go_on(&self, request: &Request) -> Result<(), Failure> {
+        (request.row.sound)(request).map_err(Failure::Invalid)?;
         self.granted(request)?;
         self.interrupted(request)
     }
@@ -382,63 +393,42 @@ impl Gate {
     fn asks_first(&self, effect: &Effect) -> bool {
         let row = effect.request.row;
         let capability = row.capability();
-        let asks =
-            |grant: &Effective| grant.looks_up() || (grant.asks_share() && effect.request.counts());
-        let on_something = target(0, &effect.request).is_some();
+        let asks = |grant: &Effective| {
+            grant.looks_up() || (grant.asks_share() && effect.request.reaches())
+        };
+        let on_something = target("", 0, &effect.request).is_some();
         let executor = self.run.executors.get(capability);
         on_something && self.grants.get(capability).is_some_and(asks)
             || executor.is_some_and(|executor| executor.prepares(row))
     }
 
-    /// **Within limits?** The plan that is applied, if one is, and the blast radius.
+    /// **Within limits?** The blast radius, what is made counting as one more; and the plan that is
+    /// applied, if one is. Whatever is refused has used up nothing.
     fn decided(
         &self,
         number: u64,
-        granted: Result<Option<String>, Failure>,
+        granted: Result<Vec<String>, Failure>,
         request: &Request,
     ) -> Result<(), Refused> {
-        let found = granted?;
+        let within = granted?.into_iter().next();
+        let capability = request.row.capability();
+        let thing = radius::thing(&self.step, number, request);
+        let mut radius = self.run.radius();
+        if let (Some(thing), Some(grant)) = (&thing, self.grants.get(capability)) {
+            let executor = self
+                .run
+                .executors
+                .get(capability)
+                .map(|executor| &**executor);
+            radius
+                .allows(&self.step, thing, grant, executor, within.as_deref())
+                .map_err(Failure::Denied)?;
+        }
         self.run
             .writes()
             .decide(&self.step, self.part, number, request)?;
-        Ok(self.within_limits(number, request, found)?)
-    }
-
-    /// The blast radius. What is made counts as one more.
-    fn within_limits(
-        &self,
-        number: u64,
-        request: &Request,
-        found: Option<String>,
-    ) -> Result<(), Failure> {
-        let Some(thing) = target(number, request) else {
-            return Ok(());
-        };
-        let Some(grant) = self.grants.get(request.row.capability()) else {
-            return Ok(());
-        };
-        if !request.counts() {
-            return Ok(());
-        }
-        let executor = self.run.executors.get(request.row.capability());
-        let mut state = self.state();
-        if !state.written.contains_key(&thing) {
-            grant
-                .allows_one_more(state.written.len())
-                .map_err(Failure::Denied)?;
-            if let (true, Some(found)) = (grant.asks_share(), &found) {
-                let written = state
-                    .written
-                    .iter()
-                    .filter(|((a, _), f)| *a == thing.0 && f.as_ref() == Some(found))
-                    .count();
-                let size = executor.and_then(|e| e.population(&thing.0, found));
-                let size = size.unwrap_or(0);
-                grant
-                    .allows_share(found, written, size)
-                    .map_err(Failure::Denied)?;
-            }
-            state.written.insert(thing, found);
+        if let Some(thing) = thing {
+            radius.add(&self.step, thing, within);
         }
         Ok(())
     }
@@ -505,18 +495,18 @@ impl Gate {
         }
     }
 
-    async fn ask(&self, effect: &mut Effect) -> Result<Option<String>, Failure> {
+    async fn ask(&self, effect: &mut Effect) -> Result<Vec<String>, Failure> {
         let capability = effect.request.row.capability();
         let Some(executor) = self.run.executors.get(capability) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
-        let mut found = None;
+        let mut found = Vec::new();
         if let Some(grant) = self.grants.get(capability)
             && (grant.looks_up() || grant.asks_share())
-            && target(0, &effect.request).is_some()
+            && target("", 0, &effect.request).is_some()
         {
             found = executor.within(effect).await?;
-            if let Some(found) = &found {
+            for found in &found {
                 grant.allows_found(found).map_err(Failure::Denied)?;
             }
         }
@@ -529,7 +519,7 @@ impl Gate {
     /// **Which world?** The executor's. **Do it. Write down the outcome.**
     async fn perform(self: Arc<Self>, effect: Effect) -> Result<(), JournalError> {
         let number = effect.id.number;
-        let (row, app) = (effect.request.row, effect.request.app.clone());
+        let (row, request) = (effect.request.row, effect.request.clone());
         let fault = self.run.fault(&effect.request);
         let outcome = match (fault, self.run.executors.get(row.capability())) {
             (Some(fault), _) => Outcome::failed(fault.failure()),
@@ -543,22 +533,28 @@ impl Gate {
         .await?;
         // After that: what it opens must not be on the disk before it.
         self.run.writes().settled(&self.step, number, row, &outcome);
-        self.came_out(number, row, &app, &outcome);
+        self.run
+            .radius()
+            .settled(&self.step, number, &request, &outcome);
+        self.say_what_is_left_out(row, &outcome);
         self.arrive(number, outcome);
         Ok(())
     }
 
-    /// What has been made counts by its id from now on; what surely was not, not at all.
-    fn came_out(&self, number: u64, row: &'static Row, app: &Option<String>, outcome: &Outcome) {
-        let (Some(app), true) = (app, row.creates.is_some() && !outcome.in_doubt) else {
+    /// An answer that leaves something out must not look like the whole. Said once of each operation.
+    fn say_what_is_left_out(&self, row: &'static Row, outcome: &Outcome) {
+        if outcome.left_out == 0 || !self.state().left_out.insert(row.name) {
             return;
-        };
-        let mut state = self.state();
-        let found = state.written.remove(&(app.clone(), unmade(number)));
-        let made = outcome.result.as_ref().ok();
-        if let (Some(found), Some(id)) = (found, made.and_then(|answer| row.made(answer))) {
-            state.written.insert((app.clone(), id), found);
         }
+        let message = format!(
+            "`{}` shows only what is granted: {} more are left out",
+            row.name, outcome.left_out
+        );
+        let level = Level::Warning;
+        let note = NoteBody::Text { level, message };
+        self.run
+            .journal
+            .append(vec![Draft::note(Some(&self.step), note)]);
     }
 
     /// **Deliver**, when the plugin asks next.

@@ -51,8 +51,6 @@ pub(crate) struct Left {
     pub(crate) again: Vec<Again>,
     /// Never written down.
     pub(crate) fresh: Vec<(u64, Request)>,
-    /// Everything that was allowed, by number, and how it came out.
-    pub(crate) did: Vec<(u64, IntendedRequest, Option<Outcome>)>,
     /// What the plugin has asked to end early.
     pub(crate) cancelled: Vec<u64>,
     /// Settled as in doubt.
@@ -198,11 +196,6 @@ impl Past {
         }
         for (number, known) in self.effects {
             let denied = known.intended.decision != Decision::Allowed;
-            if !denied {
-                let request = known.intended.request.clone();
-                left.did
-                    .push((number, request, known.settled.as_ref().map(outcome)));
-            }
             if known.settled.is_none() {
                 left.again.push(Again {
                     number,
@@ -237,5 +230,6 @@ pub(crate) fn outcome(settled: &Settled) -> Outcome {
     Outcome {
         result,
         in_doubt: settled.in_doubt,
+        left_out: 0,
     }
 }

@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
-use super::{Gate, target};
+use super::Gate;
 use crate::contract::Failure;
-use crate::effect::{Effect, Outcome, Request};
+use crate::effect::{Outcome, Request};
 use crate::gate::past::{Again, Delivery, Diverged, Past};
 use crate::gate::shared::Halt;
-use crate::grant::effective::Effective;
 use crate::journal::{Draft, IntendedRequest};
 
 /// Where a step that is repeated is.
@@ -46,21 +43,6 @@ impl Gate {
         let left = past.leave()?;
         if self.run.repeats_only {
             return Err(self.at_the_end(left.fresh.first()));
-        }
-        for (number, recorded, outcome) in left.did {
-            let Some(request) = self.recorded(&recorded) else {
-                continue;
-            };
-            let written = target(number, &request).filter(|_| request.counts());
-            let Some(written) = written else {
-                continue;
-            };
-            let row = request.row;
-            let found = self.found_of(request).await;
-            self.state().written.insert(written, found);
-            if let Some(outcome) = outcome {
-                self.came_out(number, row, &recorded.app, &outcome);
-            }
         }
         {
             let mut state = self.state();
@@ -108,23 +90,6 @@ impl Gate {
     fn recorded(&self, recorded: &IntendedRequest) -> Option<Request> {
         let row = self.run.rows.get(recorded.operation.as_str())?;
         Some(recorded.request(row))
-    }
-
-    /// What it was found to belong to that was written to, where a grant of a share asks for it.
-    async fn found_of(&self, request: Request) -> Option<String> {
-        let capability = request.row.capability();
-        let asks = self
-            .grants
-            .get(capability)
-            .is_some_and(Effective::asks_share);
-        let executor = self.run.executors.get(capability).filter(|_| asks)?;
-        let effect = Effect {
-            id: self.id(0),
-            request: Arc::new(request),
-            baseline: None,
-            cancel: CancellationToken::new(),
-        };
-        executor.within(&effect).await.ok().flatten()
     }
 
     /// One effect of which only the intent is known. That it may be performed (again) has been found

@@ -12,7 +12,9 @@ use crate::clock::{Busy, Clock};
 use crate::effect::fault::OperationFault;
 use crate::effect::{Executor, Request, Row};
 use crate::gate::past::Diverged;
+use crate::gate::radius::Radius;
 use crate::gate::writes::Writes;
+use crate::grant::effective::StepCovers;
 use crate::journal::{StepEnded, StepState};
 use crate::store::{JournalError, StoreError, Writer};
 
@@ -47,6 +49,10 @@ pub(crate) struct RunShared {
     pub(crate) rows: HashMap<&'static str, &'static Row>,
     /// What the run has written, and may still write.
     pub(crate) writes: Mutex<Writes>,
+    /// What it has written to.
+    pub(crate) radius: Mutex<Radius>,
+    /// What of an answer each step may see.
+    pub(crate) covers: StepCovers,
     /// What goes wrong in a rehearsal that was asked to.
     pub(crate) faults: Mutex<Faults<OperationFault>>,
     /// What an earlier process did, by step; empty for a run that begins.
@@ -80,6 +86,11 @@ impl RunShared {
     /// What the run has written, and may still write.
     pub(crate) fn writes(&self) -> MutexGuard<'_, Writes> {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the run has written to.
+    pub(crate) fn radius(&self) -> MutexGuard<'_, Radius> {
+        self.radius.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How an operation is to go wrong, if it is.

@@ -363,6 +363,7 @@ mod tests {
             fork: "",
             assumes: "",
             projection: &[],
+            sound: |_| Ok(()),
         }
     }
 

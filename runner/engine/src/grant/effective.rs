@@ -2,12 +2,14 @@
 //! operator's policy allows. (What the component imports bounds it once more: a function that is
 //! not imported cannot be called.)
 
+use std::collections::HashMap;
+
 use globset::{Glob, GlobMatcher};
 use serde_json::{Map, Value};
 
 use super::policy::Policy;
 use super::{CapabilityGrant, Covers, Scope, Terms, Unsaid, quoted};
-use crate::effect::Request;
+use crate::effect::{Cover, Request};
 
 /// What a step may do with one capability, after everyone has been heard.
 #[derive(Debug, Clone)]
@@ -16,11 +18,42 @@ pub struct Effective {
     /// By scope of the capability, in its order.
     within: Vec<Within>,
     terms: Terms,
-    most: Option<u64>,
-    share: Option<u64>,
+    most: Bound,
+    share: Bound,
     /// Verbs that the plugin asked for and the policy denied.
     policy_denied: Vec<String>,
 }
+
+/// Whose bound: each counts by its own measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The step's own: what the step writes to, in all its attempts.
+    Step,
+    /// The operator's: what the run writes to, in all its steps.
+    Policy,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Bound {
+    step: Option<u64>,
+    policy: Option<u64>,
+}
+
+impl Bound {
+    fn of(self, whose: Whose) -> Option<u64> {
+        match whose {
+            Whose::Step => self.step,
+            Whose::Policy => self.policy,
+        }
+    }
+
+    fn least(self) -> Option<u64> {
+        self.step.into_iter().chain(self.policy).min()
+    }
+}
+
+/// What of an answer each step may see, by step and capability.
+pub(crate) type StepCovers = HashMap<(String, &'static str), Cover>;
 
 /// One list for each party that said something; a name must be covered by each.
 #[derive(Debug, Clone)]
@@ -125,9 +158,9 @@ impl Effective {
                 .collect::<Result<_, _>>()
                 .map(|lists| Within { scope, lists })
         };
-        let least = |key: &str| {
-            let all = [granted].into_iter().chain(limits.iter().copied());
-            all.filter_map(|grant| grant.number(key)).min()
+        let bound = |key: &str| Bound {
+            step: granted.number(key),
+            policy: limits.iter().filter_map(|limit| limit.number(key)).min(),
         };
         Ok(Self {
             verbs,
@@ -136,8 +169,14 @@ impl Effective {
                 .iter()
                 .map(within)
                 .collect::<Result<_, String>>()?,
-            most: terms.radius.and_then(|radius| least(radius.most)),
-            share: terms.radius.and_then(|radius| least(radius.share?)),
+            most: terms
+                .radius
+                .map(|radius| bound(radius.most))
+                .unwrap_or_default(),
+            share: terms
+                .radius
+                .and_then(|radius| Some(bound(radius.share?)))
+                .unwrap_or_default(),
             terms,
             policy_denied,
         })
@@ -192,10 +231,11 @@ impl Effective {
     ///
     /// # Errors
     /// The limit in words.
-    pub(crate) fn allows_one_more(&self, written: usize) -> Result<(), String> {
-        match self.most {
+    pub(crate) fn allows_one_more(&self, whose: Whose, written: usize) -> Result<(), String> {
+        match self.most.of(whose) {
             Some(most) if written as u64 >= most => Err(format!(
-                "the grant allows writes on at most {most} {}, and {written} have been written to",
+                "{} allows writes on at most {most} {}, and {written} have been written to",
+                words(whose),
                 self.many()
             )),
             Some(_) | None => Ok(()),
@@ -204,7 +244,7 @@ impl Effective {
 
     /// Whether the share has to be known before a write can be decided.
     pub(crate) fn asks_share(&self) -> bool {
-        self.share.is_some()
+        self.share.least().is_some()
     }
 
     /// Whether a write to one more of the `size` things of what was looked up stays within the allowed
@@ -214,14 +254,16 @@ impl Effective {
     /// The limit in words.
     pub(crate) fn allows_share(
         &self,
+        whose: Whose,
         found: &str,
         written: usize,
         size: usize,
     ) -> Result<(), String> {
-        match self.share {
+        match self.share.of(whose) {
             Some(percent) if written >= 1 && (written as u64 + 1) * 100 > size as u64 * percent => {
                 Err(format!(
-                    "the grant allows writes on at most {percent} % of the {size} {} of `{found}`, and {written} have been written to",
+                    "{} allows writes on at most {percent} % of the {size} {} of `{found}`, and {written} have been written to",
+                    words(whose),
                     self.many()
                 ))
             }
@@ -243,17 +285,33 @@ impl Effective {
             all.insert(within.scope.key.to_owned(), lists.into());
         }
         if let Some(radius) = self.terms.radius {
-            all.insert(radius.most.to_owned(), self.most.into());
+            all.insert(radius.most.to_owned(), self.most.least().into());
             if let Some(share) = radius.share {
-                all.insert(share.to_owned(), self.share.into());
+                all.insert(share.to_owned(), self.share.least().into());
             }
         }
         Value::Object(all)
     }
 
+    /// What of an answer may be seen.
+    pub(crate) fn cover(&self) -> Cover {
+        let within = self.within.clone();
+        Cover::new(move |one, name| {
+            let scope = within.iter().find(|within| within.scope.one == one);
+            scope.is_some_and(|scope| scope.allows(name).is_ok())
+        })
+    }
+
     /// The verbs that are left.
     pub fn verbs(&self) -> &[String] {
         &self.verbs
+    }
+}
+
+fn words(whose: Whose) -> &'static str {
+    match whose {
+        Whose::Step => "the grant",
+        Whose::Policy => "the operator's policy",
     }
 }
 
@@ -399,13 +457,15 @@ mod tests {
         let policy =
             "[grant.shelf]\nmax_boxes = 2\n[target.production.grant.shelf]\nmax_share = 50";
         let met = meet(&grant(&["move"], &["*"]), &["move"], policy);
-        assert!(met.allows_one_more(1).is_ok());
+        assert!(met.allows_one_more(Whose::Policy, 1).is_ok());
         assert_eq!(
-            met.allows_one_more(2).unwrap_err(),
-            "the grant allows writes on at most 2 boxes, and 2 have been written to"
+            met.allows_one_more(Whose::Policy, 2).unwrap_err(),
+            "the operator's policy allows writes on at most 2 boxes, and 2 have been written to"
         );
-        assert!(met.allows_share("acme", 0, 1).is_ok());
-        assert!(met.allows_share("acme", 1, 4).is_ok());
-        assert!(met.allows_share("acme", 2, 4).is_err());
+        assert!(met.allows_one_more(Whose::Step, 2).is_ok());
+        assert!(met.allows_one_more(Whose::Step, 3).is_err());
+        assert!(met.allows_share(Whose::Policy, "acme", 0, 1).is_ok());
+        assert!(met.allows_share(Whose::Policy, "acme", 1, 4).is_ok());
+        assert!(met.allows_share(Whose::Policy, "acme", 2, 4).is_err());
     }
 }

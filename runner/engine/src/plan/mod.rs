@@ -135,6 +135,9 @@ pub struct PlannedWrite {
 /// What was read, or written to, as it was on the target: only the fields that count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
+    /// The step that asked; empty in plans of before 0.2.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub step: String,
     /// The request that is asked again to see what has changed.
     #[serde(flatten)]
     pub request: IntendedRequest,

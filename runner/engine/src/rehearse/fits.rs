@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::original;
+use super::{cover, original};
 use crate::admit::Admitted;
 use crate::clock::{Clock, RealClock};
 use crate::deadline::Deadline;
@@ -33,6 +33,7 @@ impl Engine {
             .collect();
         let executors = self.executors(&setting, &observed)?;
         let rows = self.rows();
+        let covers = admitted.covers();
         let mut drifts = BTreeMap::new();
         for (number, observation) in (1..).zip(&plan.plan().observed) {
             let operation = observation.request.operation.as_str();
@@ -40,7 +41,8 @@ impl Engine {
                 StartError::Capability(format!("the plan reads `{operation}`, which is not here"))
             })?;
             let request = &observation.request;
-            let found = original(&executors, &admitted.run, row, request, number).await;
+            let cover = cover(&covers, &observation.step, row);
+            let found = original(&executors, &admitted.run, row, request, number, cover).await;
             let found = found.map_err(|e| {
                 StartError::Capability(format!("what the plan rests on cannot be read: {e}"))
             })?;

@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::Refusal;
 use crate::digest::digest;
-use crate::effect::{Effect, EffectId, Executor, Forked, Row};
+use crate::effect::{Cover, Effect, EffectId, Executor, Forked, Row};
 use crate::engine::{Engine, StartError};
 use crate::gate::shared::RunShared;
-use crate::journal::{Intended, IntendedRequest};
+use crate::grant::effective::StepCovers;
+use crate::journal::{Intended, IntendedRequest, step_id};
 use crate::plan::{
     Assumption, Contingency, FORMAT, Observation, Plan, PlanError, Powers, chosen, projected,
     written,
@@ -146,7 +147,9 @@ impl Planning {
                 continue;
             };
             let listing = intended.request.subject.is_none();
-            if listing && observed.iter().any(|o| o.request == intended.request) {
+            let step = step_id(&intended.step);
+            let asked = |o: &Observation| o.request == intended.request && o.step == step;
+            if listing && observed.iter().any(asked) {
                 continue;
             }
             let found = original(
@@ -155,6 +158,7 @@ impl Planning {
                 row,
                 &intended.request,
                 intended.effect,
+                cover(&shared.covers, step, row),
             )
             .await;
             let found = found.map_err(|e| MakeError::Unseen(e.to_string()))?;
@@ -175,6 +179,7 @@ impl Planning {
             }
             if news {
                 observed.push(Observation {
+                    step: step.to_owned(),
                     request: intended.request.clone(),
                     found: projected(row, &found),
                 });
@@ -187,6 +192,12 @@ impl Planning {
 /// What people want to know of a thing, if it has it.
 const ABOUT: [&str; 3] = ["name", "group", "region"];
 
+/// What a step may see of an answer. A plan of before 0.2 does not say which step asked.
+pub(crate) fn cover(covers: &StepCovers, step: &str, row: &Row) -> Cover {
+    let known = covers.get(&(step.to_owned(), row.capability()));
+    known.cloned().unwrap_or_default()
+}
+
 /// What a request reads or writes to, as it was when the fork was made.
 pub(crate) async fn original(
     executors: &HashMap<&'static str, Arc<dyn Executor>>,
@@ -194,6 +205,7 @@ pub(crate) async fn original(
     row: &'static Row,
     request: &IntendedRequest,
     number: u64,
+    cover: Cover,
 ) -> Result<BTreeMap<String, Value>, crate::contract::Failure> {
     let Some(executor) = executors.get(row.capability()) else {
         return Ok(BTreeMap::new());
@@ -206,6 +218,7 @@ pub(crate) async fn original(
         },
         request: Arc::new(request.request(row)),
         baseline: None,
+        cover,
         cancel: CancellationToken::new(),
     };
     executor.original(&effect).await

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{RealClock, after};
 use crate::contract::ProblemKind;
 use crate::deadline::{CLAIM, Deadline};
-use crate::effect::{Commons, Effect, EffectId, GivenUp, Kind, Mode, Row, Setting};
+use crate::effect::{Commons, Cover, Effect, EffectId, GivenUp, Kind, Mode, Row, Setting};
 use crate::engine::{Engine, StartError};
 use crate::journal::{
     Decision, Draft, Observer, RunClosed, RunState, RunStatus, StepEnded, StepProblem, StepStatus,
@@ -132,6 +132,7 @@ impl Engine {
                     },
                     request: Arc::new(recorded.request(row)),
                     baseline: None,
+                    cover: Cover::all(),
                     cancel: CancellationToken::new(),
                 };
                 match &kept.settled {

@@ -28,6 +28,7 @@ use crate::deadline::{CLAIM, Deadline, HEARTBEAT};
 use crate::digest::digest;
 use crate::effect::Mode;
 use crate::engine::{Engine, Executors, StartError};
+use crate::gate::radius::Radius;
 use crate::gate::shared::{Halt, RunShared};
 use crate::gate::writes::Writes;
 use crate::journal::{Draft, FORMAT, NoteBody, Observer, PlanApplied, RunOpened, RunState};
@@ -222,6 +223,8 @@ pub(crate) fn launch(launch: Launch) -> RunHandle {
         executors,
         interrupt: interrupt.clone(),
         writes: Mutex::new(Writes::new(plan, &past, &rows)),
+        radius: Mutex::new(Radius::new(&past, &rows)),
+        covers: admitted.covers(),
         faults: Mutex::new(Faults::new(
             admitted.request.seed,
             admitted.request.faults.clone(),

@@ -16,6 +16,7 @@ use crate::gate::Gate;
 use crate::gate::past::{Diverged, Past};
 use crate::gate::shared::{Halt, RunShared};
 use crate::gate::writes::Part;
+use crate::grant::effective::StepCovers;
 use crate::journal::{PluginUsed, RunOpened, StepState, StepStatus, Unobserved, step_id};
 use crate::sandbox::{Plugin, Stopped};
 use crate::store::{MemoryStore, NewRun, Store, Writer};
@@ -168,6 +169,8 @@ impl Engine {
             interrupt: CancellationToken::new(),
             rows: self.rows(),
             writes: Mutex::default(),
+            radius: Mutex::default(),
+            covers: StepCovers::default(),
             faults: Mutex::new(Faults::new(0, Vec::new())),
             past: Mutex::default(),
             resumed_from: now,

@@ -18,7 +18,7 @@ use crate::admit::{self, Admitted, Identity, Refusal, RunRequest};
 use crate::clock::{Clock, RealClock, after, between};
 use crate::contract::Failure;
 use crate::deadline::{CLAIM, Deadline};
-use crate::effect::{Effect, EffectId, Executor, Found, Kind, Mode, Outcome, Row};
+use crate::effect::{Cover, Effect, EffectId, Executor, Found, Kind, Mode, Outcome, Row};
 use crate::engine::{Engine, StartError};
 use crate::grant::policy::Policy;
 use crate::journal::{
@@ -283,6 +283,7 @@ impl Resuming {
             },
             request: Arc::new(request),
             baseline: state.intended.baseline.clone(),
+            cover: Cover::all(),
             cancel: CancellationToken::new(),
         })
     }

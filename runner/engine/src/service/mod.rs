@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::contract::Failure;
 use crate::deadline::{Deadline, WRITE};
-use crate::effect::{EffectId, Setting};
+use crate::effect::{EffectId, Name, Setting};
 use crate::service::lanes::Lanes;
 use crate::service::trouble::{Reading, Trouble, unanswered};
 use crate::target::Place;
@@ -63,35 +63,26 @@ impl Service {
     /// A request for an effect, below the service's address. A write is given up after [`WRITE`].
     ///
     /// # Errors
-    /// `invalid`, if a segment of the path is no name. Nothing is sent.
+    /// `invalid`, if what was built is not what was asked for, or the effect's id fits into no header.
+    /// Nothing is sent.
     pub fn request(
         &self,
         method: Method,
-        path: &[&str],
+        path: &[Name<'_>],
         effect: &EffectId,
     ) -> Result<RequestBuilder, Trouble> {
-        let mut url = self.base.clone();
-        // Segments are escaped one by one: a name cannot lead to another route.
-        if path
-            .iter()
-            .any(|segment| matches!(*segment, "" | "." | ".."))
-        {
-            return Err(Trouble::refused(Failure::Invalid(format!(
-                "`{}` is not a name",
-                path.join("/")
-            ))));
-        }
-        url.path_segments_mut()
-            .map_err(|()| Trouble::refused(Failure::Invalid("the target has no path".to_owned())))?
-            .pop_if_empty()
-            .extend(path);
+        let url = below(&self.base, path).map_err(|why| Trouble::refused(Failure::Invalid(why)))?;
+        let header = header::HeaderValue::from_str(&effect.to_string()).map_err(|_| {
+            let why = "no header can carry the effect's id".to_owned();
+            Trouble::refused(Failure::Invalid(why))
+        })?;
         let patience = if method == Method::GET { READ } else { WRITE };
         let mut request = self
             .lanes
             .client()
             .request(method, url)
             .timeout(patience)
-            .header(EFFECT_HEADER, effect.to_string());
+            .header(EFFECT_HEADER, header);
         if let Some(value) = &self.authorization {
             request = request.header(header::AUTHORIZATION, value.clone());
         }
@@ -177,6 +168,26 @@ impl LazyService {
         let made = self.made.get_or_init(make).as_ref();
         made.map_err(|why| Trouble::refused(Failure::other("client", why.clone())))
     }
+}
+
+/// An address with a path below it. Read back, it has to be just that.
+fn below(base: &Url, path: &[Name<'_>]) -> Result<Url, String> {
+    let mut url = base.clone();
+    let mut segments = url
+        .path_segments_mut()
+        .map_err(|()| "the target has no path".to_owned())?;
+    segments
+        .pop_if_empty()
+        .extend(path.iter().map(|name| name.text()));
+    drop(segments);
+    let base = base.path_segments().into_iter().flatten();
+    let asked = base
+        .filter(|segment| !segment.is_empty())
+        .chain(path.iter().map(|name| name.text()));
+    if url.path_segments().is_some_and(|built| built.eq(asked)) {
+        return Ok(url);
+    }
+    Err(format!("`{url}` is not the address that was asked for"))
 }
 
 fn header_of(text: &str) -> Result<header::HeaderValue, String> {

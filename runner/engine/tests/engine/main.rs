@@ -13,6 +13,7 @@ mod grants;
 mod hostile;
 mod interrupt;
 mod plan;
+mod radius;
 mod rehearsal;
 mod resume;
 mod store;

@@ -11,6 +11,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::fly::contract::{RestartOptions, StopOptions};
+use crate::fly::names;
 use crate::fly::world::api::{Asked, Command};
 
 /// One command.
@@ -46,6 +47,7 @@ pub(super) enum Shown {
 }
 
 const WRITE: Row = Row {
+    sound: names::machines,
     in_doubt: "the state",
     projection: &["state", "host_status"],
     ..Row::WRITE

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use groundcrew::service::retry::said;
@@ -15,9 +16,10 @@ use groundcrew_fleet::api::ConfigView;
 use serde_json::{Value, json};
 
 use super::find_out::late;
-use super::reach::{Executing, keeps};
+use super::reach::{Executing, keeps, sees};
 use super::{ListArguments, Listing, change, commands, row, watch};
-use crate::fly::contract::{Done, HealthyOptions, Scope, WaitOptions};
+use crate::fly::contract::{Done, HealthyOptions, Machine, Scope, WaitOptions};
+use crate::fly::names::App;
 use crate::fly::world::api::At;
 use crate::fly::world::summary;
 
@@ -28,13 +30,24 @@ impl Executing {
             Err(failure) => return failure.into(),
         };
         let filter = &arguments.filter;
+        let left_out = AtomicUsize::new(0);
+        // What no grant covers is left out, and counted.
+        let seen = |machine: &Machine| {
+            let seen = sees(&effect.cover, machine);
+            left_out.fetch_add(usize::from(!seen), Ordering::Relaxed);
+            seen
+        };
         let listed = match &arguments.scope {
             Scope::App(app) => {
                 let wanted = |machine: &_| {
                     let machine = summary::machine(app, machine);
-                    keeps(filter, &machine).then_some(machine)
+                    (keeps(filter, &machine) && seen(&machine)).then_some(machine)
                 };
-                let machines = self.list_app(effect, app, wanted).await;
+                let name = App::read(app).map_err(Failure::Invalid);
+                let machines = match name {
+                    Ok(name) => self.list_app(effect, name, wanted).await,
+                    Err(failure) => Err(failure),
+                };
                 machines.map(|machines| Listing {
                     machines,
                     missing_regions: Vec::new(),
@@ -49,24 +62,25 @@ impl Executing {
                             .machines
                             .iter()
                             .map(summary::listed)
-                            .filter(|m| keeps(filter, m))
+                            .filter(|m| keeps(filter, m) && seen(m))
                             .collect(),
                         missing_regions: all.missing_regions,
                     })
             }
         };
         self.rates.tidy();
-        listed.into()
+        Outcome {
+            left_out: left_out.into_inner(),
+            ..listed.into()
+        }
     }
 
     /// Sends one request of a write.
     async fn send(&self, effect: &Effect, at: At<'_>) -> Result<Outcome, Trouble> {
         let operation = effect.request.row.operation();
-        if operation == "create" {
-            // Its limit counts by region, which is not known yet.
-            return Box::pin(self.send_create(effect, at.app)).await;
-        }
-        self.rates.action(effect.request.row.name, at.id).await;
+        self.rates
+            .action(effect.request.row.name, at.id.text())
+            .await;
         match operation {
             "update" | "restore" => Box::pin(self.send_update(effect, at)).await,
             "exec" => Box::pin(self.send_exec(effect, at)).await,
@@ -78,7 +92,7 @@ impl Executing {
                     let values = sets(&effect.request).map_err(Trouble::refused)?;
                     Box::pin(self.keeps_group(effect, at, &values)).await?;
                 }
-                let nonce = self.leases.nonce(at.app, at.id);
+                let nonce = self.leases.nonce(at);
                 let sent = self.api.command(at, command, nonce.as_deref()).await;
                 match sent.map_err(|trouble| self.young(at, trouble)) {
                     // What is gone is destroyed; what is not seen yet is not.
@@ -91,6 +105,17 @@ impl Executing {
                 Ok(self.happened(effect))
             }
         }
+    }
+
+    /// Makes a Machine: its limit counts by region, so it has a way of its own.
+    async fn create(&self, effect: &Effect) -> Outcome {
+        let app = match App::of(&effect.request) {
+            Ok(app) => app,
+            Err(failure) => return failure.into(),
+        };
+        let send = || Box::pin(self.send_create(effect, app));
+        let find_out = || self.find_create(effect, app);
+        self.retries.write(effect, send, find_out).await
     }
 
     async fn keeps_group(
@@ -119,7 +144,7 @@ impl Executing {
     /// A conflict says who is in the way.
     async fn explain(&self, at: At<'_>, failure: Failure) -> Failure {
         match failure {
-            Failure::Conflict(text) if self.leases.nonce(at.app, at.id).is_none() => {
+            Failure::Conflict(text) if self.leases.nonce(at).is_none() => {
                 match self.api.held_lease(at).await {
                     Ok(Some(lease)) => Failure::Conflict(format!(
                         "Machine {} is leased by {}: {text}",
@@ -135,7 +160,7 @@ impl Executing {
     async fn lease(&self, effect: &Effect, at: At<'_>) -> Outcome {
         let mut delays = self.retries.delays(&effect.id);
         loop {
-            self.rates.action("lease", at.id).await;
+            self.rates.action("lease", at.id.text()).await;
             let trouble = match self.leases.acquire(at).await {
                 Ok(()) => return Outcome::ok(&()),
                 Err(trouble) => trouble,
@@ -183,7 +208,7 @@ impl Executing {
     }
 
     async fn events(&self, effect: &Effect, at: At<'_>) -> Outcome {
-        self.rates.action("events", at.id).await;
+        self.rates.action("events", at.id.text()).await;
         let limit: u32 = effect.request.arguments().unwrap_or(20);
         let events = self.read(effect, || self.api.events(at, limit)).await;
         events
@@ -193,37 +218,35 @@ impl Executing {
 }
 
 impl Executor for Executing {
-    fn within<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+    fn within<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Vec<String>, Failure>> {
         Box::pin(async move {
             if let (Some(app), true) = (&effect.request.app, effect.request.row.creates.is_some()) {
+                let app = App::read(app).map_err(Failure::Invalid)?;
                 let made = Box::pin(self.pattern_of(effect, app)).await?;
-                let group = ConfigView::new(&made.1).process_group();
-                return Ok(Some(group.to_owned()));
+                let group = ConfigView::new(&made.config).process_group();
+                let mut groups = vec![group.to_owned()];
+                groups.extend(made.copied);
+                return Ok(groups);
             }
             let (Some(app), Some(id)) = (&effect.request.app, &effect.request.subject) else {
-                return Ok(None);
+                return Ok(Vec::new());
             };
-            let known = self
-                .groups
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(&(app.clone(), id.clone()))
-                .cloned();
-            if known.is_some() {
-                return Ok(known);
+            if let Some(known) = self.belongs(app, id) {
+                return Ok(vec![known]);
             }
             // One listing tells all groups, and how large each is.
-            self.list_app(effect, app, |_| None::<()>).await?;
-            let known = self
-                .groups
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(&(app.clone(), id.clone()))
-                .cloned();
+            let name = App::read(app).map_err(Failure::Invalid)?;
+            self.list_app(effect, name, |_| None::<()>).await?;
+            let known = self.belongs(app, id);
             known
-                .map(Some)
+                .map(|group| vec![group])
                 .ok_or_else(|| Failure::NotFound(format!("app `{app}` has no Machine `{id}`")))
         })
+    }
+
+    fn belongs(&self, app: &str, id: &str) -> Option<String> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.get(&(app.to_owned(), id.to_owned())).cloned()
     }
 
     fn population(&self, app: &str, group: &str) -> Option<usize> {
@@ -243,9 +266,7 @@ impl Executor for Executing {
 
     fn prepare<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<Value>, Failure>> {
         Box::pin(async move {
-            let Some(at) = At::of(effect) else {
-                return Ok(None);
-            };
+            let at = At::of(effect)?;
             let machine = self.get(effect, at).await?;
             Ok(Some(
                 json!({ "event": machine.newest_event().unwrap_or_default(), "instance": machine.instance_id }),
@@ -288,12 +309,12 @@ impl Executor for Executing {
             if operation == "list" {
                 return Box::pin(self.list(&effect)).await;
             }
-            let Some(at) = At::of(&effect) else {
-                return Failure::Invalid(format!(
-                    "`{}` needs an app and a Machine",
-                    effect.request.row.name
-                ))
-                .into();
+            if row.creates.is_some() {
+                return Box::pin(self.create(&effect)).await;
+            }
+            let at = match At::of(&effect) {
+                Ok(at) => at,
+                Err(failure) => return failure.into(),
             };
             if row.kind == Kind::Write && !row.housekeeping {
                 return Box::pin(self.write(&effect, at)).await;
@@ -303,7 +324,7 @@ impl Executor for Executing {
                 "get" => self
                     .get(&effect, at)
                     .await
-                    .map(|m| summary::machine(at.app, &m))
+                    .map(|m| summary::machine(at.app.text(), &m))
                     .into(),
                 "events" => Box::pin(self.events(&effect, at)).await,
                 "lease" => Box::pin(self.lease(&effect, at)).await,

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::commands::{self, Shown};
 use super::reach::Executing;
+use crate::fly::names::App;
 use crate::fly::world::api::At;
 
 /// How long a restart that was not confirmed is looked for before we take its absence for a fact.
@@ -32,10 +33,17 @@ pub(super) fn late(now: Timestamp) -> Timestamp {
 impl Executing {
     /// What became of a write that was written down `age` ago by the wall.
     pub(super) async fn find_out_later(&self, effect: &Effect, age: Duration) -> Found {
-        let Some(at) = At::of(effect) else {
-            return Found::Unknown("it names no Machine".to_owned());
-        };
         let row = effect.request.row;
+        if row.creates.is_some() {
+            return match App::of(&effect.request) {
+                Ok(app) => self.find_create(effect, app).await,
+                Err(failure) => Found::Unknown(failure.to_string()),
+            };
+        }
+        let at = match At::of(effect) {
+            Ok(at) => at,
+            Err(failure) => return Found::Unknown(failure.to_string()),
+        };
         if row.kind == Kind::Write && !row.housekeeping {
             let passed = age.mul_f64(self.clock.scale());
             let until = after(self.clock.now(), LATE.saturating_sub(passed));
@@ -59,7 +67,6 @@ impl Executing {
     pub(super) async fn found(&self, effect: &Effect, at: At<'_>, until: Timestamp) -> Found {
         match effect.request.row.operation() {
             "update" | "restore" => return self.find_update(effect, at).await,
-            "create" => return self.find_create(effect, at.app).await,
             "exec" => return Found::Unknown("a command leaves no trace".to_owned()),
             _ => {}
         }
@@ -127,7 +134,7 @@ impl Executing {
                 }
             }
             if self.clock.now() >= until {
-                if self.leases.nonce(at.app, at.id).is_none() {
+                if self.leases.nonce(at).is_none() {
                     return Found::Unknown(
                         "no restart is seen, but without a lease it may still come".to_owned(),
                     );
@@ -146,7 +153,7 @@ impl Executing {
     /// Gives the lease up, if we have it, and takes it again. Each half may be sent again: what is released twice
     /// is released, and a lease that is ours already carries a new nonce.
     async fn take_anew(&self, effect: &Effect, at: At<'_>) -> Result<(), Failure> {
-        self.rates.action("lease", at.id).await;
+        self.rates.action("lease", at.id.text()).await;
         match self.read(effect, || self.leases.renew(at)).await {
             // Whoever is in the way may be we ourselves, by an earlier try whose answer was lost.
             Err(Failure::Conflict(text)) => {
@@ -193,7 +200,7 @@ impl Executing {
         }
         let mut all = Vec::new();
         for effect in held.values() {
-            let Some(at) = At::of(effect) else { continue };
+            let Ok(at) = At::of(effect) else { continue };
             let on = format!("{}/{}", at.app, at.id);
             let outcome = self.leases.release_if_ours(at).await;
             all.push(GivenUp { on, outcome });
@@ -204,8 +211,8 @@ impl Executing {
     /// Makes a lease of an earlier process of this run ours, with another nonce: what that process
     /// has sent and is still on its way is refused from then on. Says why it is not, if so.
     async fn adopt(&self, effect: &Effect) -> Option<String> {
-        let at = At::of(effect)?;
-        self.rates.action("lease", at.id).await;
+        let at = At::of(effect).ok()?;
+        self.rates.action("lease", at.id.text()).await;
         let taken = match self.read(effect, || self.leases.look(at)).await {
             Ok(Ok(()) | Err(None)) => self.take_anew(effect, at).await,
             Ok(Err(Some(holder))) => Err(Failure::Conflict(format!("it is leased by {holder}"))),

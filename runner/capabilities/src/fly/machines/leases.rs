@@ -88,9 +88,9 @@ impl Leases {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn nonce(&self, app: &str, id: &str) -> Option<String> {
+    pub(super) fn nonce(&self, at: At<'_>) -> Option<String> {
         self.lock()
-            .get(&(app.to_owned(), id.to_owned()))
+            .get(&(at.app.text().to_owned(), at.id.text().to_owned()))
             .map(|held| held.nonce.clone())
     }
 
@@ -102,7 +102,7 @@ impl Leases {
             refresh_at,
         };
         self.lock()
-            .insert((at.app.to_owned(), at.id.to_owned()), held);
+            .insert((at.app.text().to_owned(), at.id.text().to_owned()), held);
     }
 
     /// Releases a Machine's lease if it belongs to the run; false if it does not.
@@ -143,7 +143,7 @@ impl Leases {
     /// Gives the lease up and takes it anew, so that a request which still carries the old nonce
     /// is refused when it arrives late.
     pub(super) async fn renew(&self, at: At<'_>) -> Result<(), Trouble> {
-        if let Some(nonce) = self.nonce(at.app, at.id) {
+        if let Some(nonce) = self.nonce(at) {
             self.api.release(at, &nonce).await?;
         }
         self.acquire(at).await
@@ -151,11 +151,12 @@ impl Leases {
 
     /// Sends one request to give the lease back.
     pub(super) async fn release(&self, at: At<'_>) -> Result<(), Trouble> {
-        let Some(nonce) = self.nonce(at.app, at.id) else {
+        let Some(nonce) = self.nonce(at) else {
             return Ok(());
         };
         self.api.release(at, &nonce).await?;
-        self.lock().remove(&(at.app.to_owned(), at.id.to_owned()));
+        self.lock()
+            .remove(&(at.app.text().to_owned(), at.id.text().to_owned()));
         Ok(())
     }
 
@@ -187,10 +188,9 @@ impl Leases {
     }
 
     async fn refresh(&self, (app, id): &Key, held: &Held) {
-        let at = At {
-            effect: &held.effect,
-            app,
-            id,
+        // What is held was read when it was taken.
+        let Ok(at) = At::new(&held.effect, app, id) else {
+            return;
         };
         let description = description(&self.run, &held.effect.step);
         match self

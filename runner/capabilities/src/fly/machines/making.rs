@@ -15,6 +15,7 @@ use crate::fly::contract::{
     Change, CreateOptions, Created, ExecOptions, Executed, RestoreOptions, UpdateOptions, Updated,
     Version,
 };
+use crate::fly::names::App;
 use crate::fly::world::api::{At, Which};
 use crate::fly::world::summary;
 
@@ -61,6 +62,15 @@ impl Wanted {
             to: To::Version(options.version),
         })
     }
+}
+
+/// What a new Machine is made of.
+pub(super) struct Making {
+    region: Option<String>,
+    pub(super) config: Value,
+    options: CreateOptions,
+    /// The process group of the Machine that it copies, if it copies one.
+    pub(super) copied: Option<String>,
 }
 
 /// Whether a Machine that is updated is started, unless somebody says so: one that runs or tries to.
@@ -174,7 +184,7 @@ impl Executing {
             min_secrets_version: wanted.min_secrets_version,
             ..UpdateRequest::default()
         };
-        let nonce = self.leases.nonce(at.app, at.id);
+        let nonce = self.leases.nonce(at);
         let machine = self.api.update(at, &request, nonce.as_deref()).await?;
         Ok(updated(effect, &machine))
     }
@@ -203,7 +213,7 @@ impl Executing {
 
     /// The configuration that a Machine had.
     async fn version(&self, effect: &Effect, at: At<'_>, version: &str) -> Result<Value, Failure> {
-        self.rates.action("versions", at.id).await;
+        self.rates.action("versions", at.id.text()).await;
         let versions = self.read(effect, || self.api.versions(at)).await?;
         let found = versions.into_iter().find(|v| v.version == version);
         let config = found.map(|v| v.user_config).filter(Value::is_object);
@@ -214,7 +224,7 @@ impl Executing {
 
     /// The versions of a Machine, newest first.
     pub(super) async fn versions(&self, effect: &Effect, at: At<'_>) -> Outcome {
-        self.rates.action("versions", at.id).await;
+        self.rates.action("versions", at.id.text()).await;
         let versions = self.read(effect, || self.api.versions(at)).await;
         let shown = |version: groundcrew_fleet::api::MachineVersion| {
             let config = ConfigView::new(&version.user_config);
@@ -233,33 +243,42 @@ impl Executing {
     pub(super) async fn pattern_of(
         &self,
         effect: &Effect,
-        app: &str,
-    ) -> Result<(Option<String>, Value, CreateOptions), Failure> {
+        app: App<'_>,
+    ) -> Result<Making, Failure> {
         let options: CreateOptions = effect.request.arguments()?;
         let pattern = match &options.like {
             None => None,
             Some(id) => {
-                let at = At {
-                    effect: &effect.id,
-                    app,
-                    id,
-                };
+                let at = At::new(&effect.id, app.text(), id)?;
                 Some(self.get(effect, at).await?)
             }
         };
         let config = pattern.as_ref().map(whole).transpose()?;
         let config = change::like(config, &options.change)?;
         let region = options.region.clone();
-        let region = region.or_else(|| pattern.map(|machine| machine.region));
-        Ok((region, config, options))
+        let region = region.or_else(|| pattern.as_ref().map(|machine| machine.region.clone()));
+        let copied = pattern.map(|machine| machine.process_group().to_owned());
+        Ok(Making {
+            region,
+            config,
+            options,
+            copied,
+        })
     }
 
     /// Sends a create. One that was made already, by an earlier try, is that one.
-    pub(super) async fn send_create(&self, effect: &Effect, app: &str) -> Result<Outcome, Trouble> {
-        let (region, mut config, options) = self
-            .pattern_of(effect, app)
-            .await
-            .map_err(Trouble::refused)?;
+    pub(super) async fn send_create(
+        &self,
+        effect: &Effect,
+        app: App<'_>,
+    ) -> Result<Outcome, Trouble> {
+        let making = self.pattern_of(effect, app).await;
+        let Making {
+            region,
+            mut config,
+            options,
+            ..
+        } = making.map_err(Trouble::refused)?;
         change::mark(&mut config, &effect.id);
         let group = ConfigView::new(&config).process_group().to_owned();
         // Creates are limited by app and region, not by app alone. (flyctl's issue 3961.)
@@ -280,12 +299,8 @@ impl Executing {
                 let Some(id) = namesake(&trouble.failure) else {
                     return Err(trouble);
                 };
-                let at = At {
-                    effect: &effect.id,
-                    app,
-                    id: &id,
-                };
-                self.is_young(app, &id);
+                let at = At::new(&effect.id, app.text(), &id).map_err(Trouble::refused)?;
+                self.is_young(app.text(), &id);
                 let there = self.get(effect, at).await.map_err(Trouble::refused)?;
                 if !change::marked(there.config_view(), &effect.id) {
                     return Err(trouble);
@@ -293,13 +308,13 @@ impl Executing {
                 there
             }
         };
-        Ok(self.made(app, &group, &machine))
+        Ok(self.made(app.text(), &group, &machine))
     }
 
     /// A Machine that was made has the mark, also if it is gone since because its image cannot be
     /// pulled. One that is made late is found by its name, as the create is sent again.
-    pub(super) async fn find_create(&self, effect: &Effect, app: &str) -> Found {
-        self.rates.action("list", app).await;
+    pub(super) async fn find_create(&self, effect: &Effect, app: App<'_>) -> Found {
+        self.rates.action("list", app.text()).await;
         let found = Mutex::new(None);
         let held = || found.lock().unwrap_or_else(PoisonError::into_inner);
         let each = |machine: Machine| {
@@ -314,7 +329,9 @@ impl Executing {
             return Found::DidNot;
         }
         match held().take() {
-            Some(machine) => Found::Happened(self.made(app, machine.process_group(), &machine)),
+            Some(machine) => {
+                Found::Happened(self.made(app.text(), machine.process_group(), &machine))
+            }
             None => Found::DidNot,
         }
     }

@@ -6,9 +6,8 @@ use groundcrew::{Effect, Failure};
 use serde_json::Value;
 
 use super::ListArguments;
-use super::reach::{Executing, keeps};
+use super::reach::{Executing, keeps, sees};
 use crate::fly::contract::{Filter, Scope};
-use crate::fly::world::api::At;
 use crate::fly::world::fork::Fork;
 use crate::fly::world::summary;
 
@@ -22,12 +21,15 @@ impl Executing {
             return Ok(BTreeMap::new());
         };
         let request = &effect.request;
-        let (kept, filter) = match At::of(effect) {
-            Some(at) => {
-                self.touched(effect, fork, at.app).await?;
-                (fork.original(at.app, Some(at.id)), Filter::default())
+        let named = (&request.app, &request.subject, request.row.creates);
+        let (kept, filter) = match named {
+            (Some(app), subject, made) if subject.is_some() || made.is_some() => {
+                self.touched(effect, fork, app).await?;
+                // What is made was not there.
+                let id = subject.as_deref().unwrap_or_default();
+                (fork.original(app, Some(id)), Filter::default())
             }
-            None => {
+            _ => {
                 let ListArguments { scope, filter } = request.arguments()?;
                 let kept = match scope {
                     Scope::App(app) => {
@@ -42,7 +44,9 @@ impl Executing {
                 (kept, filter)
             }
         };
-        let kept = kept.into_iter().filter(|machine| keeps(&filter, machine));
+        let kept = kept
+            .into_iter()
+            .filter(|machine| keeps(&filter, machine) && sees(&effect.cover, machine));
         kept.map(|machine| {
             let whole = serde_json::to_value(&machine)
                 .map_err(|e| Failure::other("answer", e.to_string()))?;

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::Trouble;
-use groundcrew::{Clock, Effect, Executor, Failure, Setting, after};
+use groundcrew::{Clock, Cover, Effect, Executor, Failure, Setting, after};
 use jiff::Timestamp;
 
 use super::leases::Leases;
 use super::rates::Rates;
 use crate::fly::contract::{Filter, Machine};
+use crate::fly::names::App;
+use crate::fly::scopes::{APPS, GROUPS};
 use crate::fly::world::api::{Api, At, Which};
 use crate::fly::world::fork::Fork;
 
@@ -70,10 +72,10 @@ impl Executing {
         effect: &Effect,
         at: At<'_>,
     ) -> Result<groundcrew_fleet::api::Machine, Failure> {
-        self.rates.read(at.id).await;
+        self.rates.read(at.id.text()).await;
         let get = async || self.api.get(at).await.map_err(|t| self.young(at, t));
         let machine = self.read(effect, get).await?;
-        self.note_group(at.app, at.id, machine.process_group());
+        self.note_group(at.app.text(), at.id.text(), machine.process_group());
         Ok(machine)
     }
 
@@ -83,7 +85,7 @@ impl Executing {
         let not_found = matches!(trouble.failure, Failure::NotFound(_));
         let made = not_found && {
             let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            let key = (at.app.to_owned(), at.id.to_owned());
+            let key = (at.app.text().to_owned(), at.id.text().to_owned());
             made.get(&key)
                 .is_some_and(|at| after(*at, YOUNG) > self.clock.now())
         };
@@ -108,14 +110,14 @@ impl Executing {
     pub(super) async fn list_app<T: Send>(
         &self,
         effect: &Effect,
-        app: &str,
+        app: App<'_>,
         made: impl Fn(&groundcrew_fleet::api::Machine) -> Option<T> + Send + Sync,
     ) -> Result<Vec<T>, Failure> {
-        self.rates.action("list", app).await;
+        self.rates.action("list", app.text()).await;
         let all = Mutex::new(Vec::new());
         let all_of = || all.lock().unwrap_or_else(PoisonError::into_inner);
         let each = |machine: groundcrew_fleet::api::Machine| {
-            self.note_group(app, &machine.id, machine.process_group());
+            self.note_group(app.text(), &machine.id, machine.process_group());
             all_of().extend(made(&machine));
         };
         self.read(effect, || {
@@ -126,6 +128,11 @@ impl Executing {
         .await?;
         Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Whether a step's grant covers a Machine.
+pub(super) fn sees(cover: &Cover, machine: &Machine) -> bool {
+    cover.has(APPS.one, &machine.app) && cover.has(GROUPS.one, &machine.group)
 }
 
 pub(super) fn keeps(filter: &Filter, machine: &Machine) -> bool {

@@ -3,8 +3,10 @@
 use groundcrew::{Kind, Row};
 
 use super::commands::COMMANDS;
+use crate::fly::names;
 
 const READ: Row = Row {
+    sound: names::machines,
     fork: "answered by the fork, exact once the app is copied",
     ..Row::READ
 };
@@ -18,6 +20,7 @@ const WAIT: Row = Row {
 };
 
 const WRITE: Row = Row {
+    sound: names::machines,
     in_doubt: "the state",
     projection: &["state", "host_status"],
     ..Row::WRITE

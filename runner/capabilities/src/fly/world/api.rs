@@ -15,6 +15,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::fly::contract::ExecOptions;
+use crate::fly::names::{App, MachineId};
 
 /// A write on one Machine whose answer says nothing, as either world takes it.
 pub(crate) struct Command {
@@ -31,8 +32,8 @@ pub(crate) type Act =
 /// A request about one Machine.
 pub(crate) struct Asked {
     pub(crate) method: Method,
-    /// What stands behind the Machine's own path, if anything.
-    pub(crate) path: Option<&'static str>,
+    /// What stands behind the Machine's own path; empty if nothing does.
+    pub(crate) path: &'static str,
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) body: Option<Value>,
     /// Reads an answer of 200 that says no all the same.
@@ -47,7 +48,7 @@ impl Asked {
     pub(crate) fn itself(method: Method) -> Self {
         Self {
             method,
-            path: None,
+            path: "",
             query: Vec::new(),
             body: None,
             says_no: None,
@@ -57,7 +58,7 @@ impl Asked {
     /// Of what is below it.
     pub(crate) fn below(method: Method, path: &'static str) -> Self {
         Self {
-            path: Some(path),
+            path,
             ..Self::itself(method)
         }
     }
@@ -74,22 +75,29 @@ pub(crate) struct Everything {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At<'a> {
     pub(crate) effect: &'a EffectId,
-    pub(crate) app: &'a str,
-    pub(crate) id: &'a str,
+    pub(crate) app: App<'a>,
+    pub(crate) id: MachineId<'a>,
 }
 
 impl<'a> At<'a> {
-    /// The Machine that an effect is about; without an id if it makes one, and none if it names
-    /// none.
-    pub(crate) fn of(effect: &'a Effect) -> Option<Self> {
+    /// The Machine that an effect is about.
+    ///
+    /// # Errors
+    /// `invalid`, if it names none.
+    pub(crate) fn of(effect: &'a Effect) -> Result<Self, Failure> {
         let request = &effect.request;
-        let id = request.subject.as_deref();
-        let makes = request.row.creates.map(|_| "");
-        Some(Self {
-            effect: &effect.id,
-            app: request.app.as_deref()?,
-            id: id.or(makes)?,
-        })
+        let id = request.subject.as_deref().unwrap_or_default();
+        Self::new(&effect.id, request.app.as_deref().unwrap_or_default(), id)
+    }
+
+    /// A Machine by its names.
+    ///
+    /// # Errors
+    /// `invalid`, if they are none.
+    pub(crate) fn new(effect: &'a EffectId, app: &'a str, id: &'a str) -> Result<Self, Failure> {
+        let app = App::read(app).map_err(Failure::Invalid)?;
+        let id = MachineId::read(id).map_err(Failure::Invalid)?;
+        Ok(Self { effect, app, id })
     }
 }
 
@@ -116,7 +124,7 @@ pub(crate) trait Api: Send + Sync + 'static {
     fn list<'a>(
         &'a self,
         effect: &'a EffectId,
-        app: &'a str,
+        app: App<'a>,
         which: Which<'a>,
         each: &'a Each<'a>,
     ) -> Answer<'a, ()>;
@@ -139,7 +147,7 @@ pub(crate) trait Api: Send + Sync + 'static {
     fn create<'a>(
         &'a self,
         effect: &'a EffectId,
-        app: &'a str,
+        app: App<'a>,
         request: &'a CreateRequest,
     ) -> Answer<'a, Machine>;
     fn exec<'a>(&'a self, at: At<'a>, options: &'a ExecOptions) -> Answer<'a, ExecResponse>;

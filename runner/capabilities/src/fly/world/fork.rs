@@ -14,13 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::Trouble;
-use groundcrew::{Clock, Difference, EffectId, Forked, InService, Population, millis};
+use groundcrew::{Clock, Difference, EffectId, Failure, Forked, InService, Population, millis};
 use groundcrew_fleet::api::{self, ApiError, ListQuery};
 use groundcrew_fleet::{Behaviour, Caller, Fleet, GroupExtremes, Settings, Time};
 use serde_json::Value;
 
 use super::api::{Api, At, Everything, Which};
 use crate::fly::contract::Machine as Summary;
+use crate::fly::names::App;
 use crate::fly::refusals::answered;
 use crate::fly::world::summary;
 
@@ -96,6 +97,7 @@ impl Fork {
     pub(crate) async fn touch(&self, effect: &EffectId, app: &str) -> Result<(), Trouble> {
         let mut copied = self.copied.lock().await;
         if !copied.contains(app) {
+            let name = App::read(app).map_err(|e| Trouble::refused(Failure::Invalid(e)))?;
             let machines = Mutex::new(Vec::new());
             let each = |machine| {
                 let mut machines = machines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +109,7 @@ impl Fork {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .clear();
-                self.live.list(effect, app, Which::There, &each)
+                self.live.list(effect, name, Which::There, &each)
             };
             self.retries.read_to_end(effect, list).await?;
             let machines = machines
@@ -201,33 +203,34 @@ impl Fork {
         nonce: Option<&str>,
         act: impl FnOnce(&mut Fleet, &Caller<'_>) -> Result<T, ApiError> + Send,
     ) -> Result<T, Trouble> {
-        self.touch(at.effect, at.app).await?;
-        let effect = at.effect.to_string();
-        let caller = Caller {
-            nonce,
-            effect: Some(&effect),
-            owner: "groundcrew rehearsal",
-        };
-        act(&mut self.model(), &caller).map_err(|e| refused(&e))
+        self.within(at.effect, at.app.text(), nonce, act).await
     }
 
-    /// Acts on an app of the model, which has been copied before.
+    /// Acts on an app of the model, which is copied before.
     pub(crate) async fn in_app<T>(
         &self,
         effect: &EffectId,
         app: &str,
         act: impl FnOnce(&mut Fleet, &Caller<'_>) -> Result<T, ApiError> + Send,
     ) -> Result<T, Trouble> {
-        self.on(
-            At {
-                effect,
-                app,
-                id: "",
-            },
-            None,
-            act,
-        )
-        .await
+        self.within(effect, app, None, act).await
+    }
+
+    async fn within<T>(
+        &self,
+        effect: &EffectId,
+        app: &str,
+        nonce: Option<&str>,
+        act: impl FnOnce(&mut Fleet, &Caller<'_>) -> Result<T, ApiError> + Send,
+    ) -> Result<T, Trouble> {
+        self.touch(effect, app).await?;
+        let effect = effect.to_string();
+        let caller = Caller {
+            nonce,
+            effect: Some(&effect),
+            owner: "groundcrew rehearsal",
+        };
+        act(&mut self.model(), &caller).map_err(|e| refused(&e))
     }
 
     /// What has become of an app that was copied, none if it was deleted; none at all of another.

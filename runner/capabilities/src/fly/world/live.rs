@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use groundcrew::service::trouble::Trouble;
 use groundcrew::service::{Service, body, unreadable};
-use groundcrew::{Deadline, EffectId, Failure, Target, WRITE};
+use groundcrew::{Deadline, EffectId, Failure, Name, Target, WRITE};
 use groundcrew_fleet::api::{
     CreateRequest, Event, ExecResponse, Lease, LeaseEnvelope, LeaseRequest, Machine,
     MachineVersion, OrgMachines, UpdateRequest, WaitQuery, WaitResponse,
@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::api::{Answer, Api, Asked, At, Command, Each, Everything, Which};
 use crate::fly::contract::ExecOptions;
+use crate::fly::names::{App, MachineId};
 use crate::fly::refusals::refusal;
 use crate::fly::target::MACHINES_API;
 use crate::fly::world::api::EFFECT;
@@ -41,6 +42,10 @@ const ORGANISATION_PAGE: usize = 1000;
 /// How many pages of an organisation are read before we call it endless.
 const ORGANISATION_PAGES: usize = 1000;
 
+const V1: Name<'_> = Name::fixed("v1");
+const APPS: Name<'_> = Name::fixed("apps");
+const MACHINES: Name<'_> = Name::fixed("machines");
+
 pub(crate) struct Live {
     pub(crate) service: Service,
     organisation: Option<String>,
@@ -59,10 +64,10 @@ impl Live {
     fn request(
         &self,
         method: Method,
-        path: &[&str],
+        path: &[Name<'_>],
         effect: &EffectId,
     ) -> Result<RequestBuilder, Trouble> {
-        let path: Vec<&str> = [&["v1"], path].concat();
+        let path = [&[V1], path].concat();
         self.service.request(method, &path, effect)
     }
 
@@ -70,22 +75,24 @@ impl Live {
         &self,
         method: Method,
         at: At<'_>,
-        rest: &[&str],
+        rest: &'static str,
     ) -> Result<RequestBuilder, Trouble> {
-        let path: Vec<&str> = ["apps", at.app, "machines", at.id]
-            .iter()
-            .chain(rest)
-            .copied()
-            .collect();
-        self.request(method, &path, at.effect)
+        let path = [
+            APPS,
+            at.app.name(),
+            MACHINES,
+            at.id.name(),
+            Name::fixed(rest),
+        ];
+        let whole = if rest.is_empty() { 4 } else { 5 };
+        self.request(method, &path[..whole], at.effect)
     }
 }
 
 impl Live {
     /// The request for a command.
     fn asked(&self, at: At<'_>, asked: &Asked) -> Result<RequestBuilder, Trouble> {
-        let rest: Vec<&str> = asked.path.into_iter().collect();
-        let mut request = self.machine(asked.method.clone(), at, &rest)?;
+        let mut request = self.machine(asked.method.clone(), at, asked.path)?;
         if !asked.query.is_empty() {
             request = request.query(&asked.query);
         }
@@ -121,10 +128,35 @@ impl<'de> Visitor<'de> for OneByOne<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         while let Some(machine) = list.next_element::<Machine>()? {
+            MachineId::read(&machine.id).map_err(serde::de::Error::custom)?;
             (self.0)(machine);
         }
         Ok(())
     }
+}
+
+/// An answer that is about something else than what was asked. What became of the request is not known.
+fn other(why: &str) -> Trouble {
+    Trouble {
+        failure: Failure::Unavailable(format!(
+            "the answer is not what this service answers: {why}"
+        )),
+        may_have_happened: true,
+        transient: true,
+        retry_after: None,
+    }
+}
+
+/// The Machine that was asked for, and no other.
+fn itself(at: At<'_>, machine: Machine) -> Result<Machine, Trouble> {
+    if machine.id == at.id.text() {
+        return Ok(machine);
+    }
+    let asked = at.id;
+    Err(other(&format!(
+        "it is about Machine `{}`, and `{asked}` was asked for",
+        machine.id
+    )))
 }
 
 fn leased(request: RequestBuilder, nonce: Option<&str>) -> RequestBuilder {
@@ -138,12 +170,12 @@ impl Api for Live {
     fn list<'a>(
         &'a self,
         effect: &'a EffectId,
-        app: &'a str,
+        app: App<'a>,
         which: Which<'a>,
         each: &'a Each<'a>,
     ) -> Answer<'a, ()> {
         Box::pin(async move {
-            let request = self.request(Method::GET, &["apps", app, "machines"], effect)?;
+            let request = self.request(Method::GET, &[APPS, app.name(), MACHINES], effect)?;
             let request = match which {
                 Which::There => request,
                 Which::MadeBy(effect) => {
@@ -163,21 +195,25 @@ impl Api for Live {
 
     fn list_organisation<'a>(&'a self, effect: &'a EffectId) -> Answer<'a, Everything> {
         Box::pin(async move {
-            let Some(organisation) = &self.organisation else {
-                return Err(Trouble::refused(Failure::Invalid(
-                    "the target names no organisation".to_owned(),
-                )));
-            };
+            let invalid = |why: String| Trouble::refused(Failure::Invalid(why));
+            let organisation = self.organisation.as_deref();
+            let organisation = organisation
+                .ok_or_else(|| invalid("the target names no organisation".to_owned()))?;
+            let organisation = Name::of("an organisation's name", organisation).map_err(invalid)?;
             let mut all = Everything::default();
             let mut cursor = String::new();
             for _ in 0..ORGANISATION_PAGES {
-                let mut request =
-                    self.request(Method::GET, &["orgs", organisation, "machines"], effect)?;
+                let path = [Name::fixed("orgs"), organisation, MACHINES];
+                let mut request = self.request(Method::GET, &path, effect)?;
                 request = request.query(&[("limit", ORGANISATION_PAGE.to_string())]);
                 if !cursor.is_empty() {
                     request = request.query(&[("cursor", &cursor)]);
                 }
                 let page: OrgMachines = self.read(request).await?;
+                for machine in &page.machines {
+                    App::read(&machine.app_name).map_err(|why| other(&why))?;
+                    MachineId::read(&machine.id).map_err(|why| other(&why))?;
+                }
                 all.machines.extend(page.machines);
                 all.missing_regions.extend(page.error_regions);
                 // A page may be short or empty while more remain: only the cursor tells the end.
@@ -196,12 +232,15 @@ impl Api for Live {
     }
 
     fn get<'a>(&'a self, at: At<'a>) -> Answer<'a, Machine> {
-        Box::pin(async move { self.read(self.machine(Method::GET, at, &[])?).await })
+        Box::pin(async move {
+            let machine = self.read(self.machine(Method::GET, at, "")?).await?;
+            itself(at, machine)
+        })
     }
 
     fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>> {
         Box::pin(async move {
-            let request = self.machine(Method::GET, at, &["events"])?;
+            let request = self.machine(Method::GET, at, "events")?;
             self.read(request.query(&[("limit", limit)])).await
         })
     }
@@ -227,7 +266,7 @@ impl Api for Live {
 
     fn versions<'a>(&'a self, at: At<'a>) -> Answer<'a, Vec<MachineVersion>> {
         Box::pin(async move {
-            let request = self.machine(Method::GET, at, &["versions"])?;
+            let request = self.machine(Method::GET, at, "versions")?;
             self.read(request).await
         })
     }
@@ -239,21 +278,23 @@ impl Api for Live {
         nonce: Option<&'a str>,
     ) -> Answer<'a, Machine> {
         Box::pin(async move {
-            let sent = self.machine(Method::POST, at, &[])?.json(request);
-            self.read(leased(sent, nonce)).await
+            let sent = self.machine(Method::POST, at, "")?.json(request);
+            itself(at, self.read(leased(sent, nonce)).await?)
         })
     }
 
     fn create<'a>(
         &'a self,
         effect: &'a EffectId,
-        app: &'a str,
+        app: App<'a>,
         request: &'a CreateRequest,
     ) -> Answer<'a, Machine> {
         Box::pin(async move {
-            let path = ["apps", app, "machines"];
+            let path = [APPS, app.name(), MACHINES];
             let sent = self.request(Method::POST, &path, effect)?.json(request);
-            self.read(sent).await
+            let made: Machine = self.read(sent).await?;
+            MachineId::read(&made.id).map_err(|why| other(&why))?;
+            Ok(made)
         })
     }
 
@@ -262,7 +303,7 @@ impl Api for Live {
             let timeout = Duration::from_millis(options.timeout_ms);
             let seconds = timeout.as_secs().max(1);
             let body = json!({ "command": options.command, "timeout": seconds });
-            let sent = self.machine(Method::POST, at, &["exec"])?.json(&body);
+            let sent = self.machine(Method::POST, at, "exec")?.json(&body);
             let patience = timeout.div_f64(self.scale) + WRITE;
             self.read(sent.timeout(patience)).await
         })
@@ -283,7 +324,7 @@ impl Api for Live {
             pairs.extend(wait.version.clone().map(|version| ("version", version)));
             pairs.extend(wait.from_event_id.clone().map(|id| ("from_event_id", id)));
             let request = self
-                .machine(Method::GET, at, &["wait"])?
+                .machine(Method::GET, at, "wait")?
                 .query(&pairs)
                 .timeout(timeout.div_f64(self.scale) + LONG_POLL_SLACK);
             let answered = self.service.execute(request).await?;
@@ -312,24 +353,33 @@ impl Api for Live {
                 ttl: Some(ttl.as_secs().max(1)),
                 description: Some(description.to_owned()),
             };
-            let request = self.machine(Method::POST, at, &["lease"])?.json(&body);
+            let request = self.machine(Method::POST, at, "lease")?.json(&body);
             let envelope: LeaseEnvelope = self.read(leased(request, nonce)).await?;
-            envelope.data.ok_or_else(|| Trouble {
+            let lease = envelope.data.ok_or_else(|| Trouble {
                 failure: Failure::Unavailable("a lease was answered without its data".to_owned()),
                 may_have_happened: true,
                 transient: true,
                 retry_after: None,
-            })
+            })?;
+            Name::of("a lease's nonce", &lease.nonce).map_err(|why| other(&why))?;
+            Ok(lease)
         })
     }
 
     fn held_lease<'a>(&'a self, at: At<'a>) -> Answer<'a, Option<Lease>> {
         Box::pin(async move {
             match self
-                .read::<LeaseEnvelope>(self.machine(Method::GET, at, &["lease"])?)
+                .read::<LeaseEnvelope>(self.machine(Method::GET, at, "lease")?)
                 .await
             {
-                Ok(envelope) => Ok(envelope.data),
+                Ok(envelope) => {
+                    let nonce = envelope.data.as_ref().map(|lease| lease.nonce.as_str());
+                    // To whoever does not hold it no nonce is shown.
+                    if let Some(nonce) = nonce.filter(|nonce| !nonce.is_empty()) {
+                        Name::of("a lease's nonce", nonce).map_err(|why| other(&why))?;
+                    }
+                    Ok(envelope.data)
+                }
                 Err(Trouble {
                     failure: Failure::NotFound(_),
                     ..
@@ -344,7 +394,7 @@ impl Api for Live {
             match self
                 .service
                 .send(
-                    self.machine(Method::DELETE, at, &["lease"])?
+                    self.machine(Method::DELETE, at, "lease")?
                         .header(NONCE_HEADER, nonce),
                 )
                 .await

@@ -49,7 +49,7 @@ impl Fly {
         app: &str,
         id: &str,
     ) -> Result<serde_json::Value, Trouble> {
-        let at = At { effect, app, id };
+        let at = At::new(effect, app, id).map_err(Trouble::refused)?;
         let machine = match &self.fork {
             Some(fork) => Api::get(fork.as_ref(), at).await?,
             None => Api::get(self.live.as_ref(), at).await?,

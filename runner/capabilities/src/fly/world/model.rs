@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use groundcrew::service::trouble::Trouble;
 use groundcrew::{EffectId, Failure, millis};
-use groundcrew_fleet::Time;
 use groundcrew_fleet::api::{
     self, CreateRequest, Event, ExecRequest, ExecResponse, Lease, LeaseRequest, ListQuery, Machine,
     MachineVersion, UpdateRequest, WaitQuery, WaitResponse,
 };
+use groundcrew_fleet::{Caller, Fleet, Time};
 
 use super::fork::{Fork, refused};
 use crate::fly::contract::ExecOptions;
+use crate::fly::names::App;
 use crate::fly::world::api::{Answer, Api, At, Command, EFFECT, Each, Everything, Which};
 
 /// Leases in the model last this long: nobody refreshes them.
@@ -24,12 +25,12 @@ impl Api for Fork {
     fn list<'a>(
         &'a self,
         effect: &'a EffectId,
-        app: &'a str,
+        app: App<'a>,
         which: Which<'a>,
         each: &'a Each<'a>,
     ) -> Answer<'a, ()> {
         Box::pin(async move {
-            self.touch(effect, app).await?;
+            self.touch(effect, app.text()).await?;
             let query = match which {
                 Which::There => ListQuery::default(),
                 Which::MadeBy(effect) => ListQuery {
@@ -38,7 +39,7 @@ impl Api for Fork {
                     ..ListQuery::default()
                 },
             };
-            let listed = self.model().list(app, &query);
+            let listed = self.model().list(app.text(), &query);
             listed.map_err(|e| refused(&e))?.into_iter().for_each(each);
             Ok(())
         })
@@ -76,12 +77,14 @@ impl Api for Fork {
     }
 
     fn get<'a>(&'a self, at: At<'a>) -> Answer<'a, Machine> {
-        Box::pin(self.on(at, None, move |fleet, _| fleet.get(at.app, at.id)))
+        Box::pin(self.on(at, None, move |fleet, _| {
+            fleet.get(at.app.text(), at.id.text())
+        }))
     }
 
     fn events<'a>(&'a self, at: At<'a>, limit: u32) -> Answer<'a, Vec<Event>> {
         Box::pin(self.on(at, None, move |fleet, _| {
-            fleet.events(at.app, at.id, Some(limit as usize))
+            fleet.events(at.app.text(), at.id.text(), Some(limit as usize))
         }))
     }
 
@@ -92,13 +95,15 @@ impl Api for Fork {
         nonce: Option<&'a str>,
     ) -> Answer<'a, ()> {
         let act = self.on(at, nonce, move |fleet, caller| {
-            (command.act)(fleet, caller, at.app, at.id)
+            (command.act)(fleet, caller, at.app.text(), at.id.text())
         });
         Box::pin(act)
     }
 
     fn versions<'a>(&'a self, at: At<'a>) -> Answer<'a, Vec<MachineVersion>> {
-        Box::pin(self.on(at, None, move |fleet, _| fleet.versions(at.app, at.id)))
+        Box::pin(self.on(at, None, move |fleet, _| {
+            fleet.versions(at.app.text(), at.id.text())
+        }))
     }
 
     fn update<'a>(
@@ -108,28 +113,21 @@ impl Api for Fork {
         nonce: Option<&'a str>,
     ) -> Answer<'a, Machine> {
         Box::pin(self.on(at, nonce, move |fleet, caller| {
-            fleet.update(caller, at.app, at.id, request)
+            fleet.update(caller, at.app.text(), at.id.text(), request)
         }))
     }
 
     fn create<'a>(
         &'a self,
         effect: &'a EffectId,
-        app: &'a str,
+        app: App<'a>,
         request: &'a CreateRequest,
     ) -> Answer<'a, Machine> {
-        let at = At {
-            effect,
-            app,
-            id: "",
-        };
         Box::pin(async move {
-            let made = self
-                .on(at, None, move |fleet, caller| {
-                    fleet.create(caller, app, request)
-                })
-                .await?;
-            self.count(app);
+            let create =
+                move |fleet: &mut Fleet, by: &Caller<'_>| fleet.create(by, app.text(), request);
+            let made = self.in_app(effect, app.text(), create).await?;
+            self.count(app.text());
             Ok(made)
         })
     }
@@ -141,7 +139,7 @@ impl Api for Fork {
                 ..ExecRequest::default()
             };
             // Whether it can be run is the model's to say; what it says is assumed.
-            fleet.exec(caller, at.app, at.id, &request)?;
+            fleet.exec(caller, at.app.text(), at.id.text(), &request)?;
             Ok(ExecResponse::default())
         }))
     }
@@ -153,15 +151,15 @@ impl Api for Fork {
         timeout: Duration,
     ) -> Answer<'a, Option<WaitResponse>> {
         Box::pin(async move {
-            self.touch(at.effect, at.app).await?;
+            self.touch(at.effect, at.app.text()).await?;
             let until = millis(self.clock.now())
                 .saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
             loop {
                 let (answer, next) = {
                     let model = self.model();
                     (
-                        model.wait_poll(at.app, at.id, query),
-                        model.next_change(at.app, at.id),
+                        model.wait_poll(at.app.text(), at.id.text(), query),
+                        model.next_change(at.app.text(), at.id.text()),
                     )
                 };
                 if let Some(reached) = answer.map_err(|e| refused(&e))? {
@@ -194,14 +192,16 @@ impl Api for Fork {
             description: Some(description.to_owned()),
         };
         Box::pin(self.on(at, nonce, move |fleet, caller| {
-            fleet.lease_acquire(caller, at.app, at.id, &request)
+            fleet.lease_acquire(caller, at.app.text(), at.id.text(), &request)
         }))
     }
 
     fn held_lease<'a>(&'a self, at: At<'a>) -> Answer<'a, Option<Lease>> {
         Box::pin(async move {
             match self
-                .on(at, None, move |fleet, _| fleet.lease_get(at.app, at.id))
+                .on(at, None, move |fleet, _| {
+                    fleet.lease_get(at.app.text(), at.id.text())
+                })
                 .await
             {
                 Ok(lease) => Ok(Some(lease)),
@@ -216,7 +216,9 @@ impl Api for Fork {
 
     fn release<'a>(&'a self, at: At<'a>, nonce: &'a str) -> Answer<'a, ()> {
         Box::pin(self.on(at, Some(nonce), move |fleet, caller| {
-            fleet.lease_release(caller, at.app, at.id).map(drop)
+            fleet
+                .lease_release(caller, at.app.text(), at.id.text())
+                .map(drop)
         }))
     }
 }

@@ -36,6 +36,7 @@ const fn row(
         fork: "",
         assumes: "",
         projection: &[],
+        ..Row::READ
     }
 }
 
@@ -48,7 +49,10 @@ static ROWS: [Row; 9] = [
     row("ledger.read", Kind::Read, "read", false, false),
     row("ledger.big", Kind::Read, "read", false, false),
     row("ledger.slow", Kind::Read, "wait", false, true),
-    row("ledger.keep", Kind::Write, "keep", true, false),
+    Row {
+        undo: Some("ledger.drop"),
+        ..row("ledger.keep", Kind::Write, "keep", true, false)
+    },
     row("ledger.drop", Kind::Write, "keep", true, false),
     row("ledger.unwrite", Kind::Write, "write", false, false),
     Row {
@@ -189,13 +193,18 @@ struct Clerk {
 }
 
 impl Executor for Clerk {
-    fn within<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+    fn within<'a>(&'a self, effect: &'a Effect) -> BoxFuture<'a, Result<Vec<String>, Failure>> {
         let even = effect
             .request
             .subject
             .as_ref()
             .is_some_and(|key| key.ends_with(['0', '2', '4', '6', '8']));
-        Box::pin(async move { Ok(Some(if even { "even" } else { "odd" }.to_owned())) })
+        Box::pin(async move { Ok(vec![if even { "even" } else { "odd" }.to_owned()]) })
+    }
+
+    fn belongs(&self, _app: &str, subject: &str) -> Option<String> {
+        let even = subject.ends_with(['0', '2', '4', '6', '8']);
+        Some(if even { "even" } else { "odd" }.to_owned())
     }
 
     fn population(&self, _app: &str, _within: &str) -> Option<usize> {

@@ -1,0 +1,283 @@
+//! What is checked is what is sent: no text that a plugin could submit, for any operation, makes a
+//! request to another path, query or origin than the operation has.
+
+use std::collections::BTreeSet;
+
+use groundcrew::{Credential, Mode, Place, Request, Target, Url};
+use groundcrew_capabilities::all;
+use groundcrew_capabilities::fly::contract::{RestartOptions, StopOptions};
+use serde_json::{Value, json};
+
+use crate::support::{self, Process, Web, row};
+
+/// Where a request of each operation may go, its names as `*`. What asks for something first, such as an
+/// update, asks for that too.
+const MAY: [&str; 24] = [
+    "GET /v1/apps/*/machines",
+    "GET /v1/apps/*/machines?include_deleted&metadata.groundcrew_effect",
+    "GET /v1/orgs/groundcrew/machines?limit",
+    "GET /v1/apps/*/machines/*",
+    "GET /v1/apps/*/machines/*/events?limit",
+    "GET /v1/apps/*/machines/*/versions",
+    "GET /v1/apps/*/machines/*/wait?timeout&state",
+    "GET /v1/apps/*/machines/*/wait?timeout&state&version",
+    "GET /v1/apps/*/machines/*/wait?timeout&state&version&from_event_id",
+    "GET /v1/apps/*/machines/*/wait?timeout&state&from_event_id",
+    "GET /v1/apps/*/machines/*/lease",
+    "POST /v1/apps/*/machines/*/COMMAND",
+    "POST /v1/apps/*/machines/*/restart?force_stop",
+    "POST /v1/apps/*/machines/*/restart?force_stop&signal",
+    "PATCH /v1/apps/*/machines/*/metadata",
+    "DELETE /v1/apps/*/machines/*?force",
+    "GET /v1/apps?org_slug",
+    "GET /v1/apps/*",
+    "POST /v1/platform/placements",
+    "GET /api/v1/apps/*/releases?limit",
+    "GET /api/v1/apps/*/releases/current",
+    "POST /api/v1/releases",
+    "DELETE /v1/apps/*",
+    "POST /prometheus/groundcrew/api/v1/query",
+];
+
+const COMMANDS: [&str; 8] = [
+    "start", "stop", "suspend", "signal", "cordon", "uncordon", "lease", "exec",
+];
+
+/// What people and libraries have read as something else.
+const HOSTILE: [&str; 28] = [
+    "",
+    ".",
+    "..",
+    ".\t.",
+    "\t",
+    "\n",
+    "\r\n",
+    "web\t",
+    "/",
+    "\\",
+    "web/machines",
+    "..%2f",
+    "%2e%2e",
+    "%09",
+    "?force=true",
+    "#",
+    "web?x=1",
+    "web#x",
+    "//evil.example",
+    "http://evil.example/",
+    "@evil",
+    "web;x",
+    "\u{0}",
+    "\u{202e}web",
+    "ｗｅｂ",
+    "web\u{2028}",
+    "a b",
+    "*",
+];
+
+/// A request of each operation with a text wherever it takes one.
+fn requests(app: &str, id: &str, text: &str) -> Vec<Request> {
+    let on = |name: &str, with: Value| {
+        Request::new(row(name))
+            .on(app.to_owned(), id.to_owned())
+            .with(with)
+    };
+    let in_app =
+        |name: &str, with: Value| Request::new(row(name)).in_app(app.to_owned()).with(with);
+    let change = json!({ "image": text, "release": text, "env": [[text, text]], "metadata": [[text, text]], "autostop": text, "standbys": [text], "patch": null });
+    let filter = json!({ "groups": [text], "regions": [text], "states": [text] });
+    vec![
+        in_app(
+            "machines.list",
+            json!({ "scope": { "app": app }, "filter": filter }),
+        ),
+        Request::new(row("machines.list"))
+            .with(json!({ "scope": "organisation", "filter": filter })),
+        on("machines.get", Value::Null),
+        on("machines.events", json!(5)),
+        on("machines.versions", Value::Null),
+        on("machines.start", Value::Null),
+        on(
+            "machines.stop",
+            json!(StopOptions {
+                signal: Some(text.to_owned()),
+                timeout_ms: None
+            }),
+        ),
+        on(
+            "machines.restart",
+            json!(RestartOptions {
+                signal: Some(text.to_owned()),
+                ..RestartOptions::default()
+            }),
+        ),
+        on("machines.suspend", Value::Null),
+        on("machines.signal", json!(text)),
+        on("machines.cordon", Value::Null),
+        on("machines.uncordon", Value::Null),
+        on("machines.destroy", json!(true)),
+        on("machines.set-metadata", json!([[text, text]])),
+        on(
+            "machines.update",
+            json!({ "change": change, "expected": text, "launch": null, "cordoned": null, "min_secrets_version": null }),
+        ),
+        on(
+            "machines.restore",
+            json!({ "version": text, "expected": text, "launch": null, "cordoned": null }),
+        ),
+        in_app(
+            "machines.create",
+            json!({ "like": text, "change": change, "region": text, "launch": false, "cordoned": false, "min_secrets_version": null }),
+        ),
+        on(
+            "machines.exec",
+            json!({ "command": [text], "timeout_ms": 1000 }),
+        ),
+        on(
+            "machines.wait",
+            json!({ "states": [text], "version": text, "from_event": text, "timeout_ms": 1 }),
+        ),
+        on(
+            "machines.wait-healthy",
+            json!({ "version": text, "from_event": text, "critical_after_ms": 0, "timeout_ms": 1 }),
+        ),
+        on("machines.lease", Value::Null),
+        on("machines.release", Value::Null),
+        Request::new(row("apps.list")),
+        in_app("apps.get", Value::Null),
+        in_app(
+            "apps.capacity",
+            json!({ "like": text, "regions": [text], "count": 1 }),
+        ),
+        in_app("apps.delete", json!(false)),
+        in_app("releases.list", json!(1)),
+        in_app("releases.current", Value::Null),
+        in_app(
+            "releases.create",
+            json!({ "strategy": text, "image": text, "definition": null }),
+        ),
+        on("releases.set-status", json!("running")),
+        Request::new(row("metrics.query")).with(json!({ "promql": text, "at": null })),
+    ]
+}
+
+/// A request's line as [`MAY`] has it, and the names that stand in it.
+fn shape(request: &str) -> (String, Vec<String>) {
+    let mut line = request.lines().next().unwrap_or_default().split(' ');
+    let (method, target) = (
+        line.next().unwrap_or_default(),
+        line.next().unwrap_or_default(),
+    );
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut names = Vec::new();
+    let mut after = "";
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        let is_name = matches!((after, segment), ("apps", _) | ("machines", _))
+            || (after == "releases" && segment != "current");
+        if is_name {
+            names.push(segment.to_owned());
+            segments.push("*");
+        } else if after == "*" && method == "POST" && COMMANDS.contains(&segment) {
+            segments.push("COMMAND");
+        } else {
+            segments.push(segment);
+        }
+        after = if is_name { "*" } else { segment };
+    }
+    let keys: Vec<&str> = query
+        .split('&')
+        .map(|pair| pair.split('=').next().unwrap_or_default())
+        .collect();
+    let keys = if query.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", keys.join("&"))
+    };
+    (format!("{method} {}{keys}", segments.join("/")), names)
+}
+
+/// A target whose places are all at one address.
+fn target(url: &str) -> Target {
+    let place = |path: &str| {
+        Place::new(
+            Url::parse(&format!("{url}{path}")).unwrap(),
+            None::<&Credential>,
+        )
+    };
+    Target::new("t", Some("groundcrew"), 1.0)
+        .with_place("machines_api", place(""))
+        .and_then(|target| target.with_place("releases_api", place("")))
+        .and_then(|target| target.with_place("metrics_api", place("/prometheus/groundcrew")))
+        .unwrap()
+}
+
+/// What arrives of a request, however its executor goes on about the answers that it gets. What is not
+/// sound arrives nowhere: the gate asks first, and the types of the way to a URL ask again.
+async fn arrives(web: &Web, request: Request) -> (bool, Vec<String>) {
+    let sound = (request.row.sound)(&request).is_ok();
+    let before = web.seen().len();
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let process = Process::start("run", target(&web.url), Mode::Perform, now);
+    let effect = process.unchecked(request);
+    let executor = process.executor(effect.request.row.capability());
+    let short = std::time::Duration::from_millis(500);
+    let _ = tokio::time::timeout(short, async {
+        if executor.prepares(effect.request.row) {
+            let _ = executor.prepare(&effect).await;
+        }
+        executor.perform(effect.clone()).await
+    })
+    .await;
+    (sound, web.seen().split_off(before))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_leads_to_another_place_than_its_operation_has() {
+    // It says no to everything, for good.
+    let web = Web::serve(|_, _| support::http("404 Not Found", "", "{\"error\":\"no\"}")).await;
+    let mut performed = BTreeSet::new();
+    let mut check = |name: &'static str, app: &str, id: &str, sound: bool, arrived: Vec<String>| {
+        performed.insert(name);
+        for request in &arrived {
+            let (shape, names) = shape(request);
+            assert!(
+                MAY.contains(&shape.as_str()),
+                "{name} of {app:?}/{id:?}: {shape}"
+            );
+            for name in names {
+                assert!(
+                    [app, id, "x"].contains(&name.as_str()),
+                    "{name:?} is neither {app:?} nor {id:?}"
+                );
+            }
+        }
+        sound
+    };
+    for hostile in HOSTILE {
+        for (app, id, text) in [
+            (hostile, "d1", "x"),
+            ("web", hostile, "x"),
+            ("web", "d1", hostile),
+        ] {
+            for request in requests(app, id, text) {
+                let name = request.row.name;
+                let names_it = (app == hostile && request.app.is_some())
+                    || (id == hostile && request.subject.is_some());
+                let (sound, arrived) = arrives(&web, request).await;
+                let sound = check(name, app, id, sound, arrived.clone());
+                if names_it {
+                    assert!(!sound, "{name} takes {hostile:?} for a name");
+                    assert_eq!(arrived, Vec::<String>::new(), "{name} of {app:?}/{id:?}");
+                }
+            }
+        }
+    }
+    let all: BTreeSet<&str> = all()
+        .into_iter()
+        .flat_map(|each| each.operations())
+        .map(|row| row.name)
+        .filter(|name| !name.starts_with("http."))
+        .collect();
+    assert_eq!(performed, all, "every operation is asked");
+}

@@ -1,0 +1,179 @@
+//! What a run has written to, or holds: how far its blast radius has got. A thing is one thing however
+//! often, and whatever, is done to it. A step's grant counts what the step did in all its attempts; the
+//! operator's policy counts what the run did in all its steps. Both go on counting after a resume. No
+//! I/O here.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{target, unmade};
+use crate::effect::{Executor, Outcome, Request, Row};
+use crate::grant::effective::{Effective, Whose};
+use crate::journal::{Decision, RunState, step_id};
+
+/// Capability, app and subject.
+type Thing = (&'static str, String, String);
+
+#[derive(Debug, Default)]
+struct Touched {
+    /// What it was found to belong to, where that was asked.
+    within: Option<String>,
+    /// By which steps.
+    steps: BTreeSet<String>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Radius {
+    things: HashMap<Thing, Touched>,
+    by_step: HashMap<(&'static str, String), usize>,
+    by_run: HashMap<&'static str, usize>,
+}
+
+/// What a request counts as; none if it does not count.
+pub(super) fn thing(step: &str, number: u64, request: &Request) -> Option<Thing> {
+    let (app, subject) = target(step, number, request).filter(|_| request.reaches())?;
+    Some((request.row.capability(), app, subject))
+}
+
+impl Radius {
+    /// Of a run as its journal tells it.
+    pub(crate) fn new(past: &RunState, rows: &HashMap<&'static str, &'static Row>) -> Self {
+        let mut radius = Self::default();
+        for (step, effect) in past.effects() {
+            let intended = &effect.intended;
+            let row = rows.get(intended.request.operation.as_str());
+            let (Some(row), Decision::Allowed) = (row, intended.decision) else {
+                continue;
+            };
+            let request = intended.request.request(row);
+            let Some(thing) = thing(step, intended.effect, &request) else {
+                continue;
+            };
+            radius.add(step_id(step), thing, None);
+            let Some(settled) = &effect.settled else {
+                continue;
+            };
+            let answer = settled.answer.as_ref().map(|answer| answer.get());
+            radius.came_out(step, intended.effect, &request, answer, settled.in_doubt);
+        }
+        radius
+    }
+
+    /// Whether a write to one more thing stays within a grant.
+    ///
+    /// # Errors
+    /// The limit in words.
+    pub(super) fn allows(
+        &self,
+        step: &str,
+        thing: &Thing,
+        grant: &Effective,
+        executor: Option<&dyn Executor>,
+        within: Option<&str>,
+    ) -> Result<(), String> {
+        let known = self.things.get(thing);
+        let by_step = known.is_some_and(|known| known.steps.contains(step_id(step)));
+        for (whose, counted) in [(Whose::Step, by_step), (Whose::Policy, known.is_some())] {
+            if counted {
+                continue;
+            }
+            grant.allows_one_more(whose, self.count(whose, thing.0, step_id(step)))?;
+            if let (true, Some(within)) = (grant.asks_share(), within) {
+                let alike = self.alike(whose, thing, step_id(step), executor, within);
+                let size = executor.and_then(|executor| executor.population(&thing.1, within));
+                grant.allows_share(whose, within, alike, size.unwrap_or(0))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, whose: Whose, capability: &'static str, step: &str) -> usize {
+        let count = match whose {
+            Whose::Step => self.by_step.get(&(capability, step.to_owned())),
+            Whose::Policy => self.by_run.get(capability),
+        };
+        count.copied().unwrap_or(0)
+    }
+
+    /// How many of the same app, and within the same, have been written to. What nobody can tell of
+    /// counts.
+    fn alike(
+        &self,
+        whose: Whose,
+        thing: &Thing,
+        step: &str,
+        executor: Option<&dyn Executor>,
+        within: &str,
+    ) -> usize {
+        let alike = |(key, touched): &(&Thing, &Touched)| {
+            let asked = || executor.and_then(|executor| executor.belongs(&key.1, &key.2));
+            let of = touched.within.clone().or_else(asked);
+            (key.0, &key.1) == (thing.0, &thing.1)
+                && (whose == Whose::Policy || touched.steps.contains(step))
+                && of.is_none_or(|of| of == within)
+        };
+        self.things.iter().filter(alike).count()
+    }
+
+    /// Counts what has been allowed.
+    pub(super) fn add(&mut self, step: &str, thing: Thing, within: Option<String>) {
+        let step = step_id(step);
+        let capability = thing.0;
+        let known = self.things.contains_key(&thing);
+        let touched = self.things.entry(thing).or_default();
+        touched.within = within.or(touched.within.take());
+        if touched.steps.insert(step.to_owned()) {
+            *self
+                .by_step
+                .entry((capability, step.to_owned()))
+                .or_default() += 1;
+        }
+        if !known {
+            *self.by_run.entry(capability).or_default() += 1;
+        }
+    }
+
+    /// What has been made counts by its id from now on; what surely was not, not at all.
+    pub(super) fn settled(
+        &mut self,
+        step: &str,
+        number: u64,
+        request: &Request,
+        outcome: &Outcome,
+    ) {
+        let answer = outcome.result.as_deref().ok();
+        self.came_out(step, number, request, answer, outcome.in_doubt);
+    }
+
+    fn came_out(
+        &mut self,
+        step: &str,
+        number: u64,
+        request: &Request,
+        answer: Option<&str>,
+        in_doubt: bool,
+    ) {
+        let row = request.row;
+        let (Some(app), true) = (&request.app, row.creates.is_some() && !in_doubt) else {
+            return;
+        };
+        let key = (row.capability(), app.clone(), unmade(step, number));
+        let Some(touched) = self.things.remove(&key) else {
+            return;
+        };
+        for step in &touched.steps {
+            if let Some(count) = self.by_step.get_mut(&(key.0, step.clone())) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        if let Some(count) = self.by_run.get_mut(key.0) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(id) = answer.and_then(|answer| row.made(answer)) {
+            let made = (key.0, key.1, id);
+            for step in touched.steps {
+                self.add(&step, made.clone(), touched.within.clone());
+            }
+        }
+    }
+}
