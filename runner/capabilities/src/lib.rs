@@ -8,6 +8,7 @@
 pub mod fly;
 mod http;
 mod metrics;
+mod promql;
 
 use std::sync::Arc;
 

@@ -9,16 +9,25 @@ use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::{Trouble, by_status};
 use groundcrew::service::{LazyService, body, unreadable};
 use groundcrew::{
-    BoxFuture, Capability, Effect, EffectId, Executor, Failure, Linking, Name, Outcome, Request,
-    Row, Setting, arguments,
+    BoxFuture, Capability, Cover, Effect, EffectId, Executor, Failure, Linking, Name, Outcome,
+    Request, Row, Scope, Setting, Unsaid, arguments,
 };
 use reqwest::{Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+use crate::promql;
+
 /// The place of a target that is asked: what stands before `/api/v1/query`.
 pub(crate) const PLACE: &str = "metrics_api";
+
+/// The apps whose metrics may be asked for. A step whose grant does not say may ask for all.
+const APPS: Scope = Scope {
+    unsaid: Unsaid::Anything,
+    about: "Apps, as names or patterns, whose metrics may be asked for; all of them if absent.",
+    ..crate::fly::scopes::APPS
+};
 
 /// No answer may be larger: what Fly's endpoint allows.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -79,6 +88,10 @@ impl Capability for Metrics {
         &ROWS
     }
 
+    fn scopes(&self) -> &'static [Scope] {
+        &[APPS]
+    }
+
     fn link(&self, linking: &mut Linking<'_>) -> wasmtime::Result<()> {
         linking.operation::<(String, Option<u64>), Vec<Sample>>("query", |(promql, at)| {
             Request::new(&ROWS[0]).with(arguments(&Query { promql, at }))
@@ -129,6 +142,27 @@ impl Executing {
             Ok(_) => Err(Trouble::refused(nonsense("it is no result of a query"))),
             Err(e) => Err(unreadable(&e)),
         }
+    }
+}
+
+/// Whether the grant covers what a query asks for. Where it covers every app the query is nobody's
+/// business.
+fn covered(cover: &Cover, query: &Query) -> Result<(), Failure> {
+    if cover.has(APPS.one, promql::ANY) {
+        return Ok(());
+    }
+    let apps = promql::apps(&query.promql);
+    let apps = apps.map_err(|why| Failure::Invalid(format!("the query cannot be read: {why}")))?;
+    let denied = |app: &&String| !cover.has(APPS.one, app);
+    match apps.iter().find(denied) {
+        None => Ok(()),
+        Some(app) if app == promql::ANY => Err(Failure::Denied(
+            "a part of the query asks for every app, and the grant does not cover them: write `{app=\"NAME\"}` with each metric"
+                .to_owned(),
+        )),
+        Some(app) => Err(Failure::Denied(format!(
+            "the grant does not cover the app `{app}`, which the query asks for"
+        ))),
     }
 }
 
@@ -240,6 +274,9 @@ impl Executor for Executing {
                 Err(failure) => return failure.into(),
             };
             if let Err(failure) = query.bounded() {
+                return failure.into();
+            }
+            if let Err(failure) = covered(&effect.cover, &query) {
                 return failure.into();
             }
             let ask = || self.query(&effect.id, &query);

@@ -8,7 +8,7 @@ mod machines;
 mod names;
 mod refusals;
 mod releases;
-mod scopes;
+pub(crate) mod scopes;
 mod target;
 mod world;
 

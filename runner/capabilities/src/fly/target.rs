@@ -1,6 +1,8 @@
 //! Fly's places: where its services are, where its tokens may go, and how they are shown.
 
-use groundcrew::{Credential, CredentialSource, Place, Scheme, Target, TargetError, Url, address};
+use groundcrew::{
+    Credential, CredentialSource, Name, Place, Scheme, Target, TargetError, Url, address,
+};
 
 use crate::metrics;
 
@@ -52,6 +54,12 @@ pub fn target(
     source: Option<&dyn CredentialSource>,
     trusted_origins: &[String],
 ) -> Result<Target, TargetError> {
+    if let Some(organisation) = organisation {
+        Name::of("an organisation's name", organisation).map_err(|why| TargetError::Place {
+            target: name.to_owned(),
+            why,
+        })?;
+    }
     let read = |text: &str| address(name, text, &WEB);
     let mut machines = read(addresses.machines_api.unwrap_or(FLY_MACHINES_API))?;
     // As flyctl does: an address is scheme, host and port; its path does not count.

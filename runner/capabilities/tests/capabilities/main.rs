@@ -3,6 +3,7 @@
 //! holds for all of them.
 
 mod apps;
+mod grants;
 mod http;
 mod leases;
 mod machines;

@@ -8,7 +8,7 @@ use globset::{Glob, GlobMatcher};
 use serde_json::{Map, Value};
 
 use super::policy::Policy;
-use super::{CapabilityGrant, Covers, Scope, Terms, Unsaid, quoted};
+use super::{CapabilityGrant, Covers, Radius, Scope, Terms, Unsaid, quoted};
 use crate::effect::{Cover, Request};
 
 /// What a step may do with one capability, after everyone has been heard.
@@ -118,6 +118,26 @@ impl Within {
 }
 
 impl Effective {
+    /// What a step may do with a capability, as admission finds out: to look at a grant without a run.
+    ///
+    /// # Errors
+    /// The text of a pattern that is none.
+    pub fn of(
+        capability: (&'static str, &'static [Scope], Option<&'static Radius>),
+        granted: &CapabilityGrant,
+        requested: &[String],
+        policy: &Policy,
+        target: &str,
+    ) -> Result<Self, String> {
+        let (capability, scopes, radius) = capability;
+        let terms = Terms {
+            capability,
+            scopes,
+            radius,
+        };
+        Self::meet(terms, granted, requested, policy, target)
+    }
+
     /// Meets a step's grant with the plugin's request and the policy.
     ///
     /// # Errors
@@ -221,7 +241,7 @@ impl Effective {
     ///
     /// # Errors
     /// The missing grant in words.
-    pub(crate) fn allows_found(&self, name: &str) -> Result<(), String> {
+    pub fn allows_found(&self, name: &str) -> Result<(), String> {
         self.looked_up()
             .map_or(Ok(()), |within| within.allows(name))
     }
@@ -294,7 +314,7 @@ impl Effective {
     }
 
     /// What of an answer may be seen.
-    pub(crate) fn cover(&self) -> Cover {
+    pub fn cover(&self) -> Cover {
         let within = self.within.clone();
         Cover::new(move |one, name| {
             let scope = within.iter().find(|within| within.scope.one == one);

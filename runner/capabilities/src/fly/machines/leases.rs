@@ -19,6 +19,10 @@ pub(super) const TTL: Duration = Duration::from_secs(60);
 /// Refreshed this often: two refreshes may fail before a lease is lost.
 const REFRESH: Duration = Duration::from_secs(20);
 
+/// A run holds at most so many leases at once: who holds everything stops everybody. Our own bound:
+/// the largest fleet that our benches restart.
+pub(super) const MOST: usize = 5000;
+
 /// Starts the description of every lease of ours, before the run's id.
 const DESCRIPTION: &str = "groundcrew run ";
 
@@ -119,6 +123,10 @@ impl Leases {
 
     /// Sends one request for the lease.
     pub(super) async fn acquire(&self, at: At<'_>) -> Result<(), Trouble> {
+        if self.nonce(at).is_none() && self.lock().len() >= MOST {
+            let text = format!("the run holds {MOST} leases already, which is the most");
+            return Err(Trouble::refused(Failure::Denied(text)));
+        }
         let lease = self
             .api
             .lease(at, TTL, &description(&self.run, &at.effect.step), None)
