@@ -22,6 +22,9 @@ impl Setting {
     }
 }
 
+/// The user's own configuration, in its home.
+const OWN: &str = ".config/groundcrew/config.toml";
+
 /// A home with a project, state and cache, whose target is at an address.
 pub(crate) struct Home<'a> {
     setting: &'a Setting,
@@ -34,13 +37,15 @@ impl<'a> Home<'a> {
         let text = format!(
             "default_target = \"bench\"\n[target.bench]\norganisation = \"groundcrew\"\nmachines_api = \"{address}\"\ncredential = \"env://BENCH_TOKEN\"\nhttp2 = {http2}\n"
         );
-        std::fs::write(directory.path().join("groundcrew.toml"), text)?;
+        let own = directory.path().join(OWN);
+        std::fs::create_dir_all(own.parent().context("it is in a directory")?)?;
+        std::fs::write(own, text)?;
         Ok(Self { setting, directory })
     }
 
     /// The same at another pace of the target's.
     pub(crate) fn scaled(self, scale: f64) -> Result<Self> {
-        let file = self.directory.path().join("groundcrew.toml");
+        let file = self.directory.path().join(OWN);
         let text = std::fs::read_to_string(&file)?;
         std::fs::write(&file, format!("{text}time_scale = {scale:.1}\n"))?;
         Ok(self)

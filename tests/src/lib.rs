@@ -58,6 +58,9 @@ impl groundcrew::CredentialSource for Token {
     }
 }
 
+/// Where the user's own configuration is, in its home.
+const OWN: &str = ".config/groundcrew/config.toml";
+
 /// A simulator, and a home for the binary.
 pub struct World {
     /// The simulator.
@@ -114,7 +117,10 @@ impl World {
             "default_target = \"test\"\n[target.test]\norganisation = \"{organisation}\"\nmachines_api = \"{}\"\ncredential = \"env://TEST_TOKEN\"\ntime_scale = {scale:.1}\n",
             simulator.base_url()
         );
-        std::fs::write(home.path().join("groundcrew.toml"), text)?;
+        // The user's own configuration: a project may not say what is on this machine.
+        let own = home.path().join(OWN);
+        std::fs::create_dir_all(own.parent().context("it is in a directory")?)?;
+        std::fs::write(own, text)?;
         Ok(Self {
             simulator,
             home,
@@ -125,9 +131,19 @@ impl World {
 
     /// From now on the target is known to speak HTTP/2.
     pub fn use_http2(&self) -> Result<()> {
-        let path = self.home.path().join("groundcrew.toml");
-        let text = std::fs::read_to_string(&path)?;
-        Ok(std::fs::write(path, format!("{text}http2 = true\n"))?)
+        self.configure("http2 = true\n")
+    }
+
+    /// The user's own configuration, which has the target.
+    pub fn configuration(&self) -> PathBuf {
+        self.home.path().join(OWN)
+    }
+
+    /// Adds to it: to the target, or tables of their own.
+    pub fn configure(&self, text: &str) -> Result<()> {
+        let path = self.configuration();
+        let before = std::fs::read_to_string(&path)?;
+        Ok(std::fs::write(path, format!("{before}{text}"))?)
     }
 
     /// From now on with this token.

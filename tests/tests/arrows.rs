@@ -203,7 +203,7 @@ fn the_engine_knows_no_vendor() -> Result<()> {
 
 /// Where the bytes of a secret may be read. (`capabilities` will have readers of its own: Redis,
 /// GitHub, stores of secrets.)
-const READERS: [&str; 1] = ["runner/engine/src/target.rs"];
+const READERS: [&str; 1] = ["runner/engine/src/target/credential.rs"];
 
 #[test]
 fn the_bytes_of_a_secret_are_read_in_one_place() -> Result<()> {

@@ -255,7 +255,7 @@ async fn a_run_can_be_proven_elsewhere() -> Result<()> {
         kept.display(),
         webhook.local_addr()?
     );
-    std::fs::write(config.join("config.toml"), to)?;
+    world.configure(&to)?;
     let (said, posted) = tokio::join!(world.run(&RESTART), taken(&webhook));
     let (said, posted) = (said?, posted?);
     ensure!(said.code == 0, "{said:?}");

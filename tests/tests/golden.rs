@@ -53,9 +53,11 @@ async fn a_configuration_and_a_policy_are_read_as_they_were() -> Result<()> {
         text.replace("http://127.0.0.1:4291", &world.simulator.base_url())
             .replace("sim://", "env://TEST_TOKEN")
     };
-    for name in ["groundcrew.toml", "policy.toml", "restart-and-look.toml"] {
+    for name in ["policy.toml", "restart-and-look.toml"] {
         std::fs::write(world.project().join(name), here(text(name)?))?;
     }
+    // As the user's own: a policy binds a place, and a project could call it anything.
+    std::fs::write(world.configuration(), here(text("groundcrew.toml")?))?;
     let policy = world.project().join("policy.toml").display().to_string();
     let runbook = world
         .project()

@@ -246,7 +246,7 @@ fn machine(field: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_service_says() -> Result<()> {
     let world = World::start(fleet(2, 1), 60.0).await?;
-    let path = world.project().join("groundcrew.toml");
+    let path = world.configuration();
     let config = std::fs::read_to_string(&path)?;
     let mut answers = vec![
         (422, json!({ "error": HOSTILE })),

@@ -11,13 +11,6 @@ use groundcrew_tests::{READ_CANARY, Said, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// Adds to the project's configuration.
-fn configure(world: &World, text: &str) -> Result<()> {
-    let path = world.project().join("groundcrew.toml");
-    let before = std::fs::read_to_string(&path)?;
-    Ok(std::fs::write(path, format!("{before}{text}"))?)
-}
-
 fn releases(world: &World) -> Result<Vec<api::Release>> {
     let listed = world.simulator.act(|fleet| fleet.releases("web", None));
     listed.map_err(|e| anyhow::anyhow!("{}", e.body.wording()))
@@ -62,8 +55,7 @@ async fn a_deploy_from_the_release_command_to_the_last_look() -> Result<()> {
     ])
     .await?;
     world.simulator.set_metric("errors", vec![Sample::of(0.2)]);
-    configure(
-        &world,
+    world.configure(
         &format!(
             "[defaults]\ndrain = \"1s\"\nhold = \"2s\"\n[target.test.defaults.runbooks.deploy]\nstrategy = \"bluegreen\"\n[target.test.defaults.apps.web]\nrelease_command = [\"bin/migrate\"]\nrelease_group = \"web\"\nurls = [\"{url}/up\"]\norigins = [\"{url}\"]\nprivate = true\ngate_query = \"errors\"\ngate_max = \"0.5\"\ngate_hold = \"15s\"\n"
         ),

@@ -81,6 +81,12 @@ async fn tokens_apps_and_addresses() -> Result<()> {
             "default_target = \"test\"\n[target.test]\nmachines_api = \"{address}\"\ncredential = \"env://TEST_TOKEN\"\n"
         )
     };
+    // The project's own says something else of a target of that name, and is not asked; so of another.
+    let config = |address: &str| {
+        config(address)
+            .replace("test\"", "far\"")
+            .replace("target.test", "target.far")
+    };
     std::fs::write(&file, config("https://evil.example"))?;
     let elsewhere = world
         .run(&["run", "restart-by-group", "-i", "app=web", "--yes"])

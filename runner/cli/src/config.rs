@@ -8,9 +8,11 @@
 use std::collections::BTreeMap;
 
 use groundcrew::Policy;
+use groundcrew_capabilities::fly;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::context::builtin;
 use crate::exit::Exit;
 use crate::files::Directory;
 use crate::place::PlaceConfig;
@@ -42,6 +44,9 @@ pub(crate) struct File {
     /// Origins that credentials may go to beyond Fly's own and loopback; the user's file only.
     #[serde(default)]
     pub(crate) trusted_origins: Vec<String>,
+    /// Files that a project may name for a token, as it names them (`file://PATH`); the user's file only.
+    #[serde(default)]
+    pub(crate) project_credentials: Vec<String>,
 }
 
 /// Inputs by name.
@@ -141,6 +146,14 @@ impl Config {
                 Some("a project's directory is not trusted with credentials"),
             ));
         }
+        if !project_file.project_credentials.is_empty() {
+            return Err(Exit::refused(
+                format!(
+                    "`{PROJECT_FILE}` sets `project_credentials`, which only your own configuration may"
+                ),
+                Some("a project's directory is not trusted with credentials"),
+            ));
+        }
         if project_file.audit != AuditConfig::default() {
             return Err(Exit::refused(
                 format!("`{PROJECT_FILE}` sets `audit`, which only your own configuration may"),
@@ -160,6 +173,7 @@ impl Config {
                 |(path, text)| toml_of(&path, &text),
             )?,
         };
+        let policy = placed(policy, &user_file)?;
         Ok(Self {
             project: project_file,
             user: user_file,
@@ -197,6 +211,38 @@ impl Config {
             .or(self.user.default_target.as_deref())
             .unwrap_or("fly")
     }
+}
+
+/// A policy binds places: where its tables name targets, those of the user's own configuration are put
+/// in. A project could call a place anything.
+fn placed(mut policy: Policy, user: &File) -> Result<Policy, Exit> {
+    for (name, of) in &mut policy.target {
+        if let Some(address) = &of.address {
+            groundcrew::address(name, address, &["https", "http"])?;
+            continue;
+        }
+        let own = user.target.get(name).cloned();
+        let Some(target) = own.or_else(|| builtin(name)) else {
+            let names = user.target.keys().map(String::as_str);
+            let near = groundcrew::runbook::nearest(name, names.chain(["fly", "sim"]));
+            let near = near.map(|near| format!("did you mean `{near}`?"));
+            return Err(Exit::refused(
+                format!(
+                    "the operator's policy speaks of the target `{name}`, which your own configuration does not have"
+                ),
+                Some(&near.unwrap_or_else(|| {
+                    format!(
+                        "say in its table where it is, such as `address = \"{}\"`",
+                        fly::FLY_MACHINES_API
+                    )
+                })),
+            ));
+        };
+        let address = target.machines_api;
+        of.address = Some(address.unwrap_or_else(|| fly::FLY_MACHINES_API.to_owned()));
+        of.organisation = of.organisation.take().or(target.organisation);
+    }
+    Ok(policy)
 }
 
 fn toml_of<T: serde::de::DeserializeOwned>(path: &str, text: &str) -> Result<T, Exit> {

@@ -7,12 +7,14 @@ use clap::Args;
 use groundcrew::journal::{Actor, Record, RunState};
 use groundcrew::runbook::GrantKeys;
 use groundcrew::store::{SqliteStore, Store};
-use groundcrew::{CompiledCache, Engine, EngineParts, Limits, PluginSource, RealClock, Target};
+use groundcrew::{
+    CompiledCache, Engine, EngineParts, Limits, PluginSource, RealClock, Target, Url,
+};
 use groundcrew_capabilities::fly;
 use jiff::Timestamp;
 
 use crate::config::{Config, TargetConfig};
-use crate::credentials::Source;
+use crate::credentials::{Source, Trust};
 use crate::exit::Exit;
 use crate::files::Directory;
 use crate::shown;
@@ -190,26 +192,77 @@ impl Shared {
                 ));
             }
         };
-        let source = Source::parse(
-            found.credential.as_deref().unwrap_or("fly://"),
-            trusted,
-            self.access_token.as_deref(),
-        )?;
+        let mut origins = config.user.trusted_origins.clone();
+        let machines_api = found.machines_api.as_deref();
+        let url = machines_api.and_then(|address| Url::parse(address).ok());
+        if trusted && url.is_some_and(|url| url.host_str() == Some(fly::FLY_INSIDE)) {
+            // Inside Fly's network, as whoever runs this says.
+            origins.extend(machines_api.map(str::to_owned));
+        }
+        let trust = Trust {
+            own: trusted,
+            origins: &origins,
+            credentials: &config.user.project_credentials,
+        };
+        let reference = found.credential.as_deref().unwrap_or("fly://");
+        let source = Source::parse(reference, trust, self.access_token.as_deref())?;
+        let scheme = source.goes(fly::TOKENS, trust);
+        for (field, address) in [
+            ("releases_api", &found.releases_api),
+            ("metrics_api", &found.metrics_api),
+        ] {
+            if let Some(address) = address {
+                project_may(name, field, address, machines_api, trust)?;
+            }
+        }
         let addresses = fly::Addresses {
-            machines_api: found.machines_api.as_deref(),
+            machines_api,
             releases_api: found.releases_api.as_deref(),
             metrics_api: found.metrics_api.as_deref(),
             http2: found.http2,
         };
-        let origins = &config.user.trusted_origins;
         let scale = found.time_scale.unwrap_or(1.0);
         let organisation = found.organisation.as_deref();
-        let mut target = fly::target(name, organisation, scale, addresses, Some(&source), origins)?;
+        let mut target = fly::target_showing(
+            scheme,
+            name,
+            organisation,
+            scale,
+            addresses,
+            Some(&source),
+            &origins,
+        )?;
+        target.from_project = !trusted;
         for (place, at) in &found.place {
-            target = target.with_place(place, at.place(name, place, trusted, origins)?)?;
+            target = target.with_place(place, at.place(name, place, trust)?)?;
         }
         Ok(target)
     }
+}
+
+/// What else answers for a target must be Fly, or be where its Machines API is, or be trusted: a project
+/// does not say who else is told what is asked.
+fn project_may(
+    target: &str,
+    field: &str,
+    address: &str,
+    machines_api: Option<&str>,
+    trust: Trust<'_>,
+) -> Result<(), Exit> {
+    let url = groundcrew::address(target, address, &["https", "http"])?;
+    let beside = machines_api.and_then(|beside| Url::parse(beside).ok());
+    let beside = beside.is_some_and(|beside| beside.origin() == url.origin());
+    if trust.own || beside || fly::TOKENS.reaches(&url, trust.origins) {
+        return Ok(());
+    }
+    Err(Exit::refused(
+        format!(
+            "the project's configuration puts `{field}` of target `{target}` at `{url}`, which only your own configuration may"
+        ),
+        Some(
+            "a project may name Fly's own, what is on this machine, or what is in your `trusted_origins`",
+        ),
+    ))
 }
 
 /// What grants can say here.
@@ -237,7 +290,7 @@ impl PluginSource for Embedded {
 }
 
 /// Targets that need no configuration: Fly itself, and a simulator on its usual port.
-fn builtin(name: &str) -> Option<TargetConfig> {
+pub(crate) fn builtin(name: &str) -> Option<TargetConfig> {
     let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     match name {
         "fly" => Some(TargetConfig {

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use groundcrew::{CredentialSource, Secret};
+use groundcrew::{CredentialSource, Scheme, Secret};
 
 use crate::exit::Exit;
 
@@ -19,14 +19,40 @@ pub(crate) enum Source {
     File(PathBuf),
     /// A program and its arguments, without a shell.
     Command(Vec<String>),
-    /// What a simulator accepts.
+    /// What a simulator accepts: `GROUNDCREW_SIM_TOKEN`, or its default. Never a token of Fly's.
     Simulator,
 }
 
+/// Whose word a target, a place or a credential is, and what the user has trusted beyond that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trust<'a> {
+    /// It stands in the user's own configuration, and not in a project's.
+    pub(crate) own: bool,
+    /// `trusted_origins` of the user's configuration.
+    pub(crate) origins: &'a [String],
+    /// `project_credentials` of the user's configuration.
+    pub(crate) credentials: &'a [String],
+}
+
 impl Source {
-    /// The source that a reference names. `trusted`: the reference stands in the user's own
-    /// configuration.
-    pub(crate) fn parse(reference: &str, trusted: bool, flag: Option<&str>) -> Result<Self, Exit> {
+    /// The source that a reference names.
+    pub(crate) fn parse(
+        reference: &str,
+        trust: Trust<'_>,
+        flag: Option<&str>,
+    ) -> Result<Self, Exit> {
+        let listed = trust.credentials.iter().any(|listed| listed == reference);
+        if reference.starts_with("file://") && !trust.own && !listed {
+            return Err(Exit::refused(
+                format!(
+                    "the project's configuration wants to read `{reference}` for a token; only your own configuration may"
+                ),
+                Some(&format!(
+                    "`project_credentials = [\"{reference}\"]` in your configuration allows it"
+                )),
+            ));
+        }
+        let trusted = trust.own;
         let (scheme, rest) = reference.split_once("://").unwrap_or((reference, ""));
         Ok(match scheme {
             "fly" => Self::Fly {
@@ -60,6 +86,24 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Where a credential of this source may go. What a project names goes to its vendor and to
+    /// `trusted_origins`, and not to whoever listens on this machine; a simulator's goes nowhere else.
+    pub(crate) fn goes(&self, scheme: Scheme, trust: Trust<'_>) -> Scheme {
+        match self {
+            Self::Simulator => Scheme {
+                own: |_| false,
+                local: true,
+                ..scheme
+            },
+            Self::Fly { .. } | Self::Environment(_) | Self::File(_) | Self::Command(_) => Scheme {
+                local: trust.own,
+                ..scheme
+            },
+        }
+    }
+}
+
 impl CredentialSource for Source {
     fn reference(&self) -> String {
         match self {
@@ -78,7 +122,7 @@ impl CredentialSource for Source {
                 .ok_or_else(|| format!("the environment variable `{name}` is not set")),
             Self::File(path) => private_file(path),
             Self::Command(words) => output_of(words),
-            Self::Simulator => Ok(variable("FLY_API_TOKEN")
+            Self::Simulator => Ok(variable("GROUNDCREW_SIM_TOKEN")
                 .unwrap_or_else(|| Secret::new(groundcrew_simulator::DEFAULT_TOKEN))),
         }
     }
@@ -164,10 +208,55 @@ mod tests {
 
     #[test]
     fn a_project_may_not_run_commands() {
-        assert!(Source::parse("cmd://op read x", false, None).is_err());
-        assert!(Source::parse("cmd://op read x", true, None).is_ok());
-        assert!(Source::parse("op://ops/fly/token", false, None).is_err());
-        assert!(Source::parse("op://ops/fly/token", true, None).is_ok());
-        assert!(Source::parse("http://x", true, None).is_err());
+        let trust = |own| Trust {
+            own,
+            origins: &[],
+            credentials: &[],
+        };
+        for command in ["cmd://op read x", "op://ops/fly/token"] {
+            assert!(Source::parse(command, trust(false), None).is_err());
+            assert!(Source::parse(command, trust(true), None).is_ok());
+        }
+        assert!(Source::parse("http://x", trust(true), None).is_err());
+    }
+
+    #[test]
+    fn a_project_reads_only_files_that_its_user_lists() {
+        let listed = ["file:///run/token".to_owned()];
+        let trust = |own| Trust {
+            own,
+            origins: &[],
+            credentials: &listed,
+        };
+        assert!(Source::parse("file:///run/token", trust(false), None).is_ok());
+        assert!(Source::parse("file:///run/other", trust(false), None).is_err());
+        assert!(Source::parse("file:///run/other", trust(true), None).is_ok());
+    }
+
+    #[test]
+    fn what_a_project_names_does_not_go_to_this_machine() {
+        let here = groundcrew::Url::parse("http://127.0.0.1:4280").unwrap();
+        let fly = groundcrew::Url::parse("https://api.machines.dev").unwrap();
+        let origins = ["http://127.0.0.1:4280".to_owned()];
+        let reaches = |reference: &str, own, url, origins: &[String]| {
+            let trust = Trust {
+                own,
+                origins,
+                credentials: &[],
+            };
+            let source = Source::parse(reference, trust, None).unwrap();
+            let scheme = source.goes(groundcrew_capabilities::fly::TOKENS, trust);
+            scheme.reaches(url, origins)
+        };
+        for reference in ["env://FLY_API_TOKEN", "fly://"] {
+            assert!(reaches(reference, false, &fly, &[]), "{reference}");
+            assert!(!reaches(reference, false, &here, &[]), "{reference}");
+            assert!(reaches(reference, false, &here, &origins), "{reference}");
+            assert!(reaches(reference, true, &here, &[]), "{reference}");
+        }
+        for own in [true, false] {
+            assert!(reaches("sim://", own, &here, &[]));
+            assert!(!reaches("sim://", own, &fly, &[]));
+        }
     }
 }

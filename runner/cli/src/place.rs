@@ -3,7 +3,7 @@
 use groundcrew::{Credential, Place, Scheme};
 use serde::Deserialize;
 
-use crate::credentials::Source;
+use crate::credentials::{Source, Trust};
 use crate::exit::Exit;
 
 /// A place of a target.
@@ -29,11 +29,11 @@ impl PlaceConfig {
         &self,
         target: &str,
         name: &str,
-        trusted: bool,
-        origins: &[String],
+        trusted: Trust<'_>,
     ) -> Result<Place, Exit> {
+        let Trust { own, origins, .. } = trusted;
         let url = groundcrew::address(target, &self.address, &SCHEMES)?;
-        if !trusted && !Scheme::BEARER.reaches(&url, origins) {
+        if !own && !Scheme::BEARER.reaches(&url, origins) {
             return Err(Exit::refused(
                 format!(
                     "the project's configuration puts the place `{name}` of target `{target}` at `{url}`, which only your own configuration may"
@@ -47,7 +47,8 @@ impl PlaceConfig {
             None => None,
             Some(reference) => {
                 let source = Source::parse(reference, trusted, None)?;
-                let resolved = Credential::resolve(target, &url, &source, Scheme::BEARER, origins)?;
+                let scheme = source.goes(Scheme::BEARER, trusted);
+                let resolved = Credential::resolve(target, &url, &source, scheme, origins)?;
                 Some(resolved)
             }
         };
@@ -67,7 +68,12 @@ mod tests {
             ..PlaceConfig::default()
         };
         let origins: Vec<String> = origins.iter().map(|o| (*o).to_owned()).collect();
-        let place = at.place("staging", "redis", trusted, &origins);
+        let trust = Trust {
+            own: trusted,
+            origins: &origins,
+            credentials: &[],
+        };
+        let place = at.place("staging", "redis", trust);
         place.map_err(|exit| format!("{exit:?}"))
     }
 

@@ -87,7 +87,7 @@ pub use sandbox::cache::{CacheError, CompiledCache};
 pub use sandbox::{Plugin, PluginError};
 pub use service::EFFECT_HEADER;
 pub use target::{
-    Credential, CredentialSource, Place, Scheme, Secret, Target, TargetError, address,
+    Credential, CredentialSource, Place, Scheme, Secret, Target, TargetError, Whereabouts, address,
 };
 
 pub use groundcrew_runbook as runbook;

@@ -16,4 +16,4 @@ pub use apps::Apps;
 pub use look::{list_machines, reachable};
 pub use machines::Machines;
 pub use releases::Releases;
-pub use target::{Addresses, FLY_MACHINES_API, target};
+pub use target::{Addresses, FLY_INSIDE, FLY_MACHINES_API, TOKENS, target, target_showing};

@@ -1,16 +1,9 @@
-//! Fly's names, as types that hold nothing else, and what an operation's other words may be. They are
-//! made where a name enters: [`sound`] reads a request, whoever made it; `world/live.rs` reads answers.
+//! Fly's names, as types that hold nothing else, and what other words may be. They are made where a name
+//! enters: `machines/sound.rs` and its like read requests, whoever made them; `world/live.rs` reads answers.
 
 use std::fmt;
 
 use groundcrew::{Failure, Name, Request};
-use serde::de::DeserializeOwned;
-
-use super::contract::{
-    Change, CreateOptions, Filter, HealthyOptions, RestartOptions, RestoreOptions, Scope,
-    StopOptions, UpdateOptions, WaitOptions,
-};
-use super::machines::ListArguments;
 
 /// The longest word that goes into a body: a process group, an image, a key of metadata. Our own bound.
 const WORD_BYTES: usize = 512;
@@ -87,15 +80,15 @@ impl fmt::Display for MachineId<'_> {
     }
 }
 
-type Sound = Result<(), String>;
+pub(crate) type Sound = Result<(), String>;
 
-fn named<'a>(what: &str, all: impl IntoIterator<Item = &'a String>) -> Sound {
+pub(crate) fn named<'a>(what: &str, all: impl IntoIterator<Item = &'a String>) -> Sound {
     let mut all = all.into_iter();
     all.try_for_each(|text| Name::of(what, text).map(drop))
 }
 
 /// What goes into a body, where nothing reads it as anything else: of one line, and not too long.
-fn words<'a>(what: &str, all: impl IntoIterator<Item = &'a String>) -> Sound {
+pub(crate) fn words<'a>(what: &str, all: impl IntoIterator<Item = &'a String>) -> Sound {
     for text in all {
         if text.is_empty() || text.len() > WORD_BYTES || text.chars().any(char::is_control) {
             let shown: String = text.chars().take(80).collect();
@@ -105,103 +98,13 @@ fn words<'a>(what: &str, all: impl IntoIterator<Item = &'a String>) -> Sound {
     Ok(())
 }
 
-fn few<T>(what: &str, all: &[T]) -> Sound {
+pub(crate) fn few<T>(what: &str, all: &[T]) -> Sound {
     match all.len() {
         0..=LISTED => Ok(()),
         many => Err(format!(
             "{many} {what} are listed, and {LISTED} are the most"
         )),
     }
-}
-
-fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
-    request
-        .arguments()
-        .map_err(|failure| failure.parts().1.to_owned())
-}
-
-/// What a request of `machines` names.
-pub(crate) fn machines(request: &Request) -> Sound {
-    if let Some(app) = &request.app {
-        App::read(app)?;
-    }
-    if let Some(id) = &request.subject {
-        MachineId::read(id)?;
-    }
-    match request.row.operation() {
-        "list" => {
-            let ListArguments { scope, filter } = read(request)?;
-            // What was granted is what is listed.
-            match (&scope, &request.app) {
-                (Scope::App(listed), Some(app)) if listed == app => {}
-                (Scope::Organisation, None) => {}
-                _ => return Err("the app to list is not the app that was asked for".to_owned()),
-            }
-            filtered(&filter)
-        }
-        "stop" => named("a signal", &read::<StopOptions>(request)?.signal),
-        "restart" => named("a signal", &read::<RestartOptions>(request)?.signal),
-        "signal" => named("a signal", [&read::<String>(request)?]),
-        "update" => {
-            let options: UpdateOptions = read(request)?;
-            named("a version", &options.expected)?;
-            changed(&options.change)
-        }
-        "restore" => {
-            let options: RestoreOptions = read(request)?;
-            named("a version", [&options.version])?;
-            named("a version", &options.expected)
-        }
-        "create" => {
-            let options: CreateOptions = read(request)?;
-            if let Some(like) = &options.like {
-                MachineId::read(like)?;
-            }
-            named("a region", &options.region)?;
-            changed(&options.change)
-        }
-        "set-metadata" => metadata(&read::<Vec<(String, Option<String>)>>(request)?),
-        "wait" => {
-            let options: WaitOptions = read(request)?;
-            few("states", &options.states)?;
-            named("a state", &options.states)?;
-            named("a version", &options.version)?;
-            named("an event's id", &options.from_event)
-        }
-        "wait-healthy" => {
-            let options: HealthyOptions = read(request)?;
-            named("a version", &options.version)?;
-            named("an event's id", &options.from_event)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn filtered(filter: &Filter) -> Sound {
-    few("process groups", &filter.groups)?;
-    words("a process group", &filter.groups)?;
-    regions(&filter.regions)?;
-    few("states", &filter.states)?;
-    named("a state", &filter.states)
-}
-
-fn changed(change: &Change) -> Sound {
-    words("a field", &change.replace)?;
-    words("an image", &change.image)?;
-    words("a release", &change.release)?;
-    words(
-        "a name in an environment",
-        change.env.iter().map(|(key, _)| key),
-    )?;
-    metadata(&change.metadata)?;
-    let standbys = change.standbys.as_deref().unwrap_or_default();
-    few("standbys", standbys)?;
-    let mut standbys = standbys.iter();
-    standbys.try_for_each(|id| MachineId::read(id).map(drop))
-}
-
-fn metadata(values: &[(String, Option<String>)]) -> Sound {
-    words("a key of metadata", values.iter().map(|(key, _)| key))
 }
 
 /// Regions that an operation lists.

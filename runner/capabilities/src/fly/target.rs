@@ -1,5 +1,7 @@
 //! Fly's places: where its services are, where its tokens may go, and how they are shown.
 
+use std::net::IpAddr;
+
 use groundcrew::{
     Credential, CredentialSource, Name, Place, Scheme, Target, TargetError, Url, address,
 };
@@ -12,8 +14,12 @@ pub const FLY_MACHINES_API: &str = "https://api.machines.dev";
 /// Where flyctl records releases.
 const FLY_RELEASES_API: &str = "https://api.fly.io";
 
-/// Fly's own addresses. The second is the one inside Fly's network.
-const FLY_HOSTS: [&str; 3] = ["api.machines.dev", "_api.internal", "api.fly.io"];
+/// Fly's own public addresses.
+const FLY_HOSTS: [&str; 2] = ["api.machines.dev", "api.fly.io"];
+
+/// Fly's address inside its own network, which has no certificate. It is trusted where whoever runs this
+/// says so, and only at [`is_inside`] addresses: outside Fly's network the name is anybody's.
+pub const FLY_INSIDE: &str = "_api.internal";
 
 /// The place of the Machines API.
 pub(crate) const MACHINES_API: &str = "machines_api";
@@ -24,7 +30,11 @@ pub(crate) const RELEASES_API: &str = "releases_api";
 const WEB: [&str; 2] = ["https", "http"];
 
 /// Fly's tokens go to Fly, and are shown as fly-go shows them.
-const TOKENS: Scheme = Scheme { own, shown };
+pub const TOKENS: Scheme = Scheme {
+    own,
+    shown,
+    local: true,
+};
 
 /// Where a target is that speaks as Fly does: Fly itself, a simulator, a proxy.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,6 +64,30 @@ pub fn target(
     source: Option<&dyn CredentialSource>,
     trusted_origins: &[String],
 ) -> Result<Target, TargetError> {
+    target_showing(
+        TOKENS,
+        name,
+        organisation,
+        time_scale,
+        addresses,
+        source,
+        trusted_origins,
+    )
+}
+
+/// The same with credentials that go elsewhere than [`TOKENS`] do.
+///
+/// # Errors
+/// As [`target`].
+pub fn target_showing(
+    scheme: Scheme,
+    name: &str,
+    organisation: Option<&str>,
+    time_scale: f64,
+    addresses: Addresses<'_>,
+    source: Option<&dyn CredentialSource>,
+    trusted_origins: &[String],
+) -> Result<Target, TargetError> {
     if let Some(organisation) = organisation {
         Name::of("an organisation's name", organisation).map_err(|why| TargetError::Place {
             target: name.to_owned(),
@@ -65,7 +99,8 @@ pub fn target(
     // As flyctl does: an address is scheme, host and port; its path does not count.
     machines.set_path("");
     machines.set_query(None);
-    let beside = match FLY_HOSTS.contains(&machines.host_str().unwrap_or_default()) {
+    let host = machines.host_str().unwrap_or_default();
+    let beside = match FLY_HOSTS.contains(&host) || host == FLY_INSIDE {
         true => read(FLY_RELEASES_API)?,
         false => machines.clone(),
     };
@@ -78,11 +113,13 @@ pub fn target(
     ));
     let metrics_api = addresses.metrics_api.map_or(Ok(metrics), read)?;
     let credential = source
-        .map(|source| Credential::resolve(name, &machines, source, TOKENS, trusted_origins))
+        .map(|source| Credential::resolve(name, &machines, source, scheme, trusted_origins))
         .transpose()?;
     let place = |url: Url| {
         let http2 = addresses.http2 && url.origin() == machines.origin();
+        let inside = url.host_str() == Some(FLY_INSIDE);
         let mut place = Place::new(url, credential.as_ref());
+        place.only = inside.then_some(is_inside);
         place.http2 = http2;
         place
     };
@@ -94,7 +131,13 @@ pub fn target(
 
 fn own(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
-    FLY_HOSTS.contains(&host) && (url.scheme() == "https" || host == "_api.internal")
+    FLY_HOSTS.contains(&host) && url.scheme() == "https"
+}
+
+/// Whether an address is one of Fly's private network: `fdaa::/16`. (Fly's documentation of its private
+/// networking.)
+fn is_inside(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.segments()[0] == 0xfdaa)
 }
 
 /// As fly-go: the macaroons among several tokens, and nothing else.
@@ -144,7 +187,6 @@ mod tests {
     fn a_credential_goes_to_fly_and_loopback_only() {
         for good in [
             "https://api.machines.dev",
-            "http://_api.internal:4280",
             "http://127.0.0.1:4280",
             "http://[::1]:1",
             "http://localhost:9",
@@ -156,6 +198,7 @@ mod tests {
             "https://api.machines.dev.evil.example",
             "https://evil.example",
             "http://10.0.0.1:4280",
+            "http://_api.internal:4280",
         ] {
             let refused = at(bad, &[]);
             assert!(matches!(refused, Err(TargetError::Origin { .. })), "{bad}");
@@ -165,6 +208,13 @@ mod tests {
             &["https://proxy.example:8443"],
         );
         assert!(proxy.is_ok());
+        let inside = "http://_api.internal:4280";
+        let inside = at(inside, &[inside]).unwrap();
+        let only = inside.place(MACHINES_API).unwrap().only.unwrap();
+        assert!(only("fdaa:0:1::3".parse().unwrap()));
+        for elsewhere in ["127.0.0.1", "fdab::3", "::ffff:10.0.0.1", "8.8.8.8"] {
+            assert!(!only(elsewhere.parse().unwrap()), "{elsewhere}");
+        }
         assert!(at("https://user:pw@api.machines.dev", &[]).is_err());
     }
 

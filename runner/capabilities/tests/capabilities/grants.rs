@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use groundcrew::runbook::LimitValue;
-use groundcrew::{CapabilityGrant, Effect, Effective, Failure, Outcome, Policy, Request};
+use groundcrew::{CapabilityGrant, Effect, Effective, Failure, Outcome, Policy, Request, Target};
 use groundcrew_capabilities::all;
 use groundcrew_capabilities::fly::contract::Change;
 use serde_json::{Value, json};
@@ -48,7 +48,8 @@ fn effective(capability: &str, key: &str, only: &str, by: By) -> Effective {
         }
     }
     let terms = (found.name(), found.scopes(), found.radius());
-    Effective::of(terms, &step, &verbs, &policy, "t").unwrap()
+    let target = Target::new("t", None, 1.0).whereabouts();
+    Effective::of(terms, &step, &verbs, &policy, &target).unwrap()
 }
 
 /// What becomes of a request, as the gate goes about it.

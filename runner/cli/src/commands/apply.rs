@@ -8,7 +8,7 @@ use clap::Args as Arguments;
 use groundcrew::journal::Mode;
 use groundcrew::plan::Drift;
 use groundcrew::store::StoreError;
-use groundcrew::{Observer, RunRequest, StartError};
+use groundcrew::{Observer, RunRequest, StartError, Whereabouts};
 use serde_json::json;
 
 use super::follow::{follow, locked};
@@ -38,9 +38,9 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let config = shared.config()?;
     let policy = &config.policy;
     let plan = read(&args.plan, &known(args.key.as_ref(), policy, None)?)?;
-    let name = plan.plan().target["name"].as_str().unwrap_or_default();
+    let at = Whereabouts::recorded(&plan.plan().target);
     // Whoever may author plans for one target may not for every other.
-    plan.trusted(&known(args.key.as_ref(), policy, Some(name))?)?;
+    plan.trusted(&known(args.key.as_ref(), policy, Some(&at))?)?;
     let target = shared.target(&config, plan.plan().target["name"].as_str())?;
     let engine = shared.engine(&config)?;
     audit::open(shared, &config)?.guard(engine.store())?;

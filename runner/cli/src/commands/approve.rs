@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args as Arguments;
 
 use super::plan::{known, read, show, write};
+use groundcrew::{Approvals, Whereabouts};
+
 use crate::ask;
 use crate::context::Shared;
 use crate::exit::Exit;
@@ -51,8 +53,11 @@ pub(crate) fn run(shared: &Shared, args: &Args) -> Result<(), Exit> {
         approved.signatures()
     );
     let target = plan.plan().target["name"].as_str().unwrap_or_default();
-    let counts = config.policy.approvals(target);
-    if counts.is_none_or(|approvals| !approvals.keys.iter().any(|k| k.trim() == key.public())) {
+    let counts = config
+        .policy
+        .approvals(&Whereabouts::recorded(&plan.plan().target));
+    let named = |approvals: &Approvals| approvals.keys.iter().any(|k| k.trim() == key.public());
+    if !counts.iter().any(|(_, approvals)| named(approvals)) {
         say!(
             "note: the policy here does not name your key for `{}`; it counts only where one does:\n  {}",
             target,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args as Arguments;
 use groundcrew::journal::Mode;
 use groundcrew::plan::{PlanError, SignedPlan};
-use groundcrew::{Key, OperationRule, Policy, RunRequest, Unobserved};
+use groundcrew::{Key, OperationRule, Policy, RunRequest, Unobserved, Whereabouts};
 use groundcrew::{MakeError, PlanRequest};
 use serde_json::{Value, json};
 
@@ -139,11 +139,10 @@ fn not_made(e: MakeError) -> Exit {
 
 /// Who has approved, of those whom the policy names for the plan's target.
 fn approvers(policy: &Policy, plan: &SignedPlan) -> Vec<String> {
-    let target = plan.plan().target["name"].as_str().unwrap_or_default();
-    let wanted = policy.approvals(target);
+    let wanted = policy.approvals(&Whereabouts::recorded(&plan.plan().target));
     let keys: Vec<Key> = wanted
         .iter()
-        .flat_map(|approvals| &approvals.keys)
+        .flat_map(|(_, approvals)| &approvals.keys)
         .filter_map(|key| Key::public_from(key).ok())
         .collect();
     let approvals = plan.approvals(&keys).unwrap_or_default();
@@ -169,29 +168,17 @@ pub(crate) fn show(shared: &Shared, policy: &Policy, plan: &SignedPlan) {
 pub(crate) fn known(
     given: Option<&PathBuf>,
     policy: &Policy,
-    target: Option<&str>,
+    target: Option<&Whereabouts>,
 ) -> Result<Vec<Key>, Exit> {
     let own = match keys::own_directory(given) {
         Ok(directory) => keys::read(&directory)?,
         Err(_) => None,
     };
-    let targets: Vec<&str> = match target {
-        Some(target) => vec![target],
-        None => policy
-            .target
-            .keys()
-            .map(String::as_str)
-            .chain([""])
-            .collect(),
-    };
     // Where others have to approve, it is the policy that says who may ask them.
-    let own = own.filter(|_| targets.iter().any(|t| policy.approvals(t).is_none()));
-    let mut keys: Vec<Key> = own.into_iter().collect();
-    for target in targets {
-        let named = policy.plan_authors(target);
-        keys.extend(named.map_err(|e| Exit::refused(format!("the policy: {e}"), None))?);
-    }
-    Ok(keys)
+    let own = own.filter(|_| target.is_none_or(|target| policy.approvals(target).is_empty()));
+    let named = policy.plan_authors(target);
+    let named = named.map_err(|e| Exit::refused(format!("the policy: {e}"), None))?;
+    Ok(own.into_iter().chain(named).collect())
 }
 
 /// A plan may not be larger: some ten thousand Machines.

@@ -10,6 +10,7 @@ use crate::capability::{Capability, terms};
 use crate::effect::{Kind, Row};
 use crate::grant::effective::Effective;
 use crate::grant::{CapabilityGrant, Terms, quoted};
+use crate::key::Key;
 use crate::sandbox::Plugin;
 
 impl Admission<'_> {
@@ -35,6 +36,24 @@ impl Admission<'_> {
                 hint,
             };
             refusals.extend(faults.into_iter().map(refusal));
+        }
+        let approvals = policy.target.iter();
+        let approvals =
+            approvals.filter_map(|(name, of)| Some((name, of.approvals.as_ref()?.fault()?)));
+        refusals.extend(approvals.map(|(name, why)| Refusal {
+            step: None,
+            message: format!("the operator's policy: `{name}`: {why}"),
+            hint: None,
+        }));
+        let named = [&policy.plan_authors, &policy.run_authors];
+        for key in named.into_iter().flatten() {
+            if let Err(why) = Key::public_from(key) {
+                refusals.push(Refusal {
+                    step: None,
+                    message: format!("the operator's policy: {why}"),
+                    hint: None,
+                });
+            }
         }
         self.refusals.extend(refusals);
     }
@@ -75,8 +94,8 @@ impl Admission<'_> {
                 self.refuse(&step.id, message, hint);
             }
             let requested = plugin.requested(name);
-            let (policy, target) = (&self.request.policy, &self.request.target.name);
-            match Effective::meet(terms, &granted, &requested, policy, target) {
+            let (policy, target) = (&self.request.policy, self.request.target.whereabouts());
+            match Effective::meet(terms, &granted, &requested, policy, &target) {
                 Ok(met) => {
                     self.note_gaps(step, plugin, capability.as_ref(), &met);
                     if met.verbs().iter().any(|verb| writes(rows, verb)) {
@@ -123,22 +142,24 @@ impl Admission<'_> {
     /// Locks what a step is granted by name, and within that what would be looked up: `app/web/worker`,
     /// or `app/web/*` where the grant says nothing of it.
     fn lock_for(&mut self, terms: Terms, grant: &CapabilityGrant) {
-        let target = &self.request.target.name;
+        let targets = self.request.target.locked_as();
         let found = terms.scopes.iter().find(|scope| scope.looked_up);
         let found = found.and_then(|scope| grant.names(scope.key));
         for scope in terms.scopes.iter().filter(|scope| !scope.looked_up) {
             for name in grant.names(scope.key).unwrap_or_default() {
                 let one = scope.one;
-                // A pattern may cover any of them.
-                if name.contains(['*', '?', '[', '{', '\\']) {
-                    self.default_locks.push(format!("{target}/{one}/*"));
-                    continue;
-                }
-                match found.filter(|found| !found.is_empty()) {
-                    Some(found) => self
-                        .default_locks
-                        .extend(found.iter().map(|f| format!("{target}/{one}/{name}/{f}"))),
-                    None => self.default_locks.push(format!("{target}/{one}/{name}/*")),
+                for target in &targets {
+                    // A pattern may cover any of them.
+                    if name.contains(['*', '?', '[', '{', '\\']) {
+                        self.default_locks.push(format!("{target}/{one}/*"));
+                        continue;
+                    }
+                    match found.filter(|found| !found.is_empty()) {
+                        Some(found) => self
+                            .default_locks
+                            .extend(found.iter().map(|f| format!("{target}/{one}/{name}/{f}"))),
+                        None => self.default_locks.push(format!("{target}/{one}/{name}/*")),
+                    }
                 }
             }
         }
@@ -152,7 +173,8 @@ impl Admission<'_> {
                 for template in templates {
                     match template.evaluate(&self.scope) {
                         Ok(Value::String(name)) => {
-                            locks.push(format!("{}/{name}", self.request.target.name))
+                            let targets = self.request.target.locked_as();
+                            locks.extend(targets.iter().map(|target| format!("{target}/{name}")));
                         }
                         Ok(other) => self.refusals.push(Refusal {
                             step: None,

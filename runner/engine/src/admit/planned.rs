@@ -3,10 +3,12 @@
 
 use super::{Admission, Refusal};
 use crate::effect::Mode;
+use crate::grant::policy::{Approvals, TargetPolicy};
 use crate::grant::quoted;
 use crate::journal::PluginUsed;
 use crate::key::Key;
 use crate::plan::{PlanError, Powers};
+use crate::target::Whereabouts;
 
 /// What of the plugins that were used is not here any more. Two of a runbook may call themselves
 /// the same.
@@ -55,25 +57,51 @@ impl Admission<'_> {
 
     /// Who has approved, where somebody has to.
     pub(super) fn approvals(&mut self) -> Vec<String> {
-        let name = &self.request.target.name;
+        let target = self.request.target.whereabouts();
         let policy = &self.request.policy;
         if self.request.mode == Mode::Rehearsal || !self.writes {
             return Vec::new();
         }
-        let Some(approvals) = policy.approvals(name) else {
-            // Another name for the same place would be a way around.
-            let wanted = policy.target.keys().find(|t| policy.approvals(t).is_some());
-            let unknown = !policy.target.contains_key(name) && !self.request.target.is_loopback();
-            if let (Some(wanted), true) = (wanted, unknown) {
-                let message = format!(
-                    "the operator's policy wants approvals for `{wanted}`, and does not know the target `{name}`"
-                );
-                let hint =
-                    format!("a table `[target.{name}]` in the policy says that it needs none");
-                self.refuse_all(message, Some(&hint));
-            }
+        let wanted: Vec<(String, Approvals)> = policy
+            .approvals(&target)
+            .into_iter()
+            .map(|(name, approvals)| (name.to_owned(), approvals.clone()))
+            .collect();
+        if wanted.is_empty() {
+            self.nobody_to_approve(&target);
             return Vec::new();
+        }
+        let mut by = Vec::new();
+        for (name, approvals) in wanted {
+            by.extend(self.approved(&name, &approvals));
+        }
+        by.sort();
+        by.dedup();
+        by
+    }
+
+    /// A target of a project's own making, where the policy wants approvals for others: nobody knows
+    /// what it is.
+    fn nobody_to_approve(&mut self, target: &Whereabouts) {
+        let policy = &self.request.policy;
+        let wants = |of: &TargetPolicy| of.approvals.as_ref().is_some_and(|a| a.required > 0);
+        let wanted = policy.target.iter().find(|(_, of)| wants(of));
+        let (Some((wanted, _)), true) = (wanted, target.from_project && !policy.knows(target))
+        else {
+            return;
         };
+        let name = &target.name;
+        let message = format!(
+            "the operator's policy wants approvals for `{wanted}`, and does not know the project's target `{name}`"
+        );
+        let hint = format!(
+            "a table `[target.{name}]` with its `address` in the policy says that it needs none"
+        );
+        self.refuse_all(message, Some(&hint));
+    }
+
+    /// Who has approved of the plan, as one table of the policy wants it.
+    fn approved(&mut self, name: &str, approvals: &Approvals) -> Vec<String> {
         let required = approvals.required;
         let Some(plan) = &self.request.plan else {
             let message = format!(
@@ -126,6 +154,10 @@ impl Admission<'_> {
         }
         if let Err(why) = request.target.is_still(&plan.target) {
             self.refuse_all(format!("the plan is for another target: {why}"), None);
+        }
+        if let Some(place) = request.target.beyond(&plan.target) {
+            let message = format!("the plan does not say where the target's `{place}` is");
+            self.refuse_all(message, Some("make the plan again"));
         }
         // What people read before they approved of it has to be so.
         let told = |now: &Powers| plan.steps.iter().any(|planned| now.within(planned));

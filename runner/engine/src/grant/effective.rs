@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::policy::Policy;
 use super::{CapabilityGrant, Covers, Radius, Scope, Terms, Unsaid, quoted};
 use crate::effect::{Cover, Request};
+use crate::target::Whereabouts;
 
 /// What a step may do with one capability, after everyone has been heard.
 #[derive(Debug, Clone)]
@@ -127,7 +128,7 @@ impl Effective {
         granted: &CapabilityGrant,
         requested: &[String],
         policy: &Policy,
-        target: &str,
+        target: &Whereabouts,
     ) -> Result<Self, String> {
         let (capability, scopes, radius) = capability;
         let terms = Terms {
@@ -147,7 +148,7 @@ impl Effective {
         granted: &CapabilityGrant,
         requested: &[String],
         policy: &Policy,
-        target: &str,
+        target: &Whereabouts,
     ) -> Result<Self, String> {
         let limits: Vec<&CapabilityGrant> = policy.limits(target, terms.capability).collect();
         let mut verbs: Vec<String> = granted.verbs.clone().unwrap_or_default();
@@ -402,7 +403,8 @@ mod tests {
 
     fn meet(step: &CapabilityGrant, requested: &[&str], policy: &str) -> Effective {
         let policy = toml::from_str(policy).unwrap();
-        Effective::meet(TERMS, step, &strings(requested), &policy, "production").unwrap()
+        let target = crate::target::Target::new("production", None, 1.0).whereabouts();
+        Effective::meet(TERMS, step, &strings(requested), &policy, &target).unwrap()
     }
 
     fn moved(app: &str) -> Request {

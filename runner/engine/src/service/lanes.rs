@@ -23,8 +23,11 @@ const LANE: usize = 100;
 /// long to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// Makes clients, all alike.
+pub(super) type Builder = Box<dyn Fn() -> ClientBuilder + Send + Sync>;
+
 pub(super) struct Lanes {
-    builder: fn() -> ClientBuilder,
+    builder: Builder,
     /// The system's certificates are read once, not for each lane.
     tls: ClientConfig,
     /// Makes requests, and sends them as long as it is not known that the service speaks HTTP/2.
@@ -50,7 +53,7 @@ pub struct Answered {
 
 impl Lanes {
     /// `http2` says that the service is known to speak it, also without TLS.
-    pub(super) fn new(builder: fn() -> ClientBuilder, http2: bool) -> Result<Self, String> {
+    pub(super) fn new(builder: Builder, http2: bool) -> Result<Self, String> {
         let mut tls = client::tls()?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let first = builder().tls_backend_preconfigured(tls.clone()).build();
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_hundred_requests_share_a_lane_and_the_next_opens_another() {
-        let lanes = Lanes::new(client::builder, true).unwrap();
+        let lanes = Lanes::new(Box::new(client::builder), true).unwrap();
         let count = || lanes.lanes.lock().unwrap().len();
         let mut under_way: Vec<Place> = (0..LANE).map(|_| lanes.enter().unwrap().1).collect();
         assert_eq!(count(), 1);

@@ -8,7 +8,7 @@ mod lanes;
 pub mod retry;
 pub mod trouble;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Url, header};
@@ -48,7 +48,12 @@ impl Service {
     /// # Errors
     /// If there is no client to be had, or no header can carry the credential.
     pub fn new(place: &Place, deadline: Deadline, reading: Reading) -> Result<Self, String> {
-        let lanes = Lanes::new(client::builder, place.http2)
+        let only = place.only;
+        let builder = move || match only {
+            Some(only) => client::builder().dns_resolver(Arc::new(client::Only(only))),
+            None => client::builder(),
+        };
+        let lanes = Lanes::new(Box::new(builder), place.http2)
             .map_err(|e| format!("no HTTP client can be made: {e}"))?;
         let shown = place.authorization();
         Ok(Self {

@@ -267,7 +267,7 @@ async fn a_second_run_on_the_same_lock_is_refused_until_the_first_is_given_up() 
     let refused = stage.start(ONE, 2).await.err().expect("the lock is held");
     assert_eq!(
         refused.to_string(),
-        format!("`test/app/*` is locked by run {}", first.run())
+        format!("`127.0.0.1:9/app/*` is locked by run {}", first.run())
     );
     assert!(
         matches!(&refused, StartError::Store(StoreError::Locked { run, .. }) if run == first.run())

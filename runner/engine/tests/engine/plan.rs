@@ -482,26 +482,40 @@ async fn what_people_read_in_a_plan_is_so_even_if_its_author_lies() {
 async fn another_name_for_a_target_is_no_way_around_its_approvals() {
     let source = guest(writes(&[1]) + "(call $finish)");
     let mut stage = Stage::new(Limits::default(), &source);
-    let text = "[target.production.approvals]\nrequired = 1\nkeys = []\n[target.staging]\n";
-    stage.policy = toml::from_str(text).unwrap();
-    for (name, address, refused) in [
-        ("fly", "https://api.machines.dev", true),
-        ("staging", "https://api.machines.dev", false),
-        ("sim", "http://127.0.0.1:9", false),
+    let key = Key::generate("ann").public().to_owned();
+    let text = format!(
+        "[target.production]\naddress = \"https://api.machines.dev\"\norganisation = \"acme\"\n[target.production.approvals]\nrequired = 1\nkeys = [\"{key}\"]\n[target.staging]\naddress = \"https://staging.example\"\n"
+    );
+    stage.policy = toml::from_str(&text).unwrap();
+    let planned = "the operator's policy wants what writes to `production` planned, and the plan approved (1 of 1 keys)";
+    let unknown = "the operator's policy wants approvals for `production`, and does not know the project's target `x`";
+    for (address, organisation, from_project, refused) in [
+        // Whatever it is called.
+        ("https://api.machines.dev", "acme", false, Some(planned)),
+        ("https://api.machines.dev/", "acme", true, Some(planned)),
+        // The operator may say that it is another organisation's; a project may not.
+        ("https://api.machines.dev", "other", false, None),
+        ("https://api.machines.dev", "other", true, Some(planned)),
+        ("https://staging.example", "acme", true, None),
+        // Nobody has spoken of that.
+        ("https://elsewhere.example", "acme", false, None),
+        ("https://elsewhere.example", "acme", true, Some(unknown)),
+        ("http://127.0.0.1:9", "acme", true, Some(unknown)),
     ] {
-        let elsewhere = target_at(name, address);
+        let mut elsewhere = target_at("x", address);
+        elsewhere.organisation = Some(organisation.to_owned());
+        elsewhere.from_project = from_project;
         let request = RunRequest {
             target: elsewhere,
             ..stage.request(ONE, Mode::Perform, 1)
         };
-        let said = stage
-            .engine
-            .admit(request)
-            .await
-            .err()
-            .map(|r| r[0].message.clone());
-        let wanted = "the operator's policy wants approvals for `production`, and does not know the target `fly`";
-        assert_eq!(said.as_deref(), refused.then_some(wanted), "{name}");
+        let admitted = stage.engine.admit(request).await;
+        let said = admitted.err().map(|r| r[0].message.clone());
+        assert_eq!(
+            said.as_deref(),
+            refused,
+            "{address} {organisation} {from_project}"
+        );
     }
 }
 

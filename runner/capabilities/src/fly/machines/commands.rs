@@ -10,8 +10,8 @@ use groundcrew_fleet::{Caller, Fleet};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::sound;
 use crate::fly::contract::{RestartOptions, StopOptions};
-use crate::fly::names;
 use crate::fly::world::api::{Asked, Command};
 
 /// One command.
@@ -47,7 +47,7 @@ pub(super) enum Shown {
 }
 
 const WRITE: Row = Row {
-    sound: names::machines,
+    sound: sound::sound,
     in_doubt: "the state",
     projection: &["state", "host_status"],
     ..Row::WRITE

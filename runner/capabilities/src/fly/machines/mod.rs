@@ -16,6 +16,7 @@ mod original;
 mod rates;
 mod reach;
 pub(super) mod rows;
+mod sound;
 mod watch;
 
 use std::sync::Arc;

@@ -3,10 +3,10 @@
 use groundcrew::{Kind, Row};
 
 use super::commands::COMMANDS;
-use crate::fly::names;
+use super::sound;
 
 const READ: Row = Row {
-    sound: names::machines,
+    sound: sound::sound,
     fork: "answered by the fork, exact once the app is copied",
     ..Row::READ
 };
@@ -20,7 +20,7 @@ const WAIT: Row = Row {
 };
 
 const WRITE: Row = Row {
-    sound: names::machines,
+    sound: sound::sound,
     in_doubt: "the state",
     projection: &["state", "host_status"],
     ..Row::WRITE

@@ -1,155 +1,21 @@
 //! Targets: what runs act on. A target has places, by name, each with an address and perhaps a
 //! credential; what they are is known to the capabilities that ask for them.
 
+mod credential;
+mod whereabouts;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
 
 use reqwest::Url;
 use serde_json::{Value, json};
-use thiserror::Error;
 
-/// A secret text. It is never printed, and there is one way to read it.
-#[derive(Clone)]
-pub struct Secret(Arc<str>);
+use whereabouts::{FIELDS, origin, origin_of, shown_at};
 
-impl Secret {
-    /// Keeps a text secret; surrounding white space is dropped.
-    pub fn new(text: &str) -> Self {
-        Self(text.trim().into())
-    }
-
-    /// The text, for the header of a request.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// Where a credential comes from. Resolved once, when a run is admitted.
-pub trait CredentialSource: Send + Sync {
-    /// What it is called: `env://FLY_API_TOKEN`. No secret.
-    fn reference(&self) -> String;
-    /// The credential.
-    ///
-    /// # Errors
-    /// Why there is none, in words.
-    fn resolve(&self) -> Result<Secret, String>;
-}
-
-/// Why a target cannot be used. Nothing has been sent.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum TargetError {
-    /// The address is none.
-    #[error("target `{target}`: `{address}` is not an address: {why}")]
-    Address {
-        /// The target.
-        target: String,
-        /// What was given.
-        address: String,
-        /// Why not.
-        why: String,
-    },
-    /// The credential may not go there.
-    #[error(
-        "target `{target}` points the credential `{credential}` at `{origin}`, to which it is not bound"
-    )]
-    Origin {
-        /// The target.
-        target: String,
-        /// The credential's reference.
-        credential: String,
-        /// The origin.
-        origin: String,
-    },
-    /// The place cannot be one of this target.
-    #[error("target `{target}`: {why}")]
-    Place {
-        /// The target.
-        target: String,
-        /// Why not.
-        why: String,
-    },
-    /// There is no credential.
-    #[error("target `{target}`: {why}")]
-    Credential {
-        /// The target.
-        target: String,
-        /// Why.
-        why: String,
-    },
-}
-
-/// What is known of a vendor's credentials, whichever one it is.
-#[derive(Clone, Copy)]
-pub struct Scheme {
-    /// The vendor's own addresses: a credential may go there of itself.
-    pub own: fn(&Url) -> bool,
-    /// What stands in the header `Authorization`.
-    pub shown: fn(&str) -> String,
-}
-
-impl Scheme {
-    /// A token that goes as it is to loopback and to trusted origins, and nowhere of itself.
-    pub const BEARER: Self = Self {
-        own: |_| false,
-        shown: |token| format!("Bearer {token}"),
-    };
-
-    /// Whether a credential may go to an address, `trusted_origins` being what it is bound to beyond
-    /// its vendor's own addresses and loopback.
-    pub fn reaches(self, url: &Url, trusted_origins: &[String]) -> bool {
-        let is_it = |listed: &String| Url::parse(listed).is_ok_and(|t| origin(&t) == origin(url));
-        is_loopback(url) || (self.own)(url) || trusted_origins.iter().any(is_it)
-    }
-}
-
-/// A credential, and where it may go: to its vendor's own addresses, to loopback, and to origins that
-/// the operator's own configuration (not a project's) has bound it to.
-#[derive(Clone)]
-pub struct Credential {
-    reference: String,
-    secret: Secret,
-    scheme: Scheme,
-    trusted_origins: Arc<[String]>,
-}
-
-impl Credential {
-    /// Has it from its source, to be shown to `address` of `target` first.
-    ///
-    /// # Errors
-    /// If it may not go there: the source is not asked then. If there is none.
-    pub fn resolve(
-        target: &str,
-        address: &Url,
-        source: &dyn CredentialSource,
-        scheme: Scheme,
-        trusted_origins: &[String],
-    ) -> Result<Self, TargetError> {
-        if !scheme.reaches(address, trusted_origins) {
-            return Err(TargetError::Origin {
-                target: target.to_owned(),
-                credential: source.reference(),
-                origin: origin(address),
-            });
-        }
-        let secret = source.resolve().map_err(|why| TargetError::Credential {
-            target: target.to_owned(),
-            why,
-        })?;
-        Ok(Self {
-            reference: source.reference(),
-            secret,
-            scheme,
-            trusted_origins: trusted_origins.into(),
-        })
-    }
-}
+pub use credential::{Credential, CredentialSource, Scheme, Secret, TargetError};
+pub use whereabouts::Whereabouts;
+pub(crate) use whereabouts::is_loopback;
 
 /// One address of a target.
 #[derive(Clone)]
@@ -157,6 +23,8 @@ pub struct Place {
     url: Url,
     /// It is known to speak HTTP/2; otherwise that is found out, which only TLS allows.
     pub http2: bool,
+    /// Its name may only lead to such addresses; to any if none.
+    pub only: Option<fn(IpAddr) -> bool>,
     credential: Option<Credential>,
 }
 
@@ -164,11 +32,11 @@ impl Place {
     /// An address. The credential goes along only if it may go there; without it, whoever is there is
     /// asked all the same.
     pub fn new(url: Url, credential: Option<&Credential>) -> Self {
-        let may_go = |c: &&Credential| c.scheme.reaches(&url, &c.trusted_origins);
-        let credential = credential.filter(may_go).cloned();
+        let credential = credential.and_then(|credential| credential.to(&url));
         Self {
             url,
             http2: false,
+            only: None,
             credential,
         }
     }
@@ -178,11 +46,9 @@ impl Place {
         &self.url
     }
 
-    /// What a request there shows, if it shows anything. The one place where the text of a target's
-    /// credential is read.
+    /// What a request there shows, if it shows anything.
     pub(crate) fn authorization(&self) -> Option<String> {
-        let credential = self.credential.as_ref()?;
-        Some((credential.scheme.shown)(credential.secret.expose()))
+        self.credential.as_ref().map(Credential::shown)
     }
 }
 
@@ -205,11 +71,11 @@ pub struct Target {
     pub organisation: Option<String>,
     /// Seconds of this target's time in one second of the wall: 1 but for simulators.
     pub time_scale: f64,
+    /// A project says what it is, and not the operator: whatever a policy says of a place binds it there,
+    /// whichever organisation it names.
+    pub from_project: bool,
     places: BTreeMap<String, Place>,
 }
-
-/// What the journal keeps of a target beside its places.
-const FIELDS: [&str; 4] = ["name", "organisation", "time_scale", "credential"];
 
 impl Target {
     /// A target without places.
@@ -218,8 +84,40 @@ impl Target {
             name: name.to_owned(),
             organisation: organisation.map(str::to_owned),
             time_scale,
+            from_project: false,
             places: BTreeMap::new(),
         }
+    }
+
+    /// Where it is.
+    pub fn whereabouts(&self) -> Whereabouts {
+        Whereabouts {
+            name: self.name.clone(),
+            organisation: self.organisation.clone(),
+            origins: self
+                .places
+                .values()
+                .map(|place| origin(&place.url))
+                .collect(),
+            from_project: self.from_project,
+        }
+    }
+
+    /// What stands before the names of its locks: host and port of each of its places, for whoever calls
+    /// it something else means the same.
+    pub(crate) fn locked_as(&self) -> Vec<String> {
+        let host = |place: &Place| {
+            let origin = origin(&place.url);
+            let (_, host) = origin.split_once("://").unwrap_or(("", &origin));
+            host.to_owned()
+        };
+        let mut all: Vec<String> = self.places.values().map(host).collect();
+        all.sort();
+        all.dedup();
+        if all.is_empty() {
+            all.push(self.name.clone());
+        }
+        all
     }
 
     /// The same with one more place.
@@ -258,7 +156,7 @@ impl Target {
             .map(|(name, place)| (name.as_str(), place))
     }
 
-    /// What the journal keeps of it: the origin of each place, and the credentials' references.
+    /// What the journal keeps of it: where each place is, and the credentials' references.
     pub fn to_json(&self) -> Value {
         let mut references: Vec<&str> = self
             .places
@@ -274,14 +172,16 @@ impl Target {
             "credential": (!references.is_empty()).then(|| references.join(", ")),
         });
         for (name, place) in &self.places {
-            shown[name] = origin(&place.url).into();
+            shown[name] = shown_at(&place.url).into();
         }
         shown
     }
 
-    /// Whether all of it is on this machine: a simulator.
-    pub(crate) fn is_loopback(&self) -> bool {
-        !self.places.is_empty() && self.places.values().all(|place| is_loopback(&place.url))
+    /// A place that was not written down as `was`, if there is one: whoever answers there is none that a
+    /// plan speaks of.
+    pub(crate) fn beyond(&self, was: &Value) -> Option<&str> {
+        let mut names = self.places.keys().map(String::as_str);
+        names.find(|name| was.get(name).is_none())
     }
 
     /// Whether it is the target that was written down as `was`, whatever credentials and pace it has
@@ -296,7 +196,12 @@ impl Target {
             .map(String::as_str)
             .filter(|key| !FIELDS.contains(key));
         for field in ["name", "organisation"].into_iter().chain(places) {
-            if was.get(field) != is.get(field) {
+            // Before 0.2 only the origin was written down.
+            let as_before = || {
+                let at = is.get(field).and_then(Value::as_str).and_then(origin_of);
+                !FIELDS.contains(&field) && was[field].as_str() == at.as_deref()
+            };
+            if was.get(field) != is.get(field) && !as_before() {
                 let text = |of: &Value| of[field].as_str().unwrap_or("none").to_owned();
                 return Err(format!(
                     "its {} was `{}`, and is now `{}`",
@@ -332,30 +237,6 @@ pub fn address(target: &str, text: &str, schemes: &[&str]) -> Result<Url, Target
         return Err(wrong("it must not hold a user or password".to_owned()));
     }
     Ok(url)
-}
-
-/// Scheme, host and port, also of what the web has no origin for (`redis://`).
-fn origin(url: &Url) -> String {
-    let origin = url.origin();
-    if origin.is_tuple() {
-        return origin.ascii_serialization();
-    }
-    let port = url
-        .port()
-        .map_or_else(String::new, |port| format!(":{port}"));
-    format!(
-        "{}://{}{port}",
-        url.scheme(),
-        url.host_str().unwrap_or_default()
-    )
-}
-
-/// Whether an address is on this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let address = host.parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -455,6 +336,16 @@ mod tests {
         let later = at("https://api.example.com/v2");
         let later = later.with_place("cache", Place::new(url("redis://localhost"), None));
         assert_eq!(later.unwrap().is_still(&was), Ok(()));
+        let beside = later_beside(&at);
+        assert_eq!(beside.beyond(&was), Some("cache"));
+        assert_eq!(at("https://api.example.com").beyond(&was), None);
+        let below = at("https://api.example.com/v2");
+        assert_eq!(below.to_json()["api"], "https://api.example.com/v2");
+        assert!(
+            at("https://api.example.com/v3")
+                .is_still(&below.to_json())
+                .is_err()
+        );
         let moved = at("https://api.example.org").is_still(&was).unwrap_err();
         assert_eq!(
             moved,
@@ -467,6 +358,13 @@ mod tests {
                 .is_still(&was)
                 .is_err()
         );
+    }
+
+    fn later_beside(at: &dyn Fn(&str) -> Target) -> Target {
+        let later = at("https://api.example.com");
+        later
+            .with_place("cache", Place::new(url("redis://localhost"), None))
+            .unwrap()
     }
 
     #[test]
