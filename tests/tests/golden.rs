@@ -70,6 +70,7 @@ async fn a_configuration_and_a_policy_are_read_as_they_were() -> Result<()> {
         "-i",
         "app=web",
         "--dry-run",
+        "--yes",
         "--policy",
         &policy,
     ];

@@ -391,7 +391,7 @@ async fn every_runbook_is_rehearsed_with_a_token_that_reads() -> Result<()> {
         .context("nobody")?;
     let all = every_runbook(machine);
     for (runbook, inputs) in &all {
-        let mut arguments = vec!["run", *runbook, "--dry-run"];
+        let mut arguments = vec!["run", *runbook, "--dry-run", "--yes"];
         if *runbook != "count-machines" {
             arguments.extend(["-i", "app=web"]);
         }

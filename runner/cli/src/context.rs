@@ -273,6 +273,16 @@ pub(crate) fn grant_keys() -> GrantKeys {
 /// The plugins that the executable carries, by name. (`build.rs`)
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
 
+/// A plugin that comes with the program.
+pub(crate) fn bundled_plugin(name: &str) -> Option<Vec<u8>> {
+    let embedded = EMBEDDED.iter().find(|(known, _)| *known == name);
+    if let Some((_, bytes)) = embedded {
+        return Some(bytes.to_vec());
+    }
+    let mut places = bundled_dirs("plugins").into_iter();
+    places.find_map(|place| Directory::open(&place)?.component(name).ok().flatten())
+}
+
 struct Embedded;
 
 impl PluginSource for Embedded {

@@ -87,30 +87,42 @@ pub(crate) fn grant(capability: &str, grant: &Value) -> String {
     )
 }
 
-/// Shows which steps may write what; whether there is one.
-pub(crate) fn may_write(engine: &Engine, admitted: &Admitted) -> bool {
+/// Shows which steps may write what, and which may ask whom beyond the target; whether there are such.
+pub(crate) fn may(engine: &Engine, admitted: &Admitted, mode: Mode) -> bool {
     let writes = |capability: &str, verb: &str| {
         let mut rows = engine
             .operations()
             .filter(|row| row.capability() == capability);
         rows.any(|row| row.verb == verb && row.kind == Kind::Write && !row.housekeeping)
     };
-    let writes: Vec<_> = admitted
-        .grants()
+    let granted = || {
+        admitted
+            .grants()
+            .filter(|(_, _, grant)| grant.is_something())
+    };
+    let writing: Vec<_> = granted()
         .filter(|(_, capability, grant)| grant.verbs().iter().any(|v| writes(capability, v)))
+        .filter(|_| mode == Mode::Perform)
         .collect();
-    if writes.is_empty() {
-        return false;
+    let leaving: Vec<_> = granted()
+        .filter(|(_, capability, _)| engine.leaves(capability))
+        .collect();
+    for (what, steps) in [
+        ("This run may write:", &writing),
+        ("This run may ask others than the target:", &leaving),
+    ] {
+        if !steps.is_empty() {
+            say!("{}", what);
+        }
+        for (step, capability, granted) in steps {
+            say!(
+                "  step `{}`: {}",
+                step,
+                grant(capability, &granted.to_json())
+            );
+        }
     }
-    say!("This run may write:");
-    for (step, capability, granted) in writes {
-        say!(
-            "  step `{}`: {}",
-            step,
-            grant(capability, &granted.to_json())
-        );
-    }
-    true
+    !writing.is_empty() || !leaving.is_empty()
 }
 
 /// The steps that came to no good end, where nobody has followed the run.

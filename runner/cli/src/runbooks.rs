@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use groundcrew::journal::PluginUsed;
 use groundcrew::runbook::{self, Runbook};
 
-use crate::context::{Shared, bundled_dirs, grant_keys};
+use crate::context::{Shared, bundled_dirs, bundled_plugin, grant_keys};
 use crate::exit::Exit;
 use crate::files::Directory;
 use crate::shown;
@@ -14,6 +15,8 @@ use crate::terminal::{self, say};
 pub(crate) struct Found {
     pub(crate) text: String,
     pub(crate) shown: String,
+    /// A bundled one has its name, and was not taken.
+    pub(crate) instead: bool,
 }
 
 /// Finds a runbook: a path; then by name in the project's `runbooks`, then among the bundled ones.
@@ -34,6 +37,7 @@ pub(crate) fn find(shared: &Shared, name: &str) -> Result<Found, Exit> {
             .map(|text| Found {
                 text,
                 shown: name.to_owned(),
+                instead: false,
             })
             .ok_or_else(|| Exit::usage(format!("there is no runbook `{name}`"), None));
     }
@@ -44,7 +48,7 @@ pub(crate) fn find(shared: &Shared, name: &str) -> Result<Found, Exit> {
         .iter()
         .map(|(name, _)| (*name).to_owned())
         .collect::<Vec<_>>();
-    for place in places {
+    for (at, place) in places.into_iter().enumerate() {
         let Some(directory) = Directory::open(&place) else {
             continue;
         };
@@ -53,6 +57,7 @@ pub(crate) fn find(shared: &Shared, name: &str) -> Result<Found, Exit> {
             return Ok(Found {
                 text,
                 shown: directory.shown(&file),
+                instead: at == 0 && bundled(name),
             });
         }
         names.extend(directory.names(".toml"));
@@ -61,6 +66,7 @@ pub(crate) fn find(shared: &Shared, name: &str) -> Result<Found, Exit> {
         return Ok(Found {
             text: (*text).to_owned(),
             shown: format!("{name}.toml (bundled)"),
+            instead: false,
         });
     }
     names.sort();
@@ -72,6 +78,35 @@ pub(crate) fn find(shared: &Shared, name: &str) -> Result<Found, Exit> {
         format!("there is no runbook `{name}`"),
         Some(&hint),
     ))
+}
+
+/// Whether a runbook of this name comes with the program.
+fn bundled(name: &str) -> bool {
+    let beside = || {
+        let mut places = bundled_dirs("runbooks").into_iter();
+        places.any(|place| place.join(format!("{name}.toml")).is_file())
+    };
+    BUNDLED.iter().any(|(bundled, _)| *bundled == name) || beside()
+}
+
+/// What stands before something that comes with the program: whoever knows the name may take it for
+/// that.
+pub(crate) fn say_what_is_not_bundled(runbook: &Found, plugins: &[PluginUsed]) {
+    if runbook.instead {
+        say!(
+            "note: `{}` stands before the bundled runbook of that name",
+            runbook.shown
+        );
+    }
+    for plugin in plugins {
+        let known = bundled_plugin(&plugin.name);
+        if known.is_some_and(|bytes| groundcrew::digest(&bytes) != plugin.digest) {
+            say!(
+                "note: the plugin `{}` here stands before the bundled plugin of that name",
+                plugin.name
+            );
+        }
+    }
 }
 
 /// The runbooks that the binary carries, as `build.rs` found them.

@@ -169,6 +169,12 @@ impl Engine {
             .flat_map(|capability| capability.operations())
     }
 
+    /// Whether a capability goes elsewhere than to the target's places ([`Capability::leaves`]).
+    pub fn leaves(&self, capability: &str) -> bool {
+        let mut all = self.capabilities.iter();
+        all.any(|known| known.name() == capability && known.leaves())
+    }
+
     /// What grants of its capabilities can say, for whoever checks a runbook
     /// ([`crate::runbook::check_for`]).
     pub fn grant_keys(&self) -> GrantKeys {

@@ -10,6 +10,7 @@ use groundcrew::{Key, OperationRule, Policy, RunRequest, Unobserved, Whereabouts
 use groundcrew::{MakeError, PlanRequest};
 use serde_json::{Value, json};
 
+use super::run::confirm;
 use crate::audit;
 use crate::context::{Shared, actor, random_seed};
 use crate::exit::Exit;
@@ -18,7 +19,7 @@ use crate::inputs::inputs;
 use crate::keys;
 use crate::plan_text;
 use crate::render;
-use crate::runbooks::{checked, find};
+use crate::runbooks::{checked, find, say_what_is_not_bundled};
 use crate::shown::as_json;
 use crate::terminal::{data, say};
 
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// The directory with your key [default: `identity` in your configuration]
     #[arg(long, value_name = "DIR")]
     key: Option<PathBuf>,
+    /// Do not ask before others than the target are asked
+    #[arg(short, long)]
+    yes: bool,
     /// Only show a plan that was saved
     #[arg(long, value_name = "FILE", conflicts_with_all = ["runbook", "input", "out", "fault"])]
     show: Option<PathBuf>,
@@ -84,20 +88,25 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         // What is not saved is signed by nobody in particular.
         None => Key::generate("nobody"),
     };
+    let run = RunRequest {
+        runbook,
+        text: found.text.clone(),
+        inputs,
+        target,
+        mode: Mode::Rehearsal,
+        actor: actor(),
+        policy: config.policy.clone(),
+        seed: random_seed(),
+        faults: Vec::new(),
+        plan: None,
+        accepted_drift: Vec::new(),
+    };
+    let admitted = engine.admit(run.clone()).await;
+    let admitted = admitted.map_err(|refusals| Exit::refusals(&refusals))?;
+    say_what_is_not_bundled(&found, admitted.plugins());
+    confirm(&engine, &admitted, Mode::Rehearsal, args.yes, shared)?;
     let request = PlanRequest {
-        run: RunRequest {
-            runbook,
-            text: found.text,
-            inputs,
-            target,
-            mode: Mode::Rehearsal,
-            actor: actor(),
-            policy: config.policy.clone(),
-            seed: random_seed(),
-            faults: Vec::new(),
-            plan: None,
-            accepted_drift: Vec::new(),
-        },
+        run,
         contingencies: args.fault.iter().map(|faults| faults.0.clone()).collect(),
         author,
         valid_for: args.valid_for,

@@ -65,10 +65,15 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
                     plugin.digest
                 );
                 for request in &plugin.info.capabilities {
+                    let beyond = match engine.leaves(&request.name) {
+                        true => " (asks others than the target)",
+                        false => "",
+                    };
                     data!(
-                        "  {} {}: {}",
+                        "  {} {}{}: {}",
                         request.name,
                         request.verbs.join(", "),
+                        beyond,
                         request.reason
                     );
                 }

@@ -169,7 +169,7 @@ async fn taken_in(
             header.inputs
         );
     }
-    render::may_write(&engine, &admitted);
+    render::may(&engine, &admitted, Mode::Perform);
     if !args.yes {
         let hint = "pass `--yes`; `groundcrew audit show --from FILE` shows what it has done";
         crate::ask::confirmed(shared, "a run from elsewhere", "Go on with it here?", hint)?;

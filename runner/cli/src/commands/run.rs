@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::inputs::inputs;
 use crate::progress::Progress;
 use crate::render;
-use crate::runbooks::{checked, find};
+use crate::runbooks::{checked, find, say_what_is_not_bundled};
 use crate::terminal::say;
 
 /// Run a runbook
@@ -57,7 +57,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     };
     let request = RunRequest {
         runbook,
-        text: found.text,
+        text: found.text.clone(),
         inputs,
         target,
         mode,
@@ -75,9 +75,8 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     for warning in &admitted.warnings {
         say!("warning: {}", warning);
     }
-    if mode == Mode::Perform && !args.yes {
-        confirm(&engine, &admitted, shared)?;
-    }
+    say_what_is_not_bundled(&found, admitted.plugins());
+    confirm(&engine, &admitted, mode, args.yes, shared)?;
     let progress = Arc::new(Progress::new(shared.json, mode));
     let observer = progress.clone() as Arc<dyn Observer>;
     let handle = match engine.start(admitted, observer).await {
@@ -99,11 +98,28 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     seen
 }
 
-/// Asks before anything is written.
-fn confirm(engine: &Engine, admitted: &Admitted, shared: &Shared) -> Result<(), Exit> {
-    if !render::may_write(engine, admitted) {
+/// Asks before anything is written, and before others than the target are asked: what a plugin asks
+/// them says something, in a rehearsal too.
+pub(crate) fn confirm(
+    engine: &Engine,
+    admitted: &Admitted,
+    mode: Mode,
+    yes: bool,
+    shared: &Shared,
+) -> Result<(), Exit> {
+    // A rehearsal shows it in any case.
+    if (yes && mode == Mode::Perform) || !render::may(engine, admitted, mode) || yes {
         return Ok(());
     }
-    let hint = "pass `--yes`, or rehearse it with `--dry-run` first";
-    ask::confirmed(shared, "a run that writes", "Go on?", hint)
+    let (what, hint) = match mode {
+        Mode::Perform => (
+            "a run that writes, or asks others than the target,",
+            "pass `--yes`, or rehearse it with `--dry-run` first",
+        ),
+        Mode::Rehearsal => (
+            "a rehearsal that asks others than the target",
+            "pass `--yes`: nothing is written",
+        ),
+    };
+    ask::confirmed(shared, what, "Go on?", hint)
 }

@@ -136,12 +136,24 @@ impl Admitted {
     }
 
     /// What each step may do, by step and capability.
+    /// Those that clean up after another are among them.
     pub fn grants(&self) -> impl Iterator<Item = (&str, &str, &Effective)> {
-        self.steps.iter().chain(&self.finally).flat_map(|step| {
-            step.grants
-                .iter()
-                .map(|(name, grant)| (step.id(), *name, grant))
-        })
+        fn of<'a>(steps: &'a [AdmittedStep], all: &mut Vec<(&'a str, &'a str, &'a Effective)>) {
+            for step in steps {
+                let grants = step.grants.iter();
+                all.extend(grants.map(|(name, grant)| (step.id(), *name, grant)));
+                of(&step.rescue, all);
+            }
+        }
+        let mut all = Vec::new();
+        of(&self.steps, &mut all);
+        of(&self.finally, &mut all);
+        all.into_iter()
+    }
+
+    /// The plugins that its steps are.
+    pub fn plugins(&self) -> &[PluginUsed] {
+        &self.plugins
     }
 }
 

@@ -38,6 +38,12 @@ pub trait Capability: Send + Sync + 'static {
         None
     }
 
+    /// Whether it goes elsewhere than to the target's places: people are told where, and asked, before a
+    /// rehearsal too.
+    fn leaves(&self) -> bool {
+        false
+    }
+
     /// Links the interface's functions.
     ///
     /// # Errors

@@ -323,6 +323,13 @@ impl Effective {
         })
     }
 
+    /// Whether anything at all is left of it: a verb, and a name under each key that limits.
+    pub fn is_something(&self) -> bool {
+        let nothing = |list: &List| list.texts.is_empty();
+        let mut lists = self.within.iter().flat_map(|within| &within.lists);
+        !self.verbs.is_empty() && !lists.any(nothing)
+    }
+
     /// The verbs that are left.
     pub fn verbs(&self) -> &[String] {
         &self.verbs

@@ -2,13 +2,13 @@
 //!
 //! A request carries nothing but its URL: no credential, no header, no body. It stays within one
 //! origin, which the grant names, and goes to public addresses only, unless the verb is
-//! `check-private`. Names are resolved here and the addresses looked at before anything connects, so
-//! a name that points inside leads nowhere, however often it changes its mind.
+//! `check-private`; where a platform tells its secrets no grant goes (`addresses.rs`).
 //!
 //! A rehearsal looks at the target as it is: what was done to the fork does not show there.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+mod addresses;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use groundcrew::service::client;
@@ -16,10 +16,11 @@ use groundcrew::{
     BoxFuture, Capability, Covers, Effect, Executor, Failure, Linking, Outcome, Request, Row,
     Scope, Setting, Unsaid, arguments,
 };
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, Url, header};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift, Lower};
+
+use addresses::{Reach, Refused, Within};
 
 /// The longest that a check may take. (The contract.)
 const LONGEST: Duration = Duration::from_secs(60);
@@ -135,42 +136,62 @@ impl Capability for Http {
         linking.operation::<(CheckRequest,), Checked>("check-private", check(&ROWS[1]))
     }
 
-    fn executor(&self, _: &Setting) -> Result<Arc<dyn Executor>, String> {
-        Ok(Arc::new(Looking::default()))
+    fn leaves(&self) -> bool {
+        true
+    }
+
+    fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
+        let places = setting.target.places();
+        Ok(Arc::new(Looking {
+            places: places
+                .map(|(_, place)| place.url().origin().ascii_serialization())
+                .collect(),
+            clients: Mutex::default(),
+        }))
     }
 }
 
-#[derive(Default)]
 struct Looking {
-    /// Connect to public addresses only, and to any. Made when they are needed.
-    public: OnceLock<Result<Client, String>>,
-    any: OnceLock<Result<Client, String>>,
+    /// The places of the target, which are anywhere that the operator says.
+    places: Vec<String>,
+    /// One for each reach, made when it is needed.
+    clients: Mutex<Vec<(Reach, Client)>>,
 }
 
 impl Looking {
-    fn client(&self, private: bool) -> Result<&Client, Failure> {
+    fn client(&self, reach: Reach) -> Result<Client, Failure> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = clients.iter().find(|(known, _)| *known == reach) {
+            return Ok(known.clone());
+        }
         let make = || {
             let builder = client::builder().tls_backend_preconfigured(client::tls()?);
-            let builder = match private {
-                true => builder,
-                false => builder.dns_resolver(Arc::new(PublicOnly)),
-            };
+            let builder = builder.dns_resolver(Arc::new(Within(reach)));
             builder.build().map_err(|e| e.to_string())
         };
-        let cell = if private { &self.any } else { &self.public };
-        let client = cell.get_or_init(make).as_ref();
-        client.map_err(|why| Failure::other("client", why.clone()))
+        let made = make().map_err(|why| Failure::other("client", why))?;
+        clients.push((reach, made.clone()));
+        Ok(made)
+    }
+
+    /// How far a look may go.
+    fn reach(&self, url: &Url, private: bool) -> Reach {
+        let origin = url.origin().ascii_serialization();
+        match (private, self.places.contains(&origin)) {
+            (false, _) => Reach::Public,
+            (true, false) => Reach::Private,
+            (true, true) => Reach::Anywhere,
+        }
     }
 
     async fn check(&self, asked: &CheckRequest, private: bool) -> Result<Checked, Failure> {
-        let client = self.client(private)?;
         let mut url = url(&asked.url)?;
         let origin = url.origin();
+        let reach = self.reach(&url, private);
+        let client = self.client(reach)?;
         let began = Instant::now();
         for _ in 0..=REDIRECTS {
-            if !private {
-                literal_is_public(&url)?;
-            }
+            reach.literal(&url)?;
             let method = match asked.method {
                 Method::Get => reqwest::Method::GET,
                 Method::Head => reqwest::Method::HEAD,
@@ -248,85 +269,12 @@ async fn read(
 fn unanswered(e: &reqwest::Error) -> Failure {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(e);
     while let Some(cause) = source {
-        if cause.downcast_ref::<NotPublic>().is_some() {
+        if cause.downcast_ref::<Refused>().is_some() {
             return Failure::Denied(cause.to_string());
         }
         source = cause.source();
     }
     groundcrew::service::trouble::unanswered(e).failure
-}
-
-/// A name or address that is not public.
-#[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not public, and the grant does not have the verb `check-private`")]
-struct NotPublic(String);
-
-/// Of a URL whose host is an address: nobody resolves it.
-fn literal_is_public(url: &Url) -> Result<(), Failure> {
-    let host = url.host_str().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>() {
-        Ok(address) if !is_public(address) => {
-            Err(Failure::Denied(NotPublic(host.to_owned()).to_string()))
-        }
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-/// Resolves to public addresses, and to nothing if a name has none.
-struct PublicOnly;
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|found| is_public(found.ip())).collect();
-            if public.is_empty() {
-                return Err(NotPublic(name.as_str().to_owned()).into());
-            }
-            let addresses: Addrs = Box::new(public.into_iter());
-            Ok(addresses)
-        })
-    }
-}
-
-/// Whether an address is one of the public Internet. (IANA's registries of special-purpose
-/// addresses, RFC 6890.)
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_documentation()
-        // "This network", shared addresses of carriers, protocol assignments, benchmarks, reserved.
-        || a == 0
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 198 && (18..20).contains(&b))
-        || a >= 240;
-    !special
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    if let Some(v4) = address.to_ipv4_mapped() {
-        return is_public_v4(v4);
-    }
-    let segments = address.segments();
-    // Only 2000::/3 is global unicast; in it are documentation, Teredo and 6to4, which tunnel to
-    // other addresses.
-    let global = segments[0] & 0xe000 == 0x2000;
-    let documentation = (segments[0] == 0x2001 && segments[1] == 0x0db8) || segments[0] == 0x3fff;
-    let protocols = segments[0] == 0x2001 && segments[1] < 0x0200;
-    let tunnels = segments[0] == 0x2002;
-    global && !documentation && !protocols && !tunnels
 }
 
 impl Executor for Looking {
@@ -362,43 +310,6 @@ impl Executor for Looking {
 mod tests {
     use super::*;
 
-    #[test]
-    fn addresses_inside_are_not_public() {
-        for inside in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "0.0.0.0",
-            "198.18.0.1",
-            "192.0.0.8",
-            "224.0.0.1",
-            "255.255.255.255",
-            "::1",
-            "::",
-            "fdaa:0:1::3",
-            "fe80::1",
-            "::ffff:10.0.0.1",
-            "64:ff9b::a00:1",
-            "2002:a00:1::",
-            "2001::1",
-            "2001:db8::1",
-            "ff02::1",
-        ] {
-            assert!(!is_public(inside.parse().unwrap()), "{inside}");
-        }
-        for outside in [
-            "1.1.1.1",
-            "66.241.124.1",
-            "2a09:8280:1::1",
-            "::ffff:8.8.8.8",
-        ] {
-            assert!(is_public(outside.parse().unwrap()), "{outside}");
-        }
-    }
-
     /// Serves `answer` of a request's path to everybody.
     async fn server(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -428,7 +339,11 @@ mod tests {
             timeout_ms: 5000,
             max_bytes,
         };
-        Looking::default().check(&asked, true).await
+        let looking = Looking {
+            places: Vec::new(),
+            clients: Mutex::default(),
+        };
+        looking.check(&asked, true).await
     }
 
     #[tokio::test]
@@ -474,9 +389,13 @@ mod tests {
         ] {
             assert!(matches!(url(bad), Err(Failure::Invalid(_))), "{bad}");
         }
-        assert!(literal_is_public(&url("http://[::1]:80/").unwrap()).is_err());
-        assert!(literal_is_public(&url("http://2130706433/").unwrap()).is_err());
-        assert!(literal_is_public(&url("https://example.com/").unwrap()).is_ok());
+        let public = |text: &str| Reach::Public.literal(&url(text).unwrap());
+        assert!(public("http://[::1]:80/").is_err());
+        assert!(public("http://2130706433/").is_err());
+        assert!(public("https://example.com/").is_ok());
+        let private = |text: &str| Reach::Private.literal(&url(text).unwrap());
+        assert!(private("http://2852039166/latest/meta-data/").is_err());
+        assert!(private("http://127.0.0.1/").is_ok());
     }
 
     #[test]
