@@ -45,6 +45,10 @@ pub(crate) fn of(signed: &SignedPlan, approvers: &[String]) -> Shown {
     for contingency in &plan.contingencies {
         otherwise(&mut text, plan, contingency);
     }
+    put!(
+        text,
+        "\n\nThe writes, what they are about and what plugins can do are compared when it is applied. Times, who serves,\nhow the fleet differs, what is assumed and what steps say are as its author's rehearsal told them."
+    );
     text
 }
 
@@ -52,7 +56,10 @@ pub(crate) fn of(signed: &SignedPlan, approvers: &[String]) -> Shown {
 fn can(text: &mut Shown, plan: &Plan) {
     put!(text, "\n\nits plugins CAN do no more than this:");
     for powers in &plan.steps {
-        let used = plan.plugins.iter().find(|p| p.name == powers.plugin);
+        let of_step = plan.plugins.iter().find(|p| p.steps.contains(&powers.step));
+        // Older plans do not say which step uses which.
+        let named = || plan.plugins.iter().find(|p| p.name == powers.plugin);
+        let used = of_step.or_else(named);
         let build = used.map_or_else(String::new, |p| {
             let digest: String = p.digest.chars().take(12).collect();
             format!(" {}, build {digest}", p.version)

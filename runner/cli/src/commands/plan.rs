@@ -211,6 +211,7 @@ impl From<PlanError> for Exit {
     fn from(e: PlanError) -> Self {
         let hint = match &e {
             PlanError::Malformed(_) => Some("`groundcrew plan RUNBOOK -o FILE` makes one"),
+            PlanError::Untrue(_) => Some("whoever signed it, signed that; do not approve of it"),
             PlanError::Edited => Some("make it again: what was not signed is not applied"),
             PlanError::Unsigned { .. } | PlanError::Key(_) => None,
             PlanError::Foreign(_) => Some(

@@ -25,7 +25,7 @@ use crate::grant::effective::{Effective, StepCovers};
 use crate::grant::policy::Policy;
 use crate::journal::PluginUsed;
 use crate::sandbox::Plugin;
-use powers::powers;
+use powers::{powers, used};
 
 pub(crate) use planned::another_build;
 pub use request::RunRequest;
@@ -241,15 +241,7 @@ pub(crate) async fn admit(
     admission.policy();
     admission.faults();
     let approvals = admission.approvals();
-    let plugins: Vec<PluginUsed> = admission
-        .plugins
-        .values()
-        .map(|p| PluginUsed {
-            name: p.info.name.clone(),
-            version: p.info.version.clone(),
-            digest: p.digest.clone(),
-        })
-        .collect();
+    let plugins = used(&steps, &finally);
     admission.as_planned(&plugins, &powers(&steps, &finally));
     let Admission {
         scope,

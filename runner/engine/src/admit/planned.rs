@@ -7,21 +7,37 @@ use crate::grant::policy::{Approvals, TargetPolicy};
 use crate::grant::quoted;
 use crate::journal::PluginUsed;
 use crate::key::Key;
-use crate::plan::{PlanError, Powers};
+use crate::plan::{PlanError, Powers, untrue};
 use crate::target::Whereabouts;
 
-/// What of the plugins that were used is not here any more. Two of a runbook may call themselves
-/// the same.
+/// What of the plugins that were used is not here any more, or is another step's now. Two of a runbook
+/// may call themselves the same.
 pub(crate) fn another_build(used: &[PluginUsed], here: &[PluginUsed]) -> Option<String> {
     let gone = used
         .iter()
-        .find(|used| !here.iter().any(|p| p.digest == used.digest))?;
-    let other = here.iter().find(|here| here.name == gone.name);
+        .find(|used| !here.iter().any(|p| p.digest == used.digest));
+    if let Some(gone) = gone {
+        let other = here.iter().find(|here| here.name == gone.name);
+        return Some(format!(
+            "plugin `{}` is another build: it was {}, here is {}",
+            gone.name,
+            gone.digest,
+            other.map_or("none", |here| here.digest.as_str())
+        ));
+    }
+    // By step, where that was written down.
+    let of = |plugins: &'_ [PluginUsed], step: &String| {
+        let uses = |used: &&PluginUsed| used.steps.contains(step);
+        plugins.iter().find(uses).map(|used| used.digest.clone())
+    };
+    let mut steps = used.iter().flat_map(|used| &used.steps);
+    let (step, was) = steps.find_map(|step| {
+        let was = of(used, step);
+        (was != of(here, step)).then_some((step, was?))
+    })?;
     Some(format!(
-        "plugin `{}` is another build: it was {}, here is {}",
-        gone.name,
-        gone.digest,
-        other.map_or("none", |here| here.digest.as_str())
+        "step `{step}` uses another build: it was {was}, here is {}",
+        of(here, step).unwrap_or_else(|| "none".to_owned())
     ))
 }
 
@@ -160,6 +176,9 @@ impl Admission<'_> {
             self.refuse_all(message, Some("make the plan again"));
         }
         // What people read before they approved of it has to be so.
+        for untrue in untrue(plan, &self.engine.rows()) {
+            self.refuse_all(format!("the plan says what is not so: {untrue}"), None);
+        }
         let told = |now: &Powers| plan.steps.iter().any(|planned| now.within(planned));
         if let Some(more) = powers.iter().find(|now| !told(now)) {
             let message = format!(
@@ -168,8 +187,59 @@ impl Admission<'_> {
             );
             self.refuse_all(message, None);
         }
-        if let Some(why) = another_build(&plan.plugins, plugins) {
+        let other = another_build(&plan.plugins, plugins);
+        let named = |here: &&PluginUsed| {
+            let planned = plan.plugins.iter().find(|p| p.digest == here.digest);
+            planned.is_none_or(|p| (&p.name, &p.version) != (&here.name, &here.version))
+        };
+        let unnamed = || {
+            let here = plugins.iter().find(named)?;
+            let (name, version) = (&here.name, &here.version);
+            Some(format!("plugin `{name}` {version} is not in the plan"))
+        };
+        if let Some(why) = other.or_else(unnamed) {
             self.refuse_all(format!("{why}; the plan was made with that"), None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin(digest: &str, steps: &[&str]) -> PluginUsed {
+        PluginUsed {
+            name: "same".to_owned(),
+            version: "1".to_owned(),
+            digest: digest.to_owned(),
+            steps: steps.iter().map(|step| (*step).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn builds_are_compared_by_step() {
+        let here = [plugin("a", &["one", "three"]), plugin("b", &["two"])];
+        let said = |used: &[PluginUsed]| another_build(used, &here);
+        assert_eq!(said(&here), None);
+        // As they were written down before.
+        assert_eq!(said(&[plugin("b", &[]), plugin("a", &[])]), None);
+        let gone = "plugin `same` is another build: it was c, here is a";
+        assert_eq!(said(&[plugin("c", &["one"])]).as_deref(), Some(gone));
+        for (used, why) in [
+            (
+                [plugin("b", &["one", "three"]), plugin("a", &["two"])],
+                "step `one` uses another build: it was b, here is a",
+            ),
+            (
+                [plugin("a", &["one"]), plugin("b", &["two", "three"])],
+                "step `three` uses another build: it was b, here is a",
+            ),
+            (
+                [plugin("a", &["one", "four"]), plugin("b", &["two"])],
+                "step `four` uses another build: it was a, here is none",
+            ),
+        ] {
+            assert_eq!(said(&used).as_deref(), Some(why));
         }
     }
 }

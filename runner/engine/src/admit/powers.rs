@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::AdmittedStep;
+use crate::journal::PluginUsed;
 use crate::plan::Powers;
 
 /// What each step can do, as it was admitted.
@@ -23,6 +24,30 @@ pub(crate) fn powers(steps: &[AdmittedStep], finally: &[AdmittedStep]) -> Vec<Po
     let mut all = Vec::new();
     steps.iter().for_each(|step| of(step, false, &mut all));
     finally.iter().for_each(|step| of(step, true, &mut all));
+    all
+}
+
+/// The plugins of a run, each with the steps that use it.
+pub(crate) fn used(steps: &[AdmittedStep], finally: &[AdmittedStep]) -> Vec<PluginUsed> {
+    fn of(step: &AdmittedStep, all: &mut Vec<PluginUsed>) {
+        let plugin = &step.plugin;
+        let known = all.iter_mut().find(|used| used.digest == plugin.digest);
+        match known {
+            Some(used) => used.steps.push(step.id().to_owned()),
+            None => all.push(PluginUsed {
+                name: plugin.info.name.clone(),
+                version: plugin.info.version.clone(),
+                digest: plugin.digest.clone(),
+                steps: vec![step.id().to_owned()],
+            }),
+        }
+        step.rescue.iter().for_each(|step| of(step, all));
+    }
+    let mut all = Vec::new();
+    steps
+        .iter()
+        .chain(finally)
+        .for_each(|step| of(step, &mut all));
     all
 }
 

@@ -103,6 +103,10 @@ pub struct PluginUsed {
     pub version: String,
     /// SHA-256 of the component.
     pub digest: String,
+    /// Which steps use it, by id: two plugins may call themselves the same, and be changed for one
+    /// another. Empty in older journals and plans.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
 }
 
 /// A step has begun.

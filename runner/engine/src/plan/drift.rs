@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Observation;
+use super::{Observation, PlannedWrite};
 use crate::effect::Row;
 
 /// One field, or one thing as a whole, that is not as it was.
@@ -75,6 +75,13 @@ pub(crate) fn compare(
                 drifts.push(drift(subject, field, value.clone(), found));
             }
         }
+        // What the plan is silent about has changed as well, or was left out of it.
+        for (field, value) in found
+            .iter()
+            .filter(|(field, _)| !planned.contains_key(*field))
+        {
+            drifts.push(drift(subject, field, Value::Null, value.clone()));
+        }
     }
     for (subject, found) in now {
         if !observation.found.contains_key(subject) {
@@ -82,6 +89,39 @@ pub(crate) fn compare(
         }
     }
     drifts
+}
+
+/// What people are shown of the thing that a write is about, or of what it is made like, where that is
+/// not so; `found` has every field of each thing that was asked for.
+pub(crate) fn misdescribed(
+    write: &PlannedWrite,
+    found: &BTreeMap<String, Map<String, Value>>,
+) -> Vec<Drift> {
+    if write.about.is_empty() {
+        return Vec::new();
+    }
+    let on = write.request.on();
+    let like = write.like().filter(|_| !found.contains_key(&on));
+    let subject = like.unwrap_or(on);
+    let Some(now) = found.get(&subject) else {
+        // Nothing that was read describes it.
+        return vec![Drift {
+            subject,
+            field: String::new(),
+            planned: Value::Object(write.about.clone()),
+            now: Value::Null,
+        }];
+    };
+    let fields = write.about.iter().filter_map(|(field, planned)| {
+        let now = now.get(field).cloned().unwrap_or_default();
+        (*planned != now).then(|| Drift {
+            subject: subject.clone(),
+            field: field.clone(),
+            planned: planned.clone(),
+            now,
+        })
+    });
+    fields.collect()
 }
 
 /// Some fields of a thing.

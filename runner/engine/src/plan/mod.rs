@@ -10,6 +10,7 @@
 mod drift;
 mod multiset;
 mod signed;
+mod truth;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,10 +25,11 @@ use crate::key::KeyError;
 
 pub use crate::effect::{Difference, InService, Population};
 pub use drift::Drift;
-pub(crate) use drift::{chosen, compare, projected};
+pub(crate) use drift::{chosen, compare, misdescribed, projected};
 pub(crate) use multiset::{Act, Multiset, What, act};
 pub use signed::SignedPlan;
 pub(crate) use signed::written;
+pub(crate) use truth::untrue;
 
 /// The format that this crate writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -132,6 +134,14 @@ pub struct PlannedWrite {
     pub about: Map<String, Value>,
 }
 
+impl PlannedWrite {
+    /// What a new thing is made like, as `app/id`.
+    pub(crate) fn like(&self) -> Option<String> {
+        let like = self.request.arguments.get("like")?.as_str()?;
+        Some(format!("{}/{like}", self.request.app.as_deref()?))
+    }
+}
+
 /// What was read, or written to, as it was on the target: only the fields that count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
@@ -195,6 +205,9 @@ pub enum PlanError {
         /// Why.
         why: String,
     },
+    /// What it says of itself is not so.
+    #[error("the plan says what is not so: {0}")]
+    Untrue(String),
     /// Nobody here knows its author.
     #[error("the plan is signed by `{0}`, whose key is not known here")]
     Foreign(String),

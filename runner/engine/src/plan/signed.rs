@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use signed_note::Signature;
 
+use super::truth::of_runbook;
 use super::{FORMAT, Plan, PlanError};
 use crate::clock::millis;
 use crate::digest::digest;
@@ -43,6 +44,9 @@ impl SignedPlan {
     pub fn open(text: &str, known: &[Key]) -> Result<Self, PlanError> {
         let signed = Self::reopen(text)?;
         signed.trusted(known)?;
+        if let Some(untrue) = of_runbook(signed.plan()).pop() {
+            return Err(PlanError::Untrue(untrue));
+        }
         Ok(signed)
     }
 

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{cover, original};
+use super::{ABOUT, cover, original};
 use crate::admit::Admitted;
 use crate::clock::{Clock, RealClock};
 use crate::deadline::Deadline;
 use crate::effect::Mode;
 use crate::engine::{Engine, StartError};
-use crate::plan::{Drift, compare, projected};
+use crate::plan::{Drift, chosen, compare, misdescribed, projected};
 use crate::store::{RunSummary, Standing, StoreError, conflicts};
 
 impl Engine {
@@ -34,7 +34,7 @@ impl Engine {
         let executors = self.executors(&setting, &observed)?;
         let rows = self.rows();
         let covers = admitted.covers();
-        let mut drifts = BTreeMap::new();
+        let (mut drifts, mut shown) = (BTreeMap::new(), BTreeMap::new());
         for (number, observation) in (1..).zip(&plan.plan().observed) {
             let operation = observation.request.operation.as_str();
             let row = rows.get(operation).ok_or_else(|| {
@@ -49,6 +49,40 @@ impl Engine {
             for drift in compare(observation, &projected(row, &found)) {
                 drifts.insert(drift.name(), drift);
             }
+            for (on, whole) in found {
+                shown.entry(on).or_insert_with(|| chosen(&whole, &ABOUT));
+            }
+        }
+        let misdescribed = |write| misdescribed(write, &shown);
+        let mut told: Vec<Drift> = plan.plan().writes.iter().flat_map(misdescribed).collect();
+        // A share of fewer is a larger one than people were shown.
+        for executor in executors.values() {
+            for (app, now) in executor.forked().apps {
+                let planned = plan
+                    .plan()
+                    .apps
+                    .get(&app)
+                    .map_or(0, |planned| planned.before);
+                // What is gone is said of each.
+                let within = format!("{app}/");
+                let is_gone = |drift: &&Drift| {
+                    drift.subject.starts_with(&within)
+                        && drift.field.is_empty()
+                        && drift.now.is_null()
+                };
+                let gone = drifts.values().filter(is_gone).count();
+                if now.before + gone < planned {
+                    told.push(Drift {
+                        subject: app,
+                        field: "number".to_owned(),
+                        planned: planned.into(),
+                        now: now.before.into(),
+                    });
+                }
+            }
+        }
+        for drift in told {
+            drifts.entry(drift.name()).or_insert(drift);
         }
         Ok(drifts.into_values().collect())
     }

@@ -55,12 +55,6 @@ pub(crate) struct Planning {
     pub(crate) made: Arc<Mutex<Option<Result<Plan, MakeError>>>>,
 }
 
-/// What a new thing is made like, by app and id.
-fn pattern(request: &IntendedRequest) -> Option<String> {
-    let like = request.arguments.get("like")?.as_str()?;
-    Some(format!("{}/{like}", request.app.as_deref()?))
-}
-
 impl Planning {
     /// Makes the plan of a rehearsal that has succeeded and is about to be closed; gives its digest.
     pub(crate) async fn make(&self, engine: &Engine, shared: &RunShared) -> Option<String> {
@@ -87,7 +81,7 @@ impl Planning {
         let (observed, about) = self.observe(shared, &told.regarded).await?;
         for write in &mut told.writes {
             let known = about.get(&write.request.on());
-            let like = || about.get(&pattern(&write.request)?);
+            let like = || about.get(&write.like()?);
             write.about = known.or_else(like).cloned().unwrap_or_default();
         }
         let mut forked = Forked::default();

@@ -22,7 +22,8 @@ use crate::effect::{Cover, Effect, EffectId, Executor, Found, Kind, Mode, Outcom
 use crate::engine::{Engine, StartError};
 use crate::grant::policy::Policy;
 use crate::journal::{
-    Actor, Decision, Draft, NoteBody, Observer, OperationState, RunOpened, RunState, Settled,
+    Actor, Decision, Draft, NoteBody, Observer, OperationState, PluginUsed, RunOpened, RunState,
+    Settled, step_id,
 };
 use crate::plan::SignedPlan;
 use crate::run::{self, Launch, RunHandle};
@@ -187,6 +188,18 @@ impl Engine {
             .map_err(ResumeError::Refused)?;
         if let Some(why) = admit::another_build(&header.plugins, &admitted.plugins) {
             return Err(changed(why));
+        }
+        // As each step that has begun says, in journals that do not have it of every step.
+        for (key, began) in &past.steps {
+            let Some(began) = began.began.as_ref().filter(|b| !b.digest.is_empty()) else {
+                continue;
+            };
+            let uses = |used: &&PluginUsed| used.steps.iter().any(|step| step == step_id(key));
+            let here = admitted.plugins.iter().find(uses);
+            if here.is_some_and(|here| here.digest != began.digest) {
+                let why = format!("step `{key}` would go on with another build of its plugin");
+                return Err(changed(why));
+            }
         }
         Ok(admitted)
     }
