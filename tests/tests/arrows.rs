@@ -316,6 +316,8 @@ fn the_command_prints_in_one_place() -> Result<()> {
         let text = std::fs::read_to_string(path)?;
         let lines = text.lines().filter(|line| {
             [
+                "/dev/tty",
+                "/dev/std",
                 "print!",
                 "println!",
                 "dbg!",
@@ -323,7 +325,6 @@ fn the_command_prints_in_one_place() -> Result<()> {
                 "io::stderr",
                 " stderr()",
                 "(stderr()",
-                "/dev/",
                 "indicatif",
             ]
             .iter()
@@ -350,6 +351,36 @@ fn the_command_prints_in_one_place() -> Result<()> {
             ensure!(!goes || only.contains(&*name), "{}: {way}", path.display());
         }
     }
+    Ok(())
+}
+
+#[test]
+fn the_command_writes_files_in_one_place() -> Result<()> {
+    let mut writing = 0;
+    for path in files_below("runner/cli/src", "rs")? {
+        let text = std::fs::read_to_string(&path)?;
+        // What stands before its tests.
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let writes = [
+            "fs::write(",
+            "File::create",
+            "File::options",
+            "OpenOptions",
+            "fs::copy(",
+            "DirBuilder",
+            "create_dir",
+            "tempfile::",
+        ]
+        .iter()
+        .any(|word| text.contains(word));
+        ensure!(
+            !writes || path.ends_with("runner/cli/src/files.rs"),
+            "{} writes",
+            path.display()
+        );
+        writing += usize::from(writes);
+    }
+    ensure!(writing == 1, "{writing} files write");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The audit log beside the journals: its directory, its key, and where its checkpoints go.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use groundcrew::audit::{AuditLog, Signed, publish};
@@ -10,7 +10,7 @@ use groundcrew::store::Store;
 use crate::config::{AuditConfig, Config};
 use crate::context::Shared;
 use crate::exit::Exit;
-use crate::files::Directory;
+use crate::files::{self, Directory};
 use crate::keys;
 use crate::terminal::say;
 
@@ -67,13 +67,7 @@ fn send_to(place: &str, signed: &Signed) -> std::io::Result<()> {
     match place.split_once("://") {
         Some(("file", path)) => {
             // Appended: a place that keeps all of them shows a log that was rewritten.
-            let mut options = std::fs::OpenOptions::new();
-            let mut file = options
-                .append(true)
-                .create(true)
-                .open(PathBuf::from(path))?;
-            writeln!(file, "{}", signed.note)?;
-            file.sync_all()
+            files::append(Path::new(path), &format!("{}\n", signed.note))
         }
         Some(("cmd", command)) => {
             let mut words = command.split_whitespace();

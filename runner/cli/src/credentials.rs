@@ -2,7 +2,11 @@
 //! `env://NAME`, `file://PATH`, `op://VAULT/ITEM/FIELD` (1Password's `op read`), `cmd://PROGRAM
 //! ARGUMENTS`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use groundcrew::{CredentialSource, Scheme, Secret};
 
@@ -58,7 +62,7 @@ impl Source {
             "fly" => Self::Fly {
                 flag: flag.map(str::to_owned),
             },
-            "env" if !rest.is_empty() => Self::Environment(rest.to_owned()),
+            "env" if is_variable(rest) => Self::Environment(rest.to_owned()),
             "file" if !rest.is_empty() => Self::File(rest.into()),
             "op" if trusted && !rest.is_empty() => {
                 let words = ["op", "read", reference];
@@ -67,7 +71,8 @@ impl Source {
             "cmd" | "op" if !trusted => {
                 return Err(Exit::refused(
                     format!(
-                        "the project's configuration wants to run `{rest}` for a token; only your own configuration may"
+                        "the project's configuration wants to run `{}` for a token; only your own configuration may",
+                        rest.split_whitespace().next().unwrap_or_default()
                     ),
                     None,
                 ));
@@ -76,9 +81,10 @@ impl Source {
                 Self::Command(rest.split_whitespace().map(str::to_owned).collect())
             }
             "sim" => Self::Simulator,
+            // What stands there is most likely the token itself.
             _ => {
                 return Err(Exit::usage(
-                    format!("`{reference}` is not a reference to a credential"),
+                    "a `credential` of the configuration is not a reference to one",
                     Some("write `fly://`, `env://NAME`, `file://PATH` or `cmd://PROGRAM`"),
                 ));
             }
@@ -126,6 +132,14 @@ impl CredentialSource for Source {
                 .unwrap_or_else(|| Secret::new(groundcrew_simulator::DEFAULT_TOKEN))),
         }
     }
+}
+
+/// Whether it is the name of a variable, and not a token that somebody put there.
+fn is_variable(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (1..=64).contains(&name.len())
+        && name.chars().all(plain)
+        && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn variable(name: &str) -> Option<Secret> {
@@ -176,23 +190,95 @@ fn private_file(path: &Path) -> Result<Secret, String> {
         .map_err(|e| say(format!("cannot be read: {e}")))
 }
 
+/// How long a helper may take: it may have to ask a person for a finger.
+const HELPER: Duration = Duration::from_secs(60);
+/// What it may print: tokens of Fly's have some thousand bytes.
+const HELPER_BYTES: u64 = 64 << 10;
+
 fn output_of(words: &[String]) -> Result<Secret, String> {
+    output_within(words, HELPER)
+}
+
+/// What a helper prints. What it complains of is shown, cut; what it printed is not.
+fn output_within(words: &[String], limit: Duration) -> Result<Secret, String> {
     let (program, arguments) = words
         .split_first()
         .ok_or("the command for the token is empty")?;
-    let output = std::process::Command::new(program)
+    let mut child = Command::new(program)
         .args(arguments)
-        .output()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .map_err(|e| format!("`{program}` cannot be run for the token: {e}"))?;
-    if !output.status.success() {
+    let (printed, complained) = (heard(child.stdout.take()), heard(child.stderr.take()));
+    let until = Instant::now() + limit;
+    let printed = printed.recv_timeout(limit).ok();
+    let mut ended = None;
+    while printed.is_some() && ended.is_none() && Instant::now() < until {
+        ended = child
+            .try_wait()
+            .map_err(|e| format!("`{program}`, run for the token: {e}"))?;
+        if ended.is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let (Some(printed), Some(status)) = (printed, ended) else {
+        // Nobody hears what it says from here on.
+        let _ = child.kill();
+        let _ = child.wait();
         return Err(format!(
-            "`{program}`, run for the token, ended with {}",
-            output.status
+            "`{program}`, run for the token, did not end within {} s",
+            limit.as_secs()
+        ));
+    };
+    // Something that it has started may keep that open.
+    let complained = complained.recv_timeout(Duration::from_millis(200));
+    let complained = complained.unwrap_or_default();
+    let said = || {
+        let said = String::from_utf8_lossy(&complained);
+        let token = String::from_utf8_lossy(&printed);
+        let said = match token.trim() {
+            "" => said.into_owned(),
+            token => said.replace(token, "…"),
+        };
+        match said.trim() {
+            "" => String::new(),
+            said => format!(": {}", &said[..said.floor_char_boundary(1000)]),
+        }
+    };
+    if !status.success() {
+        return Err(format!(
+            "`{program}`, run for the token, ended with {status}{}",
+            said()
         ));
     }
-    String::from_utf8(output.stdout)
-        .map(|text| Secret::new(&text))
-        .map_err(|_| format!("`{program}` printed what is no text"))
+    if printed.len() as u64 > HELPER_BYTES {
+        return Err(format!(
+            "`{program}`, run for the token, printed more than {HELPER_BYTES} bytes"
+        ));
+    }
+    match std::str::from_utf8(&printed) {
+        Ok(text) if text.trim().is_empty() => Err(format!(
+            "`{program}`, run for the token, printed nothing{}",
+            said()
+        )),
+        Ok(text) => Ok(Secret::new(text)),
+        Err(_) => Err(format!("`{program}` printed what is no text")),
+    }
+}
+
+/// What comes out of a helper until it ends, or closes that.
+fn heard(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(stream) = stream {
+            let _ = stream.take(HELPER_BYTES + 1).read_to_end(&mut bytes);
+        }
+        tell.send(bytes)
+    });
+    told
 }
 
 #[cfg(test)]
@@ -258,5 +344,63 @@ mod tests {
             assert!(reaches("sim://", own, &here, &[]));
             assert!(!reaches("sim://", own, &fly, &[]));
         }
+    }
+
+    #[test]
+    fn a_token_where_a_reference_belongs_is_not_shown() {
+        let token = "fm2_lJPECAAAAAAAAAAAxBCYc/SECRET+x==";
+        for reference in [
+            token.to_owned(),
+            format!("env://{token}"),
+            format!("{token}://x"),
+            format!("Bearer {token}"),
+        ] {
+            for own in [true, false] {
+                let trust = Trust {
+                    own,
+                    origins: &[],
+                    credentials: &[],
+                };
+                let Err(refused) = Source::parse(&reference, trust, None) else {
+                    panic!("{reference} is taken");
+                };
+                let said = format!("{refused:?}");
+                assert!(!said.contains("SECRET"), "{said}");
+            }
+        }
+    }
+
+    fn helper(script: &str, limit: Duration) -> Result<Secret, String> {
+        output_within(&["sh", "-c", script].map(str::to_owned), limit)
+    }
+
+    #[test]
+    fn a_helper_is_heard_bounded_and_never_repeats_the_token() {
+        let within = Duration::from_secs(20);
+        assert!(helper("echo tok", within).is_ok());
+        // What it has started keeps nobody waiting.
+        assert!(helper("echo tok; exec >&-; sleep 1", within).is_ok());
+        assert!(helper("sleep 30 >/dev/null & echo tok", within).is_ok());
+        for (script, says) in [
+            ("echo not signed in >&2; exit 3", ": not signed in"),
+            (
+                "echo tok-1; echo the tok-1 is old >&2; exit 3",
+                "the … is old",
+            ),
+            ("true", "printed nothing"),
+            ("head -c 70000 /dev/zero", "more than 65536 bytes"),
+            ("printf '\\377'", "no text"),
+        ] {
+            let said = helper(script, within).unwrap_err();
+            assert!(said.contains(says) && !said.contains("tok-1"), "{said}");
+        }
+        let long = helper("head -c 9000 /dev/zero | tr '\\0' x >&2; exit 1", within);
+        assert!(long.unwrap_err().len() < 1200);
+        let began = Instant::now();
+        for script in ["sleep 30", "echo tok; exec >&-; sleep 30"] {
+            let said = helper(script, Duration::from_millis(300)).unwrap_err();
+            assert!(said.contains("did not end"), "{said}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(10));
     }
 }

@@ -1,9 +1,9 @@
 //! The directories that the program reads, through cap-std: a name in a configuration or on the
-//! command line cannot lead out of them.
+//! command line cannot lead out of them; and every file that it writes, with the mode that it has.
 
 use std::fs::{File, Permissions};
 use std::io::{Read as _, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
@@ -18,10 +18,24 @@ const TEXT_BYTES: u64 = 1 << 20;
 /// A plugin may not be larger than the engine would take.
 const PLUGIN_BYTES: u64 = 32 << 20;
 
+/// Whoever owns it may read and write it, and nobody else: what is in a plan, a bundle, a receipt or a log
+/// is nobody else's business.
+const PRIVATE: u32 = 0o600;
+/// For whoever wants it.
+const PUBLIC: u32 = 0o644;
+
 /// Writes a text aside, and puts it where it belongs once it is on the disk: whole or not at all. What
 /// was there is replaced, its mode as well; a link leads on, and a pipe or a terminal is written to.
-/// The umask is taken from the mode.
-pub(crate) fn replace(path: &Path, mode: u32, text: &str) -> std::io::Result<()> {
+pub(crate) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    replace_as(path, PRIVATE, text)
+}
+
+/// The same for the public half of a key, which is made to be handed out: nothing else is.
+pub(crate) fn replace_public(path: &Path, half: &str) -> std::io::Result<()> {
+    replace_as(path, PUBLIC, half)
+}
+
+fn replace_as(path: &Path, mode: u32, text: &str) -> std::io::Result<()> {
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return File::options()
@@ -37,6 +51,23 @@ pub(crate) fn replace(path: &Path, mode: u32, text: &str) -> std::io::Result<()>
     aside.as_file().sync_all()?;
     aside.persist(path)?;
     Ok(())
+}
+
+/// Writes a text behind what is in a file, and waits until it is on the disk.
+pub(crate) fn append(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = File::options();
+    let mut file = options.append(true).create(true).mode(PRIVATE).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// A file that is held by one process at a time, until it is dropped.
+pub(crate) fn alone(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    let file = options.mode(PRIVATE).open(path)?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// The text of a file, which may not be larger.
@@ -162,12 +193,32 @@ mod tests {
         let (file, link) = (directory.path().join("file"), directory.path().join("link"));
         std::fs::write(&file, "for everybody")?;
         symlink(&file, &link)?;
-        replace(&link, 0o600, "private")?;
+        replace(&link, "private")?;
         assert_eq!(std::fs::read_to_string(&file)?, "private");
         assert_eq!(std::fs::metadata(&file)?.mode() & 0o777, 0o600);
         assert!(std::fs::symlink_metadata(&link)?.is_symlink());
         assert_eq!(std::fs::read_dir(directory.path())?.count(), 2);
-        assert!(replace(&directory.path().join("none/file"), 0o600, "").is_err());
+        assert!(replace(&directory.path().join("none/file"), "").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_written_is_private_but_for_public_keys() -> std::io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = |name: &str| directory.path().join(name);
+        replace(&path("a"), "a")?;
+        append(&path("b"), "b")?;
+        append(&path("b"), "b")?;
+        drop(alone(&path("c"))?);
+        replace_public(&path("d"), "d")?;
+        for (name, mode) in [("a", 0o600), ("b", 0o600), ("c", 0o600), ("d", 0o644)] {
+            assert_eq!(
+                std::fs::metadata(path(name))?.mode() & 0o777,
+                mode,
+                "{name}"
+            );
+        }
+        assert_eq!(std::fs::read_to_string(path("b"))?, "bb");
         Ok(())
     }
 
@@ -178,7 +229,7 @@ mod tests {
             "/proc/self/fd/{}",
             std::os::fd::AsRawFd::as_raw_fd(&other)
         ));
-        replace(&path, 0o600, "through")?;
+        replace(&path, "through")?;
         drop(other);
         let mut text = String::new();
         end.read_to_string(&mut text)?;

@@ -1,7 +1,6 @@
 //! Key pairs in directories: two files, `key` (private, mode 0600) and `key.pub`.
 
-use std::fs::File;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use groundcrew::{Key, Policy};
@@ -51,10 +50,7 @@ pub(crate) fn ensure(directory: &Path, name: &str) -> Result<(Key, bool), Exit> 
     }
     Directory::private(directory).map_err(trouble(directory))?;
     let lock = directory.join(LOCK);
-    let mut options = File::options();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    let alone = options.open(&lock).map_err(trouble(&lock))?;
-    alone.lock().map_err(trouble(&lock))?;
+    let _alone = files::alone(&lock).map_err(trouble(&lock))?;
     if let Some(key) = read(directory)? {
         return Ok((key, false));
     }
@@ -62,9 +58,9 @@ pub(crate) fn ensure(directory: &Path, name: &str) -> Result<(Key, bool), Exit> 
     // The private half comes last: where it is, both are, whole.
     let (private, public) = (directory.join(PRIVATE), directory.join(PUBLIC));
     let line = |half: &str| format!("{half}\n");
-    files::replace(&public, 0o644, &line(key.public())).map_err(trouble(&public))?;
+    files::replace_public(&public, &line(key.public())).map_err(trouble(&public))?;
     let half = line(key.private().unwrap_or_default());
-    files::replace(&private, 0o600, &half).map_err(trouble(&private))?;
+    files::replace(&private, &half).map_err(trouble(&private))?;
     Ok((key, true))
 }
 

@@ -100,7 +100,7 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
             match output {
                 None => data!("{}", as_json_text(&text)),
                 Some(path) => {
-                    files::replace(&path, 0o600, &text)
+                    files::replace(&path, &text)
                         .map_err(|e| Exit::failed(format!("`{}`: {e}", path.display())))?;
                     say!("the receipt of run {} is in `{}`", run, path.display());
                 }

@@ -204,7 +204,7 @@ pub(crate) fn write(path: &Path, plan: &SignedPlan) -> Result<(), Exit> {
     let unwritable = |e: std::io::Error| {
         Exit::usage(format!("`{}` cannot be written: {e}", path.display()), None)
     };
-    files::replace(path, 0o644, &format!("{}\n", plan.text())).map_err(unwritable)
+    files::replace(path, &format!("{}\n", plan.text())).map_err(unwritable)
 }
 
 impl From<PlanError> for Exit {

@@ -285,7 +285,7 @@ fn export(
 fn hand_over(output: Option<&Path>, text: &str) -> Result<(), Exit> {
     match output {
         // Inputs and answers are nobody else's business.
-        Some(path) => files::replace(path, 0o600, text)
+        Some(path) => files::replace(path, text)
             .map_err(|e| Exit::failed(format!("`{}`: {e}", path.display()))),
         None => terminal::file(text)
             .map_err(|e| Exit::usage(e.to_string(), Some("name a file with `-o`"))),
