@@ -61,7 +61,7 @@ async fn replay(setting: &Setting, report: &mut Report) -> Result<()> {
             policy: Policy::default(),
             actor: Actor::default(),
             answers: std::collections::BTreeMap::new(),
-            sure: true,
+            gone: None,
         };
         let began = Instant::now();
         let resumed = engine.resume(request, Arc::new(Unobserved)).await;
@@ -138,6 +138,7 @@ fn open(store: &dyn Store, run: &str) -> Result<Claim> {
         target: "bench".to_owned(),
         mode: Mode::Perform,
         locks: Vec::new(),
+        holder: Actor::default(),
     };
     Ok(store.open(&new, Timestamp::now(), Timestamp::now())?)
 }

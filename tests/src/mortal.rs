@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use groundcrew::journal::Record;
+use groundcrew::journal::{Actor, Record};
 use groundcrew::store::{
-    Append, Arrival, Claim, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store, StoreError,
+    Append, Arrival, Claim, Indexed, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store,
+    StoreError,
 };
 use jiff::Timestamp;
 
@@ -84,12 +85,13 @@ impl Store for Mortal {
     fn claim(
         &self,
         run: &str,
+        holder: &Actor,
         now: Timestamp,
         until: Timestamp,
-        force: bool,
+        gone: Option<u64>,
     ) -> Result<Claim, StoreError> {
         self.alive()?;
-        self.disk.claim(run, now, until, force)
+        self.disk.claim(run, holder, now, until, gone)
     }
 
     fn beat(&self, claim: &Claim, until: Timestamp) -> Result<(), StoreError> {
@@ -116,9 +118,9 @@ impl Store for Mortal {
         self.disk.take_in(arrival, now)
     }
 
-    fn export(&self, run: &str, now: Timestamp, force: bool) -> Result<(), StoreError> {
+    fn export(&self, run: &str, now: Timestamp, gone: Option<u64>) -> Result<(), StoreError> {
         self.alive()?;
-        self.disk.export(run, now, force)
+        self.disk.export(run, now, gone)
     }
 
     fn reopen(&self, run: &str, locks: &[String], now: Timestamp) -> Result<(), StoreError> {
@@ -129,6 +131,10 @@ impl Store for Mortal {
     fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
         self.alive()?;
         self.disk.abandon(claim)
+    }
+
+    fn index(&self) -> Result<Vec<Indexed>, StoreError> {
+        self.disk.index()
     }
 
     fn leaf_count(&self) -> Result<u64, StoreError> {

@@ -51,6 +51,7 @@ impl Processes {
         let inputs: Vec<(&str, &str)> = self.inputs.iter().map(|(k, v)| (*k, v.as_str())).collect();
         let target = target(&address, self.scale)?;
         let request = embedded::request(self.runbook, &inputs, target.clone(), 1);
+        let disk = self.disk.clone();
         let work = runtime.spawn(async move {
             let engine = engine(store)?;
             let handle = match resume {
@@ -60,13 +61,14 @@ impl Processes {
                     engine.start(admitted, Arc::new(Unobserved)).await?
                 }
                 Some(run) => {
+                    let gone = Some(disk.run(&run, Timestamp::now())?.token);
                     let request = ResumeRequest {
                         run,
                         target,
                         policy: Policy::default(),
                         actor: Actor::default(),
                         answers: BTreeMap::from([("0".to_owned(), Answer::Retry)]),
-                        sure: true,
+                        gone,
                     };
                     engine.resume(request, Arc::new(Unobserved)).await?
                 }
@@ -114,9 +116,9 @@ impl Processes {
     ///
     /// If there are several.
     pub fn run(&self) -> Result<Option<String>> {
-        let runs = self.disk.runs(Timestamp::now(), 10)?;
+        let runs = self.disk.index()?;
         ensure!(runs.len() <= 1, "{runs:?}");
-        Ok(runs.into_iter().next().map(|run| run.run))
+        Ok(runs.into_iter().next().map(|run| run.summary.run))
     }
 
     /// Whether the run has ended, as the disk tells.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use groundcrew::ResumeError;
-use groundcrew::journal::{RunState, RunStatus};
+use groundcrew::journal::{Actor, RunState, RunStatus};
 use groundcrew::store::Store;
 use groundcrew_fleet::{
     Behaviour, FaultRule, Fleet, Generated, Settings, Span, Time, api, generate,
@@ -111,9 +111,9 @@ impl World {
         }
         if state.header.is_none() {
             // Opened, and not one entry: nothing to go on with.
-            let claim = self
-                .disk
-                .claim(&run, Timestamp::now(), Timestamp::now(), true)?;
+            let now = Timestamp::now();
+            let gone = Some(self.disk.run(&run, now)?.token);
+            let claim = self.disk.claim(&run, &Actor::default(), now, now, gone)?;
             return Ok(self.disk.release(&claim)?);
         }
         match self.process(None, Some(run)).await {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use groundcrew::journal::{EntryKind, Mode, Record};
+use groundcrew::journal::{Actor, EntryKind, Mode, Record};
 use groundcrew::store::{Append, NewRun, SqliteStore, Store};
 use groundcrew_tests::{Said, World, fleet};
 use jiff::Timestamp;
@@ -182,6 +182,7 @@ fn one_batch(store: &SqliteStore) -> Result<()> {
         target: "test".to_owned(),
         mode: Mode::Perform,
         locks: Vec::new(),
+        holder: Actor::default(),
     };
     let now = Timestamp::now();
     let claim = store.open(&new, now, now)?;

@@ -32,8 +32,7 @@ pub(crate) fn open(shared: &Shared, config: &Config) -> Result<AuditLog, Exit> {
 
 /// Tells this log from every other: the machine, and something random.
 fn name() -> String {
-    let host = rustix::system::uname();
-    let host = keys::part(&host.nodename().to_string_lossy());
+    let host = keys::part(&groundcrew::system::host());
     format!(
         "groundcrew/{host}/{:08x}",
         crate::context::random_seed() >> 32

@@ -360,12 +360,7 @@ pub(crate) fn actor() -> Actor {
             .or_else(|| variable("LOGNAME"))
             .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
     };
-    Actor {
-        user: named(&user),
-        host: named(&rustix::system::uname().nodename().to_string_lossy()),
-        process: std::process::id(),
-        boot: boot(),
-    }
+    Actor::here(named(&user))
 }
 
 /// A name that comes from the environment, as it is kept: in journals, plans, leases and keys.
@@ -374,38 +369,6 @@ fn named(name: &str) -> String {
         nothing if nothing.is_empty() => "unknown".to_owned(),
         name => name,
     }
-}
-
-/// The boot's own id and the moment at which a process started: together they name a process.
-pub(crate) fn boot() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    format!(
-        "{} {}",
-        id.trim(),
-        started(std::process::id()).unwrap_or_default()
-    )
-}
-
-/// Field 22 of `/proc/PID/stat`, counted after the name in parentheses. (proc(5))
-fn started(process: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(19)
-        .map(str::to_owned)
-}
-
-/// Whether the process that an actor names is surely gone: same host and boot, and no such
-/// process, or another one of that number.
-pub(crate) fn surely_gone(actor: &Actor) -> bool {
-    let here = actor.host == named(&rustix::system::uname().nodename().to_string_lossy());
-    let Some((boot_id, start)) = actor.boot.split_once(' ') else {
-        return false;
-    };
-    let same_boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .is_ok_and(|id| id.trim() == boot_id && !boot_id.is_empty());
-    here && same_boot && started(actor.process).as_deref() != Some(start)
 }
 
 /// A number that nobody can guess, from the system.

@@ -105,7 +105,7 @@ fn main() -> ExitCode {
         .with_ansi(false)
         .without_time()
         .init();
-    raise_file_limit();
+    groundcrew::system::raise_file_limit();
     let result = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -144,15 +144,6 @@ async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
         Command::Doctor(args) => commands::doctor::run(&shared, &args).await,
         Command::Completions(args) => commands::completions::run(&args),
     }
-}
-
-/// A restart of thousands of Machines holds as many connections open; shells start programs with
-/// a soft limit of 1,024 files.
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 pub(crate) fn command() -> clap::Command {

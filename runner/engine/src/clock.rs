@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::system;
+
 /// A boxed future, as the traits of this crate return them.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -32,20 +34,12 @@ pub trait Clock: Send + Sync + 'static {
     /// Time since some fixed instant, by which a process knows how long it has not shown that it is
     /// alive: time counts that the machine, or the process, was suspended.
     fn since_boot(&self) -> Duration {
-        since_boot()
+        system::since_boot()
     }
     /// The virtual clock behind this trait, if it is one.
     fn as_virtual(&self) -> Option<&VirtualClock> {
         None
     }
-}
-
-fn since_boot() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::new(
-        u64::try_from(now.tv_sec).unwrap_or(0),
-        u32::try_from(now.tv_nsec).unwrap_or(0),
-    )
 }
 
 /// Milliseconds since the Unix epoch, as the contract with plugins counts.
@@ -85,7 +79,7 @@ impl RealClock {
         };
         Self {
             started,
-            origin: since_boot(),
+            origin: system::since_boot(),
             scale,
         }
     }
@@ -93,7 +87,7 @@ impl RealClock {
 
 impl Clock for RealClock {
     fn now(&self) -> Timestamp {
-        let elapsed = since_boot().saturating_sub(self.origin);
+        let elapsed = system::since_boot().saturating_sub(self.origin);
         after(self.started, elapsed.mul_f64(self.scale))
     }
 

@@ -53,6 +53,7 @@ mod run;
 mod sandbox;
 pub mod service;
 pub mod store;
+pub mod system;
 mod target;
 
 pub use admit::{Admitted, Refusal, RunRequest};

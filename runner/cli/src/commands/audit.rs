@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use groundcrew::Limits;
 use groundcrew::audit::{AuditLog, Key, Receipt};
-use groundcrew::journal::{Record, RunState};
+use groundcrew::journal::{Illegal, Record, RunState};
 use groundcrew::store::{Store, bundle};
 use jiff::Timestamp;
 use serde_json::json;
@@ -124,24 +124,35 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
             Ok(())
         }
         Command::List { max } => {
-            let mut rows = Vec::new();
+            let (mut rows, mut damaged) = (Vec::new(), Ok(()));
             for run in store.runs(Timestamp::now(), max)? {
+                // Who, what and where are told by the journal itself; its end by the index, which
+                // `audit verify` compares with it.
                 let first = store.read(&run.run, 0, 1)?;
-                let state = RunState::fold(&first).ok();
-                let header = state.as_ref().and_then(|s| s.header.as_ref());
+                let header = match RunState::fold(&first) {
+                    Ok(RunState {
+                        header: Some(header),
+                        ..
+                    }) => header,
+                    Ok(_) => continue,
+                    Err(e) => {
+                        damaged = Err(damage(&run.run, &e));
+                        continue;
+                    }
+                };
                 rows.push(json!({
                     "opened": run.opened_at.to_string(),
                     "run": run.run,
-                    "by": header.map_or_else(String::new, |h| format!("{}@{}", h.actor.user, h.actor.host)),
-                    "runbook": run.runbook,
-                    "target": run.target,
-                    "mode": run.mode,
+                    "by": format!("{}@{}", header.actor.user, header.actor.host),
+                    "runbook": header.runbook,
+                    "target": header.target["name"],
+                    "mode": header.mode,
                     "status": run.standing.word(),
-                    "inputs": header.map(|h| h.inputs.to_string()),
+                    "inputs": header.inputs.to_string(),
                 }));
             }
             super::plugin::print(shared, &rows);
-            Ok(())
+            damaged
         }
         Command::Show { run, .. } => {
             let run = run.ok_or_else(|| Exit::usage("which run?", None))?;
@@ -149,7 +160,7 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
             entries(shared, &run, &records);
             RunState::fold(&records)
                 .map(drop)
-                .map_err(|e| Exit::journal(format!("the journal of run `{run}` is damaged: {e}")))
+                .map_err(|e| damage(&run, &e))
         }
     }
 }
@@ -173,6 +184,10 @@ fn show_bundle(shared: &Shared, path: &Path) -> Result<(), Exit> {
     }
     entries(shared, bundle.run(), bundle.records());
     Ok(())
+}
+
+fn damage(run: &str, why: &Illegal) -> Exit {
+    Exit::journal(format!("the journal of run `{run}` is damaged: {why}"))
 }
 
 fn verify(

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use groundcrew::journal::{Mode, RunStatus};
-use groundcrew::store::StoreError;
+use groundcrew::store::{Standing, StoreError};
 use groundcrew::{Engine, RunHandle, RunReport};
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::context::{Shared, surely_gone};
+use crate::context::Shared;
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::render;
@@ -61,8 +62,12 @@ pub(crate) fn unfinished(shared: &Shared, run: &str) {
 
 /// Whether the process of a run that holds a lock is gone, so that it can be gone on with.
 pub(crate) fn interrupted(engine: &Engine, run: &str) -> bool {
-    let journal = engine.journal(run);
-    journal.is_ok_and(|(_, state)| state.actor.as_ref().is_some_and(surely_gone))
+    let found = engine.store().run(run, Timestamp::now());
+    found.is_ok_and(|run| match run.standing {
+        Standing::Running => run.gone().is_some(),
+        Standing::Abandoned => true,
+        Standing::Exported | Standing::Closed(_) => false,
+    })
 }
 
 /// A run is on a lock that we need.

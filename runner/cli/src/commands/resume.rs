@@ -14,7 +14,7 @@ use serde_json::json;
 use super::follow::{follow, unfinished};
 use crate::audit;
 use crate::config::Config;
-use crate::context::{Shared, actor, surely_gone};
+use crate::context::{Shared, actor};
 use crate::exit::Exit;
 use crate::files;
 use crate::keys;
@@ -125,6 +125,8 @@ fn going_on(
     let target = shared.target(config, args.target.as_deref().or(named.as_deref()))?;
     // A replay must meet the bounds that the run was started with.
     let limits = header.map_or_else(Limits::default, |header| header.limits);
+    // One that is to be taken in from a bundle is not here yet.
+    let found = store.run(run, Timestamp::now()).ok();
     let engine = shared.engine_on(config, store, limits)?;
     audit::open(shared, config)?.guard(engine.store())?;
     let request = ResumeRequest {
@@ -133,7 +135,7 @@ fn going_on(
         policy: config.policy.clone(),
         actor: actor(),
         answers: args.resolve.iter().cloned().collect::<BTreeMap<_, _>>(),
-        sure: state.actor.as_ref().is_some_and(surely_gone),
+        gone: found.and_then(|found| found.gone()),
     };
     Ok((engine, request))
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use clap::Subcommand;
 use groundcrew::Unobserved;
 use groundcrew::journal::{Decision, Entry, Note, NoteBody, RunState};
-use groundcrew::store::{Standing, bundle};
+use groundcrew::store::{RunSummary, Standing, bundle};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::ask;
-use crate::context::{Shared, surely_gone};
+use crate::context::{Shared, actor};
 use crate::exit::Exit;
 use crate::files;
 use crate::keys;
@@ -74,14 +74,11 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
 }
 
 /// The word for people: a run whose process is gone is *interrupted*.
-fn word(standing: Standing, state: Option<&RunState>) -> &'static str {
-    let gone = state
-        .and_then(|s| s.actor.as_ref())
-        .is_some_and(surely_gone);
-    match standing {
-        Standing::Running if gone => "interrupted",
+fn word(run: &RunSummary) -> &'static str {
+    match run.standing {
+        Standing::Running if run.gone().is_some() => "interrupted",
         Standing::Abandoned => "interrupted",
-        Standing::Running | Standing::Exported | Standing::Closed(_) => standing.word(),
+        Standing::Running | Standing::Exported | Standing::Closed(_) => run.standing.word(),
     }
 }
 
@@ -89,18 +86,9 @@ fn list(shared: &Shared, max: usize) -> Result<(), Exit> {
     let store = shared.store()?;
     let mut rows: Vec<Value> = Vec::new();
     for run in store.runs(Timestamp::now(), max)? {
-        // Only of a run that claims to be alive does it matter who works on it.
-        let state = (run.standing == Standing::Running)
-            .then(|| {
-                store
-                    .read(&run.run, 0, usize::MAX)
-                    .ok()
-                    .and_then(|r| RunState::fold(&r).ok())
-            })
-            .flatten();
         rows.push(json!({
             "run": run.run,
-            "status": word(run.standing, state.as_ref()),
+            "status": word(&run),
             "runbook": run.runbook,
             "target": run.target,
             "mode": run.mode,
@@ -118,7 +106,7 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
     let records = store.read(run, 0, usize::MAX)?;
     let state = RunState::fold(&records)
         .map_err(|e| Exit::journal(format!("the journal of run `{run}` is damaged: {e}")))?;
-    let status = word(summary.standing, Some(&state));
+    let status = word(&summary);
     if shared.json {
         let effects: Vec<Value> = state
             .effects()
@@ -144,7 +132,7 @@ fn show(shared: &Shared, run: &str) -> Result<(), Exit> {
             "  runbook {} ({}…) on target {}, {:?}",
             header.runbook,
             header.runbook_digest.chars().take(12).collect::<String>(),
-            summary.target,
+            header.target["name"].as_str().unwrap_or_default(),
             header.mode
         );
         data!(
@@ -250,9 +238,9 @@ fn export(
     let store = shared.store()?;
     let (_, state) = shared.journal(&*store, run)?;
     let key = keys::own(key)?;
-    let sure = state.actor.as_ref().is_some_and(surely_gone);
+    let gone = store.run(run, Timestamp::now())?.gone();
     // Closed here first: whatever becomes of the file, it is not gone on with twice.
-    store.export(run, Timestamp::now(), sure)?;
+    store.export(run, Timestamp::now(), gone)?;
     let written = bundle::export(&*store, run, &key)
         .map_err(Exit::from)
         .and_then(|text| hand_over(output, &text));
@@ -333,9 +321,9 @@ async fn cancel(shared: &Shared, run: &str, target: Option<&str>) -> Result<(), 
         .and_then(|h| h.target["name"].as_str())
         .map(str::to_owned);
     let target = shared.target(&config, target.or(named.as_deref()))?;
-    let sure = state.actor.as_ref().is_some_and(surely_gone);
+    let gone = engine.store().run(run, Timestamp::now())?.gone();
     let closed = engine
-        .cancel_run(run, &target, sure, Arc::new(Unobserved))
+        .cancel_run(run, &target, gone, &actor(), Arc::new(Unobserved))
         .await?;
     for lease in &closed.given_up {
         match &lease.outcome {

@@ -14,6 +14,8 @@
 //! last checkpoint (of a run that was killed, until the next one ends) are chained but not signed
 //! for. That an entry is true is the word of the program that wrote it.
 
+mod flaw;
+mod index;
 mod publish;
 mod receipt;
 mod tiles;
@@ -29,10 +31,11 @@ use tiles::Files;
 
 pub use crate::journal::leaf::{Leaf, NOTHING, link};
 pub use crate::key::Key;
+pub use flaw::Flaw;
 pub use publish::publish;
 pub use receipt::{Checked, Receipt, check, prove};
 pub use tiles::HEIGHT;
-pub use verify::{Flaw, Verified, verify};
+pub use verify::{Verified, verify};
 
 /// Why the audit log cannot be used.
 #[derive(Debug, Error)]

@@ -1,79 +1,18 @@
 //! Verifying the whole log: every entry against its leaf, every leaf against the tiles, the tree
 //! against the signed checkpoint, and against one from before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
 
-use thiserror::Error;
 use tlog_tiles::{Hash, HashReader, Tile};
 
+use super::flaw::Flaw;
+use super::index::{Index, Journals};
 use super::tiles::{self, HEIGHT};
 use super::{AuditError, AuditLog, Signed, signed};
 use crate::journal::leaf::{Leaf, NOTHING, link};
-use crate::journal::{Illegal, RunState};
 use crate::store::{Logged, Store};
-
-/// What is wrong, as precisely as it can be said.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Flaw {
-    /// An entry is not what was logged.
-    #[error("entry {sequence} of run {run} (leaf {leaf}): {why}")]
-    Entry {
-        /// The run.
-        run: String,
-        /// The entry's number.
-        sequence: u64,
-        /// Its leaf's number.
-        leaf: u64,
-        /// What does not fit.
-        why: String,
-    },
-    /// A leaf is not what it was.
-    #[error("leaf {leaf}: {why}")]
-    Leaf {
-        /// Its number.
-        leaf: u64,
-        /// What does not fit.
-        why: String,
-    },
-    /// A file of the log is not what the leaves give.
-    #[error("`{path}` is not what the entries give{}", hint(.entry))]
-    File {
-        /// The file.
-        path: String,
-        /// The first entry that differs: run and number.
-        entry: Option<(String, u64)>,
-    },
-    /// A run's journal cannot have been written by a run.
-    #[error("run {run}: {illegal}")]
-    Journal {
-        /// The run.
-        run: String,
-        /// What.
-        illegal: Illegal,
-    },
-    /// The tree is not the one that was signed.
-    #[error("{what} was signed for another tree of {size} entries")]
-    Root {
-        /// Which checkpoint.
-        what: String,
-        /// Of how many entries.
-        size: u64,
-    },
-    /// The checkpoint is missing, not signed, or of more entries than there are.
-    #[error("{0}")]
-    Checkpoint(String),
-    /// Something cannot be read.
-    #[error("{0}")]
-    Unreadable(String),
-}
-
-fn hint(entry: &Option<(String, u64)>) -> String {
-    entry.as_ref().map_or_else(String::new, |(run, sequence)| {
-        format!(", from entry {sequence} of run {run} on")
-    })
-}
 
 /// A log in which nothing is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +29,8 @@ pub struct Verified {
 const PAGE: usize = 10_000;
 
 /// Verifies everything that is in the store and in the log's files, and that the tree goes on from
-/// `since`, an earlier checkpoint.
+/// `since`, an earlier checkpoint. Of the store's index of runs, and of its locks, all that a journal
+/// says too is compared with it (`index.rs`).
 ///
 /// # Errors
 /// Everything that is wrong, the first of its kind each.
@@ -187,49 +127,83 @@ impl Whole {
     }
 }
 
-/// Every entry against its leaf, and every run's journal by folding it. That goes side by side, page
-/// by page, while the next page is read.
+/// What the store says of all its entries together.
+struct Around {
+    leaves: u64,
+    entries: u64,
+    index: Index,
+}
+
+impl Around {
+    fn read(store: &dyn Store) -> Result<Self, AuditError> {
+        Ok(Self {
+            index: Index::read(store)?,
+            leaves: store.leaf_count()?,
+            entries: store.entry_count()?,
+        })
+    }
+}
+
+/// Every entry against its leaf, every run's journal by folding it, and the index against the journals.
+/// Entries and journals go side by side, page by page, while the next page is read.
 fn entries(store: &dyn Store, flaws: &mut Vec<Flaw>) -> Result<Whole, AuditError> {
     let mut leaves = Leaves::default();
     let mut journals = Journals::default();
     let mut next = 0;
     let mut page = store.logged(next, PAGE)?;
-    while !page.is_empty() {
-        next += page.len() as u64;
-        page = std::thread::scope(|scope| {
-            let following = scope.spawn(|| store.logged(next, PAGE));
-            let folding = scope.spawn(|| journals.fold(&page));
-            let fitting = page.iter().try_for_each(|logged| leaves.take(logged));
-            joined(folding);
-            fitting?;
-            // Behind a gap nothing has its place, whatever is there and whether it can be read.
-            match leaves.gap {
-                true => Ok::<_, AuditError>(Vec::new()),
-                false => Ok(joined(following)?),
-            }
-        })?;
-    }
+    let around = loop {
+        while !page.is_empty() {
+            next += page.len() as u64;
+            page = std::thread::scope(|scope| {
+                let following = scope.spawn(|| store.logged(next, PAGE));
+                let folding = scope.spawn(|| journals.fold(&page));
+                let fitting = page.iter().try_for_each(|logged| leaves.take(logged));
+                joined(folding);
+                fitting?;
+                // Behind a gap nothing has its place, whatever is there and whether it can be read.
+                match leaves.gap {
+                    true => Ok::<_, AuditError>(Vec::new()),
+                    false => Ok(joined(following)?),
+                }
+            })?;
+        }
+        if leaves.gap {
+            break None;
+        }
+        // A run that is alive goes on meanwhile. If nothing was written since the last page, then what
+        // is read here is of these very entries.
+        let around = Around::read(store);
+        page = store.logged(next, PAGE)?;
+        if page.is_empty() {
+            break Some(around);
+        }
+    };
     let Leaves {
         mut tree,
         flaws: found,
-        gap,
+        links,
         ..
     } = leaves;
     flaws.extend(found);
-    if gap {
+    let Some(around) = around else {
         return Ok(tree);
-    }
-    let count = store.leaf_count()?;
-    if count != next {
-        let why = format!("{count} leaves are counted, and {next} have their entry");
-        flaws.push(Flaw::Leaf { leaf: next, why });
-    }
-    let unlogged = store.entry_count()?;
-    if unlogged != next {
-        let why = format!("there are {unlogged} entries, and {next} of them are logged");
-        flaws.push(Flaw::Unreadable(why));
-    }
+    };
     tree.runs = journals.0.len();
+    match around {
+        Ok(around) => {
+            let (count, unlogged) = (around.leaves, around.entries);
+            if count != next {
+                let why = format!("{count} leaves are counted, and {next} have their entry");
+                flaws.push(Flaw::Leaf { leaf: next, why });
+            }
+            if unlogged != next {
+                let why = format!("there are {unlogged} entries, and {next} of them are logged");
+                flaws.push(Flaw::Unreadable(why));
+            }
+            around.index.compare(&journals, &links, flaws);
+        }
+        Err(e) => flaws.push(Flaw::Unreadable(e.to_string())),
+    }
     for (run, state) in journals.0 {
         if let Err(illegal) = state {
             flaws.push(Flaw::Journal { run, illegal });
@@ -285,31 +259,6 @@ impl Leaves {
         self.links.insert(run.clone(), link(&logged.leaf));
         self.tree.leaves.push((run, record.sequence));
         self.tree.push(logged.leaf.clone())
-    }
-}
-
-/// The journals, folded.
-#[derive(Default)]
-struct Journals(BTreeMap<String, Result<RunState, Illegal>>);
-
-impl Journals {
-    fn fold(&mut self, page: &[Logged]) {
-        for Logged { run, record, .. } in page {
-            if !self.0.contains_key(run) {
-                self.0.insert(run.clone(), Ok(RunState::default()));
-            }
-            let Some(state) = self.0.get_mut(run) else {
-                continue;
-            };
-            if let Ok(folded) = state {
-                if let Err(illegal) = folded.apply(record) {
-                    *state = Err(illegal);
-                } else if folded.closed.is_some() {
-                    // Whatever came after would be illegal: what the steps did is not needed.
-                    folded.steps.clear();
-                }
-            }
-        }
     }
 }
 

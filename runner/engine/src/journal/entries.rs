@@ -7,23 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::Actor;
 use crate::contract::{Failure, ItemState, Level, ProblemKind};
 use crate::effect::{Mode, Request, Row};
-
-/// Who runs it, as told by the program that embeds the engine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Actor {
-    /// The person or account.
-    pub user: String,
-    /// The machine.
-    pub host: String,
-    /// The process on it.
-    pub process: u32,
-    /// The boot that process belongs to, so that a later process of the same number is not
-    /// mistaken for it; empty if unknown.
-    #[serde(default)]
-    pub boot: String,
-}
 
 /// The header of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]

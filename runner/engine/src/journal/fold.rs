@@ -63,7 +63,9 @@ pub struct RunState {
     pub actor: Option<Actor>,
     /// It was interrupted, and was being brought to an end.
     pub interrupted: bool,
-    /// When the last entry was written, by the wall clock.
+    /// When the first entry was written, by the wall clock.
+    pub opened_at: Timestamp,
+    /// When the last one was.
     pub last_at: Timestamp,
     /// How many entries have been folded.
     pub entries: u64,
@@ -111,6 +113,9 @@ impl RunState {
             .entry()
             .map_err(|e| illegal(format!("its payload does not read: {e}")))?;
         self.take(entry, record.at).map_err(illegal)?;
+        if self.entries == 0 {
+            self.opened_at = record.at;
+        }
         self.last_at = record.at;
         self.entries += 1;
         Ok(())

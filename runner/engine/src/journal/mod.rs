@@ -5,6 +5,7 @@
 //! derived. The writer of a run ([`crate::store::Writer`]) is the only thing that appends, but for a
 //! bundle that is taken in.
 
+mod actor;
 mod draft;
 mod entries;
 mod fold;
@@ -17,9 +18,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use crate::effect::Mode;
+pub use actor::Actor;
 pub use draft::Draft;
 pub use entries::{
-    Actor, Decision, Delivered, Intended, IntendedRequest, Note, NoteBody, PlanApplied, PluginUsed,
+    Decision, Delivered, Intended, IntendedRequest, Note, NoteBody, PlanApplied, PluginUsed,
     RunClosed, RunOpened, RunStatus, Settled, StepBegan, StepEnded, StepProblem, StepStatus,
 };
 pub use fold::{Illegal, OperationState, RunState, StepState};

@@ -12,7 +12,8 @@ use crate::deadline::{CLAIM, Deadline};
 use crate::effect::{Commons, Cover, Effect, EffectId, GivenUp, Kind, Mode, Row, Setting};
 use crate::engine::{Engine, StartError};
 use crate::journal::{
-    Decision, Draft, Observer, RunClosed, RunState, RunStatus, StepEnded, StepProblem, StepStatus,
+    Actor, Decision, Draft, Observer, RunClosed, RunState, RunStatus, StepEnded, StepProblem,
+    StepStatus,
 };
 use crate::store::{Standing, Writer};
 use crate::target::Target;
@@ -28,8 +29,9 @@ pub struct Closed {
 
 impl Engine {
     /// Closes a run whose process is gone: gives back what is still its own, closes its
-    /// journal and gives up its locks. `sure` says that the caller knows the process to be dead,
-    /// so that nobody has to wait for the claim to expire.
+    /// journal and gives up its locks. `gone` is the token of its claim, if the caller knows that the
+    /// process that holds it is gone ([`RunSummary::gone`](crate::store::RunSummary::gone)): then
+    /// nobody has to wait for the claim to expire. `by` closes it.
     ///
     /// # Errors
     /// If the run is alive, has ended, or the store fails.
@@ -37,7 +39,8 @@ impl Engine {
         &self,
         run: &str,
         target: &Target,
-        sure: bool,
+        gone: Option<u64>,
+        by: &Actor,
         observer: Arc<dyn Observer>,
     ) -> Result<Closed, StartError> {
         let now = self.wall.now();
@@ -47,7 +50,8 @@ impl Engine {
                 status: status.word(),
             });
         }
-        let claim = self.store.claim(run, now, after(now, CLAIM * 4), sure)?;
+        let until = after(now, CLAIM * 4);
+        let claim = self.store.claim(run, by, now, until, gone)?;
         let (records, state) = match self.journal(run) {
             Err(damaged @ StartError::Damaged { .. }) => {
                 // Nobody can go on with it: its locks must not stay for ever.

@@ -127,6 +127,7 @@ pub(crate) async fn start(
         target: request.target.name.clone(),
         mode: request.mode,
         locks: locks.clone(),
+        holder: request.actor.clone(),
     };
     let claim = engine.store.open(&new, now, after(now, CLAIM));
     let claim = claim.map_err(|e| match (e, &request.plan) {

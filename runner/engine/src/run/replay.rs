@@ -157,6 +157,7 @@ impl Engine {
             target: String::new(),
             mode: header.mode,
             locks: Vec::new(),
+            holder: header.actor.clone(),
         };
         let claim = store.open(&new, now, now).map_err(StartError::Store)?;
         let wall = self.wall.clone();

@@ -44,8 +44,10 @@ pub struct ResumeRequest {
     /// What a person knows of writes that cannot be found out: by `step/number`, or by the number
     /// alone where only one step has it.
     pub answers: BTreeMap<String, Answer>,
-    /// The caller knows that its process is dead, so nobody has to wait for the claim to expire.
-    pub sure: bool,
+    /// The token of its claim, if the caller knows that the process that holds it is gone
+    /// ([`RunSummary::gone`](crate::store::RunSummary::gone)): then nobody has to wait for the claim to
+    /// expire.
+    pub gone: Option<u64>,
 }
 
 /// What a person says about a write that cannot be found out.
@@ -123,9 +125,10 @@ impl Engine {
                 status: status.word(),
             }));
         }
+        let until = after(now, CLAIM);
         let claim = self
             .store
-            .claim(&request.run, now, after(now, CLAIM), request.sure)?;
+            .claim(&request.run, &request.actor, now, until, request.gone)?;
         let resumed = Resuming {
             engine: self.clone(),
             claim: claim.clone(),

@@ -6,9 +6,9 @@
 //! what a disk or a power cut did to it. A cache that cannot be used is not used.
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::fs::{Dir, MetadataExt, OpenOptions, OpenOptionsExt};
+use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -63,10 +63,9 @@ impl CompiledCache {
     /// Written aside and renamed, so that nobody reads half a file. Failing to is not an error:
     /// the plugin is compiled again next time.
     pub(crate) fn put(&self, key: &str, code: &[u8]) {
-        // Several engines of this process may write the same.
-        static WRITTEN: AtomicU64 = AtomicU64::new(0);
-        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
-        let aside = format!("{key}.{}.{number}.new", std::process::id());
+        // Others may write the same at this moment, in other containers too: there a process's number
+        // would be no name.
+        let aside = format!("{key}.{:016x}.new", OsRng.next_u64());
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let written = self

@@ -222,6 +222,7 @@ pub fn read(text: &str) -> Result<Bundle, BundleError> {
             None => header.locks.clone(),
             Some(_) => Vec::new(),
         },
+        holder: Actor::default(),
     };
     Ok(Bundle {
         new,

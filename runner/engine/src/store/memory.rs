@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::{
-    Append, Arrival, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError,
-    conflicts,
+    Append, Arrival, Claim, Indexed, LockHeld, Logged, NewRun, RunSummary, Standing, Store,
+    StoreError, conflicts,
 };
 use crate::journal::leaf::{Leaf, NOTHING, link};
-use crate::journal::{Record, RunStatus};
+use crate::journal::{Actor, Record, RunStatus};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -33,6 +33,7 @@ struct Run {
     opened_at: Timestamp,
     closed: Option<(RunStatus, Timestamp)>,
     token: u64,
+    holder: Actor,
     expires_at: Option<Timestamp>,
     exported: bool,
     records: Vec<Record>,
@@ -55,6 +56,8 @@ impl Run {
             opened_at: self.opened_at,
             closed_at: self.closed.as_ref().map(|(_, at)| *at),
             entries: self.records.len() as u64,
+            token: self.token,
+            holder: self.holder.clone(),
         }
     }
 }
@@ -132,6 +135,7 @@ impl Inner {
             opened_at: now,
             closed: None,
             token: 1,
+            holder: new.holder.clone(),
             expires_at,
             exported: false,
             records: Vec::new(),
@@ -144,12 +148,17 @@ impl Inner {
     }
 
     /// A run that may be taken from whoever has it.
-    fn free(&mut self, run: &str, now: Timestamp, force: bool) -> Result<&mut Run, StoreError> {
+    fn free(
+        &mut self,
+        run: &str,
+        now: Timestamp,
+        gone: Option<u64>,
+    ) -> Result<&mut Run, StoreError> {
         let found = self.run(run)?;
         if found.exported {
             return Err(StoreError::Exported(run.to_owned()));
         }
-        if !force && found.expires_at.is_some_and(|until| until > now) {
+        if gone != Some(found.token) && found.expires_at.is_some_and(|until| until > now) {
             return Err(StoreError::Held(run.to_owned()));
         }
         Ok(found)
@@ -165,6 +174,9 @@ impl Inner {
             return Err(StoreError::Fenced(append.claim.run.clone()));
         }
         let first = run.records.len();
+        if let (0, Some(record)) = (first, append.records.first()) {
+            run.opened_at = record.at;
+        }
         run.records.extend_from_slice(append.records);
         let count = run.records.len();
         if let (Some(status), Some(last)) = (append.closing, append.records.last()) {
@@ -220,13 +232,15 @@ impl Store for MemoryStore {
     fn claim(
         &self,
         run: &str,
+        holder: &Actor,
         now: Timestamp,
         expires_at: Timestamp,
-        force: bool,
+        gone: Option<u64>,
     ) -> Result<Claim, StoreError> {
         let mut inner = self.lock();
-        let found = inner.free(run, now, force)?;
+        let found = inner.free(run, now, gone)?;
         found.token += 1;
+        found.holder = holder.clone();
         found.expires_at = Some(expires_at);
         Ok(Claim {
             run: run.to_owned(),
@@ -269,9 +283,9 @@ impl Store for MemoryStore {
         })
     }
 
-    fn export(&self, run: &str, now: Timestamp, force: bool) -> Result<(), StoreError> {
+    fn export(&self, run: &str, now: Timestamp, gone: Option<u64>) -> Result<(), StoreError> {
         let mut inner = self.lock();
-        let found = inner.free(run, now, force)?;
+        let found = inner.free(run, now, gone)?;
         if found.closed.is_none() {
             found.token += 1;
             (found.expires_at, found.exported) = (None, true);
@@ -339,6 +353,7 @@ impl Store for MemoryStore {
             .lock()
             .runs
             .values()
+            .filter(|run| !run.records.is_empty())
             .map(|run| run.summary(now))
             .collect();
         all.sort_by(|a, b| (b.opened_at, &b.run).cmp(&(a.opened_at, &a.run)));
@@ -348,6 +363,20 @@ impl Store for MemoryStore {
 
     fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError> {
         Ok(self.lock().run(run)?.summary(now))
+    }
+
+    fn index(&self) -> Result<Vec<Indexed>, StoreError> {
+        let inner = self.lock();
+        let logged = inner.logged();
+        let chain = |run: &str| {
+            let last = logged.iter().rfind(|logged| logged.run == run);
+            last.map_or_else(|| NOTHING.to_owned(), |last| link(&last.leaf))
+        };
+        let all = inner.runs.values().map(|run| Indexed {
+            summary: run.summary(Timestamp::MIN),
+            chain: chain(&run.new.run),
+        });
+        Ok(all.collect())
     }
 
     fn locks(&self) -> Result<Vec<LockHeld>, StoreError> {

@@ -17,7 +17,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::effect::Mode;
-use crate::journal::{Record, RunStatus};
+use crate::journal::{Actor, Record, RunStatus};
 
 pub use lock::conflicts;
 pub use memory::MemoryStore;
@@ -45,7 +45,7 @@ pub enum StoreError {
         run: String,
     },
     /// The run is held by a process that is alive.
-    #[error("run `{0}` is held by a process that is still working on it")]
+    #[error("run `{0}` is held by a process that may still be working on it")]
     Held(String),
     /// The run goes on in another store.
     #[error("run `{0}` was exported: it goes on elsewhere")]
@@ -102,6 +102,8 @@ pub struct NewRun {
     pub mode: Mode,
     /// The locks it needs.
     pub locks: Vec<String>,
+    /// Who opens it, and holds the first claim.
+    pub holder: Actor,
 }
 
 /// Where a run is, as far as its index tells.
@@ -148,12 +150,33 @@ pub struct RunSummary {
     pub mode: Mode,
     /// Where it is.
     pub standing: Standing,
-    /// When it was opened.
+    /// When its first entry was written; until then, when it was opened.
     pub opened_at: Timestamp,
     /// When it was closed.
     pub closed_at: Option<Timestamp>,
     /// How many entries it has.
     pub entries: u64,
+    /// The token of its last claim.
+    pub token: u64,
+    /// Whose claim that is; nobody that is known, if an older version has made it.
+    pub holder: Actor,
+}
+
+impl RunSummary {
+    /// The token of its claim, if the process that holds it is surely gone: with it the run can be
+    /// claimed at once. Otherwise the claim's expiry decides.
+    pub fn gone(&self) -> Option<u64> {
+        self.holder.surely_gone().then_some(self.token)
+    }
+}
+
+/// All that the index says of a run that its journal says too.
+#[derive(Debug, Clone)]
+pub struct Indexed {
+    /// Its line of the index.
+    pub summary: RunSummary,
+    /// What its next entry will be chained to. ([`crate::journal::leaf::link`])
+    pub chain: String,
 }
 
 /// A lock and who holds it.
@@ -195,17 +218,19 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         expires_at: Timestamp,
     ) -> Result<Claim, StoreError>;
 
-    /// Claims a run whose claim has expired, or any run with `force`, for someone who knows that
-    /// its process is gone.
+    /// Claims a run for `holder`: one whose claim has expired, or one whose claim has the token
+    /// `gone`, by someone who knows that the process that holds it is gone. Whoever has claimed it
+    /// since is not meant.
     ///
     /// # Errors
-    /// `Held`, if its process is alive; `Exported`, if it goes on elsewhere.
+    /// `Held`, if its process may be alive; `Exported`, if it goes on elsewhere.
     fn claim(
         &self,
         run: &str,
+        holder: &Actor,
         now: Timestamp,
         expires_at: Timestamp,
-        force: bool,
+        gone: Option<u64>,
     ) -> Result<Claim, StoreError>;
 
     /// Shows that the claim's process is alive: extends the claim.
@@ -246,7 +271,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// `Held`, if its process is alive and `force` does not say that it is known to be dead;
     /// `Exported`, if it is already.
-    fn export(&self, run: &str, now: Timestamp, force: bool) -> Result<(), StoreError>;
+    fn export(&self, run: &str, now: Timestamp, gone: Option<u64>) -> Result<(), StoreError>;
 
     /// Takes an export back, with these locks: it can be claimed again. A run that was not exported
     /// stays as it is.
@@ -261,10 +286,11 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// `NoSuchRun`.
     fn read(&self, run: &str, first: u64, max: usize) -> Result<Vec<Record>, StoreError>;
 
-    /// The newest `max` runs, newest first.
+    /// The newest `max` runs, newest first. One without entries is not among them: nothing is logged
+    /// of it, so whatever is said of it could be anybody's word.
     ///
     /// # Errors
-    /// If the store fails.
+    /// If the store fails, or a line of its index does not read.
     fn runs(&self, now: Timestamp, max: usize) -> Result<Vec<RunSummary>, StoreError>;
 
     /// One run of the index.
@@ -272,6 +298,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// `NoSuchRun`.
     fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError>;
+
+    /// The whole index, runs without entries included.
+    ///
+    /// # Errors
+    /// If the store fails, or a line of the index does not read.
+    fn index(&self) -> Result<Vec<Indexed>, StoreError>;
 
     /// How many leaves the audit log has.
     ///

@@ -206,6 +206,7 @@ mod tests {
     use super::*;
     use crate::clock::RealClock;
     use crate::effect::Mode;
+    use crate::journal::Actor;
     use crate::journal::EntryKind;
     use crate::journal::NoteBody;
     use crate::journal::RunClosed;
@@ -224,6 +225,7 @@ mod tests {
             target: "t".to_owned(),
             mode: Mode::Perform,
             locks: Vec::new(),
+            holder: Actor::default(),
         };
         let claim = store.open(&new, now, now).unwrap();
         let wall = Arc::new(RealClock::new(now, 1.0));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use groundcrew::audit::{self, AuditError, AuditLog, Flaw, Key, Verified};
-use groundcrew::journal::{EntryKind, FORMAT, Record};
+use groundcrew::journal::{Actor, EntryKind, FORMAT, Record};
 use groundcrew::store::{Append, NewRun, SqliteStore, Store};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -443,6 +443,7 @@ fn stores_agree_on_the_leaves() {
                 target: "t".to_owned(),
                 mode: groundcrew::journal::Mode::Perform,
                 locks: Vec::new(),
+                holder: Actor::default(),
             };
             store
                 .open(&new, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)

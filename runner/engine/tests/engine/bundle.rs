@@ -36,7 +36,10 @@ async fn a_run_is_taken_in_marked_and_gone_on_with() {
     let known = [Key::generate("other"), courier().clone()];
     let bundle = bundle::read(&text).unwrap();
     let trusted = bundle.trusted(&known, &Limits::default(), now).unwrap();
-    let resuming = request(&run, &[]);
+    let resuming = groundcrew::ResumeRequest {
+        gone: None,
+        ..request(&here, &run, &[])
+    };
     let state = trusted.bundle().state();
     there.engine.readmit(&resuming, state).await.unwrap();
     assert!(there.store.runs(now, 9).unwrap().is_empty(), "only looked");
@@ -248,7 +251,8 @@ async fn a_plan_inside_stays_expired_and_is_approved_here_or_not() {
     for (policy, admitted) in [(wants(&ann), true), (wants(&bob), false)] {
         let resuming = groundcrew::ResumeRequest {
             policy,
-            ..request(&run, &[])
+            gone: None,
+            ..request(&here, &run, &[])
         };
         let said = there.engine.readmit(&resuming, trusted.bundle().state());
         match said.await {

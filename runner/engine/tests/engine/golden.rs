@@ -129,7 +129,7 @@ async fn golden_journals_fold_and_are_repeated() {
                 policy: Policy::default(),
                 actor: Actor::default(),
                 answers: numbers.collect::<BTreeMap<_, _>>(),
-                sure: true,
+                gone: None,
             };
             let handle = stage.engine.resume(request, Arc::new(Unobserved)).await;
             let report = handle.unwrap().finished().await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use groundcrew::journal::{Decision, RunStatus, StepStatus};
+use groundcrew::journal::{Actor, Decision, RunStatus, StepStatus};
 use groundcrew::store::{Append, Standing, StoreError};
 use groundcrew::{Clock, Limits, RunHandle, RunReport, StartError, Unobserved};
 
@@ -204,14 +204,26 @@ async fn a_stopped_run_is_abandoned_until_somebody_closes_it() {
     );
     let early = stage
         .engine
-        .cancel_run(&run, &target(), false, Arc::new(Unobserved))
+        .cancel_run(
+            &run,
+            &target(),
+            None,
+            &Actor::default(),
+            Arc::new(Unobserved),
+        )
         .await;
     assert!(matches!(early, Err(StartError::Store(StoreError::Held(r))) if r == run));
     stage.wall.advance(31);
     assert_eq!(standing(&stage), Standing::Abandoned);
     let closed = stage
         .engine
-        .cancel_run(&run, &target(), false, Arc::new(Unobserved))
+        .cancel_run(
+            &run,
+            &target(),
+            None,
+            &Actor::default(),
+            Arc::new(Unobserved),
+        )
         .await
         .unwrap();
     assert!(
@@ -228,7 +240,13 @@ async fn a_stopped_run_is_abandoned_until_somebody_closes_it() {
     assert!(stage.engine.store().locks().unwrap().is_empty());
     let again = stage
         .engine
-        .cancel_run(&run, &target(), true, Arc::new(Unobserved))
+        .cancel_run(
+            &run,
+            &target(),
+            stage.token(&run),
+            &Actor::default(),
+            Arc::new(Unobserved),
+        )
         .await;
     assert!(matches!(
         again,
@@ -254,7 +272,13 @@ async fn closing_a_run_names_the_writes_that_are_in_doubt() {
     finished(handle).await;
     let closed = stage
         .engine
-        .cancel_run(&run, &target(), true, Arc::new(Unobserved))
+        .cancel_run(
+            &run,
+            &target(),
+            stage.token(&run),
+            &Actor::default(),
+            Arc::new(Unobserved),
+        )
         .await
         .unwrap();
     assert_eq!(closed.in_doubt, ["s/1 ledger.linger app/m00001"]);
@@ -300,7 +324,13 @@ async fn a_second_run_on_the_same_lock_is_refused_until_the_first_is_given_up() 
     ));
     let closed = stage
         .engine
-        .cancel_run(&run, &target(), false, Arc::new(Unobserved))
+        .cancel_run(
+            &run,
+            &target(),
+            None,
+            &Actor::default(),
+            Arc::new(Unobserved),
+        )
         .await;
     closed.unwrap();
     assert!(stage.start(ONE, 5).await.is_ok());
@@ -316,7 +346,13 @@ async fn after_a_takeover_the_old_process_can_do_nothing() {
     stage.wall.advance(31);
     stage
         .engine
-        .cancel_run(&run, &target(), false, Arc::new(Unobserved))
+        .cancel_run(
+            &run,
+            &target(),
+            None,
+            &Actor::default(),
+            Arc::new(Unobserved),
+        )
         .await
         .unwrap();
     let report = finished(handle).await;
@@ -341,7 +377,9 @@ async fn a_process_that_waits_learns_of_a_takeover_from_its_heartbeat() {
     let (stage, handle, run) = underway().await;
     let store = stage.engine.store();
     let now = stage.wall.now();
-    store.claim(&run, now, now, true).unwrap();
+    store
+        .claim(&run, &Actor::default(), now, now, stage.token(&run))
+        .unwrap();
     stage.wall.wake();
     let halt = finished(handle).await.halt.unwrap();
     assert!(halt.taken_over(), "{halt}");
@@ -354,8 +392,12 @@ async fn an_old_claim_cannot_append() {
     let (stage, handle, run) = underway().await;
     let store = stage.engine.store();
     let now = stage.wall.now();
-    let first = store.claim(&run, now, now, true).unwrap();
-    let second = store.claim(&run, now, now, true).unwrap();
+    let first = store
+        .claim(&run, &Actor::default(), now, now, stage.token(&run))
+        .unwrap();
+    let second = store
+        .claim(&run, &Actor::default(), now, now, stage.token(&run))
+        .unwrap();
     assert!(second.token > first.token);
     let (records, _) = stage.engine.journal(&run).unwrap();
     let mut record = records[1].clone();

@@ -11,6 +11,7 @@ mod gate;
 mod golden;
 mod grants;
 mod hostile;
+mod index;
 mod interrupt;
 mod plan;
 mod radius;

@@ -274,7 +274,7 @@ async fn a_resumed_application_goes_on_with_what_is_left_of_its_plan() {
         policy: Policy::default(),
         actor: Default::default(),
         answers: Default::default(),
-        sure: true,
+        gone: stage.token(&plan.plan().run),
     };
     let handle = stage.engine.resume(request, Arc::new(Unobserved)).await;
     let ended = stage.ended(handle.expect("it is resumed").finished().await);
@@ -330,7 +330,7 @@ async fn what_is_made_is_known_by_its_name() {
         policy: Policy::default(),
         actor: Actor::default(),
         answers: BTreeMap::new(),
-        sure: true,
+        gone: stage.token(&plan.plan().run),
     };
     let handle = stage.engine.resume(request, Arc::new(Unobserved)).await;
     let ended = stage.ended(handle.expect("it is resumed").finished().await);

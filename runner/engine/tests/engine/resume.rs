@@ -15,7 +15,8 @@ use groundcrew::{
 use crate::support::store::{export, import};
 use crate::support::{Ended, GuestSource, ONE, Stage, guest, target, target_at};
 
-pub(crate) fn request(run: &str, answers: &[(&str, Answer)]) -> ResumeRequest {
+/// Of somebody who knows that whoever holds the run now is gone.
+pub(crate) fn request(stage: &Stage, run: &str, answers: &[(&str, Answer)]) -> ResumeRequest {
     ResumeRequest {
         run: run.to_owned(),
         target: target(),
@@ -28,7 +29,7 @@ pub(crate) fn request(run: &str, answers: &[(&str, Answer)]) -> ResumeRequest {
             .iter()
             .map(|(effect, answer)| ((*effect).to_owned(), *answer))
             .collect::<BTreeMap<_, _>>(),
-        sure: true,
+        gone: stage.token(run),
     }
 }
 
@@ -66,7 +67,7 @@ async fn refused(stage: &Stage, request: ResumeRequest) -> ResumeError {
 }
 
 async fn changed(stage: &Stage, run: &str) -> String {
-    match refused(stage, request(run, &[])).await {
+    match refused(stage, request(stage, run, &[])).await {
         ResumeError::Changed { why, .. } => why,
         other => panic!("{other:?}"),
     }
@@ -100,7 +101,7 @@ async fn what_was_done_is_repeated_and_the_rest_is_done() {
     let wanted = undisturbed.run(ONE, Mode::Perform).await;
     let stage = Stage::new(Limits::default(), &quick());
     let run = stopped(&stage, ONE, 2).await;
-    let ended = resumed(&stage, request(&run, &[])).await;
+    let ended = resumed(&stage, request(&stage, &run, &[])).await;
     assert_eq!(ended.report.status, Some(RunStatus::Succeeded));
     assert_eq!(ended.said(), wanted.said());
     // The write is not sent again; the read that was under way is asked again.
@@ -119,7 +120,8 @@ async fn what_cannot_be_found_out_is_asked() {
     for (answer, sent_again) in [(Answer::Happened, false), (Answer::Retry, true)] {
         let stage = Stage::new(Limits::default(), &lingering);
         let run = stopped(&stage, ONE, 2).await;
-        let ResumeError::Unknown(questions) = refused(&stage, request(&run, &[])).await else {
+        let ResumeError::Unknown(questions) = refused(&stage, request(&stage, &run, &[])).await
+        else {
             panic!("nobody is asked");
         };
         assert_eq!(questions.len(), 1);
@@ -130,7 +132,10 @@ async fn what_cannot_be_found_out_is_asked() {
         let name = if sent_again { "s/2" } else { "2" };
         let handle = stage
             .engine
-            .resume(request(&run, &[(name, answer)]), Arc::new(Unobserved))
+            .resume(
+                request(&stage, &run, &[(name, answer)]),
+                Arc::new(Unobserved),
+            )
             .await
             .unwrap();
         if sent_again {
@@ -172,7 +177,7 @@ verbs = ["write", "wait"]
 "#;
     let stage = Stage::new(Limits::default(), &worker(&away(100)));
     let run = stopped(&stage, two, 5).await;
-    let ended = resumed(&stage, request(&run, &[])).await;
+    let ended = resumed(&stage, request(&stage, &run, &[])).await;
     assert_eq!(ended.report.status, Some(RunStatus::Succeeded));
     let steps: Vec<&str> = ended.report.steps.iter().map(|s| s.step.as_str()).collect();
     assert_eq!(steps, ["r", "s"]);
@@ -190,7 +195,7 @@ async fn the_blast_radius_counts_what_was_written_before() {
     let narrow = ONE.replace("verbs", "max_accounts = 1\nverbs");
     let stage = Stage::new(Limits::default(), &quick());
     let run = stopped(&stage, &narrow, 2).await;
-    let ended = resumed(&stage, request(&run, &[])).await;
+    let ended = resumed(&stage, request(&stage, &run, &[])).await;
     let last = ended.settled().pop().unwrap();
     assert_eq!(last.effect, 3);
     assert!(last.failure.is_some(), "a second Machine was written to");
@@ -215,7 +220,7 @@ async fn what_was_being_brought_to_an_end_is_brought_to_it() {
         .expect("the interrupt is written down");
     handle.stop();
     assert!(finished(handle).await.status.is_none());
-    let ended = resumed(&stage, request(&run, &[("2", Answer::Happened)])).await;
+    let ended = resumed(&stage, request(&stage, &run, &[("2", Answer::Happened)])).await;
     assert_eq!(ended.report.status, Some(RunStatus::Interrupted));
     assert_eq!(stage.ledger.performed(), ["s/1 write", "s/2 linger"]);
 }
@@ -252,7 +257,7 @@ async fn a_plugin_that_asks_for_something_else_is_stopped_before_anything_is_sen
         import(&*stage.store, &mended, stage.wall.now()).unwrap();
         let handle = stage
             .engine
-            .resume(request(&run, &[]), Arc::new(Unobserved))
+            .resume(request(&stage, &run, &[]), Arc::new(Unobserved))
             .await
             .unwrap();
         let report = finished(handle).await;
@@ -298,7 +303,7 @@ async fn a_run_goes_on_only_with_what_it_was_started_with() {
         "this engine's limits are not those that it was started with"
     );
 
-    let mut elsewhere = request(&run, &[]);
+    let mut elsewhere = request(&first, &run, &[]);
     elsewhere.target = target_at("test", "http://127.0.0.1:10");
     let ResumeError::Changed { why, .. } = refused(&first, elsewhere).await else {
         panic!("it was resumed elsewhere");
@@ -308,9 +313,9 @@ async fn a_run_goes_on_only_with_what_it_was_started_with() {
         "its target is another: its machines api was `http://127.0.0.1:9`, and is now `http://127.0.0.1:10`"
     );
     // None of this has changed anything: it can be resumed where it was.
-    let ended = resumed(&first, request(&run, &[])).await;
+    let ended = resumed(&first, request(&first, &run, &[])).await;
     assert_eq!(ended.report.status, Some(RunStatus::Succeeded));
-    let again = refused(&first, request(&run, &[])).await;
+    let again = refused(&first, request(&first, &run, &[])).await;
     assert!(matches!(
         again,
         ResumeError::Start(StartError::Ended {
@@ -325,8 +330,8 @@ async fn a_run_that_is_alive_is_left_alone_and_one_that_is_not_keeps_its_locks()
     let stage = Stage::new(Limits::default(), &quick());
     let run = stopped(&stage, ONE, 2).await;
     let unsure = ResumeRequest {
-        sure: false,
-        ..request(&run, &[])
+        gone: None,
+        ..request(&stage, &run, &[])
     };
     assert!(matches!(
         refused(&stage, unsure).await,
@@ -341,6 +346,7 @@ async fn a_run_that_is_alive_is_left_alone_and_one_that_is_not_keeps_its_locks()
         target: "test".to_owned(),
         mode: Mode::Perform,
         locks: vec![lock.clone()],
+        holder: Actor::default(),
     };
     let until = now
         .checked_add(jiff::SignedDuration::from_secs(30))

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use groundcrew::journal::{EntryKind, Mode, Record, RunStatus};
+use groundcrew::audit::NOTHING;
+use groundcrew::journal::{Actor, EntryKind, Mode, Record, RunStatus};
 use groundcrew::store::{
     Append, Arrival, Claim, MemoryStore, NewRun, SqliteStore, Standing, Store, StoreError,
 };
@@ -22,7 +23,13 @@ fn new(run: &str, locks: &[&str]) -> NewRun {
         target: "test".to_owned(),
         mode: Mode::Perform,
         locks: locks.iter().map(|l| (*l).to_owned()).collect(),
+        holder: nobody(),
     }
+}
+
+/// Nobody that is known.
+fn nobody() -> Actor {
+    Actor::default()
 }
 
 fn record(sequence: u64) -> Record {
@@ -104,16 +111,30 @@ fn claims_expire_and_fence(store: &dyn Store, other: &dyn Store) {
         (Standing::Running, Standing::Abandoned)
     );
     assert!(
-        matches!(other.claim("claims", at(14), at(30), false), Err(StoreError::Held(run)) if run == "claims")
+        matches!(other.claim("claims", &nobody(), at(14), at(30), None), Err(StoreError::Held(run)) if run == "claims")
     );
     store.beat(&first, at(20)).unwrap();
     assert!(matches!(
-        other.claim("claims", at(19), at(40), false),
+        other.claim("claims", &nobody(), at(19), at(40), None),
         Err(StoreError::Held(_))
     ));
-    let second = other.claim("claims", at(20), at(40), false).unwrap();
+    let second = other
+        .claim("claims", &nobody(), at(20), at(40), None)
+        .unwrap();
     assert!(second.token > first.token);
-    let third = other.claim("claims", at(21), at(50), true).unwrap();
+    // Whoever was seen to be gone is meant, and nobody who has claimed it since.
+    let held = |gone| other.claim("claims", &nobody(), at(21), at(50), gone);
+    assert!(matches!(held(Some(first.token)), Err(StoreError::Held(_))));
+    let found = store.run("claims", at(21)).unwrap();
+    assert_eq!((found.token, found.holder), (second.token, nobody()));
+    let ann = Actor {
+        user: "ann".to_owned(),
+        ..nobody()
+    };
+    let third = other.claim("claims", &ann, at(21), at(50), Some(second.token));
+    let third = third.unwrap();
+    let found = store.run("claims", at(21)).unwrap();
+    assert_eq!((found.token, found.holder), (third.token, ann));
     for old in [&first, &second] {
         assert!(
             matches!(append(store, old, 0..1, None), Err(StoreError::Fenced(run)) if run == "claims")
@@ -136,7 +157,7 @@ fn claims_expire_and_fence(store: &dyn Store, other: &dyn Store) {
     );
     store.release(&third).unwrap();
     assert!(matches!(
-        store.claim("none", at(0), at(1), true),
+        store.claim("none", &nobody(), at(0), at(1), Some(1)),
         Err(StoreError::NoSuchRun(_))
     ));
     assert!(matches!(
@@ -201,7 +222,9 @@ fn locks_outlive_the_process_of_a_run_that_has_begun(store: &dyn Store) {
     store.abandon(&first).unwrap();
     locked("keeps-2", 1000);
     // Whoever takes the run over gives it up.
-    let taken = store.claim("keeps-1", at(1000), at(1015), false).unwrap();
+    let taken = store
+        .claim("keeps-1", &nobody(), at(1000), at(1015), None)
+        .unwrap();
     assert_eq!(names(store), [("x".into(), "keeps-1".into())]);
     store.release(&taken).unwrap();
 
@@ -313,7 +336,7 @@ fn a_run_is_taken_in_as_a_whole(store: &dyn Store, other: &dyn Store) {
     assert_eq!((found.standing, found.entries), (Standing::Abandoned, 3));
     assert_eq!(other.leaves_of("in").unwrap().len(), 3);
     assert!(names(other).contains(&("in/b".into(), "in".into())));
-    let claim = other.claim("in", at(1), at(16), false).unwrap();
+    let claim = other.claim("in", &nobody(), at(1), at(16), None).unwrap();
     append(other, &claim, 3..4, None).unwrap();
     take("in-2", &[], &whole, Some(RunStatus::Failed)).unwrap();
     let ended = other.run("in-2", at(1)).unwrap().standing;
@@ -326,10 +349,12 @@ fn an_exported_run_goes_on_elsewhere_only(store: &dyn Store, other: &dyn Store) 
     let claim = store.open(&new("out", &["out/x"]), at(0), at(15)).unwrap();
     append(store, &claim, 0..2, None).unwrap();
     assert!(matches!(
-        other.export("out", at(1), false),
+        other.export("out", at(1), None),
         Err(StoreError::Held(_))
     ));
-    other.export("out", at(1), true).unwrap();
+    let token = other.run("out", at(1)).unwrap().token;
+    other.export("out", at(1), Some(token)).unwrap();
+    let token = other.run("out", at(1)).unwrap().token;
     let standing = |now| store.run("out", now).unwrap().standing;
     assert_eq!(
         (standing(at(1)), standing(at(1000))),
@@ -344,12 +369,12 @@ fn an_exported_run_goes_on_elsewhere_only(store: &dyn Store, other: &dyn Store) 
         store.beat(&claim, at(99)),
         Err(StoreError::Fenced(_))
     ));
-    for force in [false, true] {
+    for gone in [None, Some(token)] {
         assert!(
-            matches!(store.claim("out", at(1000), at(1015), force), Err(StoreError::Exported(run)) if run == "out")
+            matches!(store.claim("out", &nobody(), at(1000), at(1015), gone), Err(StoreError::Exported(run)) if run == "out")
         );
         assert!(matches!(
-            store.export("out", at(1000), force),
+            store.export("out", at(1000), gone),
             Err(StoreError::Exported(_))
         ));
     }
@@ -371,24 +396,45 @@ fn an_exported_run_goes_on_elsewhere_only(store: &dyn Store, other: &dyn Store) 
     store.reopen("out", &[], at(4)).unwrap();
     assert_eq!(standing(at(4)), Standing::Abandoned);
     assert_eq!(names(store), [("out/x".into(), "out".into())]);
-    let again = store.claim("out", at(4), at(19), false).unwrap();
+    let again = store.claim("out", &nobody(), at(4), at(19), None).unwrap();
     append(store, &again, 2..3, Some(RunStatus::Succeeded)).unwrap();
     store.release(&again).unwrap();
     // What has ended is not closed a second time.
-    store.export("out", at(5), false).unwrap();
+    store.export("out", at(5), None).unwrap();
     assert_eq!(standing(at(5)), Standing::Closed(RunStatus::Succeeded));
     assert!(matches!(
-        store.export("none", at(5), false),
+        store.export("none", at(5), None),
         Err(StoreError::NoSuchRun(_))
     ));
 }
 
 fn runs_are_listed_newest_first(store: &dyn Store) {
     for (second, run) in [(1_000, "list-b"), (1_001, "list-c"), (1_000, "list-a")] {
-        store
-            .open(&new(run, &[]), at(second), at(second + 15))
+        let claim = store
+            .open(&new(run, &[]), at(second - 1), at(second + 15))
             .unwrap();
+        // Opened when its first entry was written.
+        let first = Record {
+            at: at(second),
+            ..record(0)
+        };
+        let append = Append {
+            claim: &claim,
+            records: &[first],
+            closing: None,
+        };
+        store.append(&append).unwrap();
     }
+    // One without entries is in the index, and shown to nobody.
+    let never = new("list-never", &[]);
+    store.open(&never, at(2_000), at(2_015)).unwrap();
+    let index = store.index().unwrap();
+    let chains: Vec<_> = index
+        .iter()
+        .filter(|indexed| indexed.summary.run.starts_with("list-"))
+        .map(|indexed| (indexed.summary.entries, indexed.chain == NOTHING))
+        .collect();
+    assert_eq!(chains, [(1, false), (1, false), (1, false), (0, true)]);
     let listed: Vec<_> = store
         .runs(at(1_002), 3)
         .unwrap()
@@ -463,6 +509,7 @@ fn a_new_store_waits_for_who_changes_it() {
 
 /// Closing a file takes away the locks that the process has on it: a second store must not do that
 /// to the first.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_second_store_leaves_the_first_its_locks() {
     let directory = tempfile::tempdir().unwrap();
@@ -624,15 +671,11 @@ fn a_file_that_is_no_database_or_a_newer_one_is_refused() {
 
 #[test]
 fn a_file_of_the_versions_before_is_brought_up_to_date() {
-    for (version, as_it_was) in [
-        (
-            2,
-            "ALTER TABLE run DROP COLUMN exported_at; ALTER TABLE lock ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;",
-        ),
-        (3, "ALTER TABLE run DROP COLUMN exported_at;"),
-    ] {
-        brought_up_to_date(&format!("{as_it_was} PRAGMA user_version = {version};"));
-    }
+    let now = "ALTER TABLE run DROP COLUMN exported_at; ALTER TABLE run DROP COLUMN holder;";
+    brought_up_to_date(&format!("{now} PRAGMA user_version = 3;"));
+    brought_up_to_date(&format!(
+        "{now} ALTER TABLE lock ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0; PRAGMA user_version = 2;"
+    ));
 }
 
 fn brought_up_to_date(as_it_was: &str) {
@@ -653,7 +696,14 @@ fn brought_up_to_date(as_it_was: &str) {
         Err(StoreError::Locked { .. })
     ));
     assert!(store.open(&new("other", &["y"]), at(99), at(100)).is_ok());
-    store.export("old", at(99), false).unwrap();
+    // Whose claim that is was not written down: its expiry decides.
+    let found = store.run("old", at(1)).unwrap();
+    assert_eq!((found.gone(), &found.holder), (None, &nobody()));
+    assert!(matches!(
+        store.claim("old", &nobody(), at(1), at(20), found.gone()),
+        Err(StoreError::Held(_))
+    ));
+    store.export("old", at(99), None).unwrap();
     let found = store.run("old", at(99)).unwrap();
     assert_eq!(found.standing, Standing::Exported);
 }

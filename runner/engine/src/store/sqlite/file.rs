@@ -23,7 +23,7 @@ CREATE TABLE run (
     id TEXT PRIMARY KEY, runbook TEXT NOT NULL, target TEXT NOT NULL, mode TEXT NOT NULL,
     opened_at INTEGER NOT NULL, closed_at INTEGER, status TEXT,
     token INTEGER NOT NULL, expires_at INTEGER, length INTEGER NOT NULL, chain TEXT NOT NULL,
-    exported_at INTEGER
+    exported_at INTEGER, holder TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE TABLE leaf (number INTEGER PRIMARY KEY, run TEXT NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 CREATE UNIQUE INDEX leaf_of ON leaf (run, sequence);
@@ -37,8 +37,14 @@ PRAGMA user_version = 4;
 
 /// From version 2: locks do not expire.
 const FROM_2: &str = "ALTER TABLE lock DROP COLUMN expires_at;";
-/// From version 3: a run can be exported.
-const FROM_3: &str = "ALTER TABLE run ADD COLUMN exported_at INTEGER; PRAGMA user_version = 4;";
+/// From version 3: a run can be exported, a claim says whose it is, and a run was opened when its first
+/// entry was written.
+const FROM_3: &str = "
+ALTER TABLE run ADD COLUMN exported_at INTEGER;
+ALTER TABLE run ADD COLUMN holder TEXT NOT NULL DEFAULT '';
+UPDATE run SET opened_at = coalesce((SELECT at FROM entry WHERE entry.run = run.id AND sequence = 0), opened_at);
+PRAGMA user_version = 4;
+";
 
 /// Of processes that find a new file at the same time one changes its mode. The others have begun to
 /// read by then, and SQLite tells a reader at once that the file is locked: the busy timeout is not
@@ -93,6 +99,9 @@ impl SqliteStore {
             connection.busy_timeout(BUSY)?;
             write_ahead(&connection)?;
             connection.pragma_update(None, "synchronous", "FULL")?;
+            // On macOS only so is what was synced on the disk and not in its cache; nothing elsewhere.
+            connection.pragma_update(None, "fullfsync", true)?;
+            connection.pragma_update(None, "checkpoint_fullfsync", true)?;
             let current = |connection: &Connection| {
                 connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
             };
@@ -192,4 +201,22 @@ impl From<rusqlite::Error> for Trouble {
 
 fn broken(path: &Path, e: &rusqlite::Error) -> StoreError {
     StoreError::Broken(format!("`{}`: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_committed_is_on_the_disk_on_every_system() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&directory.path().join("state")).unwrap();
+        let is = |pragma: &str, wanted: i64| {
+            let found = store.count(&format!("PRAGMA {pragma}")).unwrap();
+            assert_eq!(i64::try_from(found), Ok(wanted), "{pragma}");
+        };
+        is("synchronous", 2);
+        is("fullfsync", 1);
+        is("checkpoint_fullfsync", 1);
+    }
 }

@@ -4,67 +4,21 @@
 //! change, a busy timeout (`file.rs`).
 
 mod file;
+mod row;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{
-    Append, Arrival, Claim, LockHeld, Logged, NewRun, RunSummary, Standing, Store, StoreError,
+    Append, Arrival, Claim, Indexed, LockHeld, Logged, NewRun, RunSummary, Store, StoreError,
     conflicts,
 };
-use crate::effect::Mode;
 use crate::journal::leaf::{Leaf, NOTHING, link};
-use crate::journal::{EntryKind, Record, RunStatus};
+use crate::journal::{Actor, EntryKind, Record};
 use file::Trouble;
+use row::{SUMMARY, micros, mode, moment, summary, written};
 
 pub use file::SqliteStore;
-
-fn micros(at: Timestamp) -> i64 {
-    at.as_microsecond()
-}
-
-fn moment(micros: i64) -> Timestamp {
-    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-const STATUSES: [RunStatus; 5] = [
-    RunStatus::Succeeded,
-    RunStatus::Failed,
-    RunStatus::Interrupted,
-    RunStatus::Cancelled,
-    RunStatus::InDoubt,
-];
-
-const SUMMARY: &str = "SELECT id, runbook, target, mode, opened_at, closed_at, status, expires_at, length, exported_at FROM run";
-
-fn summary(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<RunSummary> {
-    let status: Option<String> = row.get(6)?;
-    let expires_at: Option<i64> = row.get(7)?;
-    let standing = match STATUSES
-        .into_iter()
-        .find(|s| status.as_deref() == Some(s.word()))
-    {
-        Some(status) => Standing::Closed(status),
-        None if row.get::<_, Option<i64>>(9)?.is_some() => Standing::Exported,
-        None if expires_at.is_some_and(|until| moment(until) > now) => Standing::Running,
-        None => Standing::Abandoned,
-    };
-    let mode: String = row.get(3)?;
-    Ok(RunSummary {
-        run: row.get(0)?,
-        runbook: row.get(1)?,
-        target: row.get(2)?,
-        mode: if mode == "rehearsal" {
-            Mode::Rehearsal
-        } else {
-            Mode::Perform
-        },
-        standing,
-        opened_at: moment(row.get(4)?),
-        closed_at: row.get::<_, Option<i64>>(5)?.map(moment),
-        entries: u64::try_from(row.get::<_, i64>(8)?).unwrap_or(0),
-    })
-}
 
 fn bounded(max: usize) -> i64 {
     i64::try_from(max).unwrap_or(i64::MAX)
@@ -127,13 +81,9 @@ fn opened(
     expires_at: Option<Timestamp>,
 ) -> Result<Claim, Trouble> {
     take_locks(tx, &new.run, &new.locks, now)?;
-    let mode = match new.mode {
-        Mode::Perform => "perform",
-        Mode::Rehearsal => "rehearsal",
-    };
     let made = tx.execute(
-        "INSERT OR IGNORE INTO run (id, runbook, target, mode, opened_at, token, expires_at, length, chain) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 0, ?7)",
-        params![new.run, new.runbook, new.target, mode, micros(now), expires_at.map(micros), NOTHING],
+        "INSERT OR IGNORE INTO run (id, runbook, target, mode, opened_at, token, expires_at, length, chain, holder) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 0, ?7, ?8)",
+        params![new.run, new.runbook, new.target, mode(new.mode), micros(now), expires_at.map(micros), NOTHING, written(&new.holder)],
     )?;
     if made == 0 {
         return Err(Trouble::Said(StoreError::Exists(new.run.clone())));
@@ -186,6 +136,12 @@ fn appended(tx: &Transaction<'_>, append: &Append<'_>) -> Result<(), Trouble> {
     }
     tx.prepare_cached("UPDATE run SET length = ?2, chain = ?3 WHERE id = ?1")?
         .execute(params![append.claim.run, signed(last.sequence) + 1, chain])?;
+    if let (0, Some(first)) = (length, append.records.first()) {
+        tx.execute(
+            "UPDATE run SET opened_at = ?2 WHERE id = ?1",
+            params![append.claim.run, micros(first.at)],
+        )?;
+    }
     if let Some(status) = append.closing {
         tx.execute(
             "UPDATE run SET status = ?2, closed_at = ?3 WHERE id = ?1",
@@ -211,12 +167,17 @@ fn held(tx: &Transaction<'_>, run: &str) -> Result<(i64, Option<Timestamp>, bool
 }
 
 /// The token of a run that may be taken from whoever has it.
-fn free(tx: &Transaction<'_>, run: &str, now: Timestamp, force: bool) -> Result<i64, Trouble> {
+fn free(
+    tx: &Transaction<'_>,
+    run: &str,
+    now: Timestamp,
+    gone: Option<u64>,
+) -> Result<i64, Trouble> {
     let (token, until, exported) = held(tx, run)?;
     if exported {
         return Err(Trouble::Said(StoreError::Exported(run.to_owned())));
     }
-    if !force && until.is_some_and(|until| until > now) {
+    if gone.map(signed) != Some(token) && until.is_some_and(|until| until > now) {
         return Err(Trouble::Said(StoreError::Held(run.to_owned())));
     }
     Ok(token)
@@ -235,15 +196,16 @@ impl Store for SqliteStore {
     fn claim(
         &self,
         run: &str,
+        holder: &Actor,
         now: Timestamp,
         expires_at: Timestamp,
-        force: bool,
+        gone: Option<u64>,
     ) -> Result<Claim, StoreError> {
         self.change(|tx| {
-            let token = free(tx, run, now, force)?;
+            let token = free(tx, run, now, gone)?;
             tx.execute(
-                "UPDATE run SET token = ?2, expires_at = ?3 WHERE id = ?1",
-                params![run, token + 1, micros(expires_at)],
+                "UPDATE run SET token = ?2, expires_at = ?3, holder = ?4 WHERE id = ?1",
+                params![run, token + 1, micros(expires_at), written(holder)],
             )?;
             Ok(Claim {
                 run: run.to_owned(),
@@ -307,9 +269,9 @@ impl Store for SqliteStore {
         })
     }
 
-    fn export(&self, run: &str, now: Timestamp, force: bool) -> Result<(), StoreError> {
+    fn export(&self, run: &str, now: Timestamp, gone: Option<u64>) -> Result<(), StoreError> {
         self.change(|tx| {
-            let token = free(tx, run, now, force)?;
+            let token = free(tx, run, now, gone)?;
             let changed = tx.execute(
                 "UPDATE run SET token = ?2, expires_at = NULL, exported_at = ?3 WHERE id = ?1 AND status IS NULL",
                 params![run, token + 1, micros(now)],
@@ -336,7 +298,7 @@ impl Store for SqliteStore {
         self.query(|connection| {
             let mut select =
                 connection.prepare_cached("SELECT sequence, at, kind, payload FROM entry WHERE run = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3")?;
-            let rows = select.query_map(params![run, signed(first), i64::try_from(max).unwrap_or(i64::MAX)], |row| {
+            let rows = select.query_map(params![run, signed(first), bounded(max)], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
             })?;
             let mut records = Vec::new();
@@ -357,28 +319,45 @@ impl Store for SqliteStore {
     fn runs(&self, now: Timestamp, max: usize) -> Result<Vec<RunSummary>, StoreError> {
         self.query(|connection| {
             let mut select = connection.prepare_cached(&format!(
-                "{SUMMARY} ORDER BY opened_at DESC, id DESC LIMIT ?1"
+                "{SUMMARY} WHERE length > 0 ORDER BY opened_at DESC, id DESC LIMIT ?1"
             ))?;
-            let rows = select.query_map([i64::try_from(max).unwrap_or(i64::MAX)], |row| {
-                summary(row, now)
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let mut rows = select.query([bounded(max)])?;
+            let mut all = Vec::new();
+            while let Some(row) = rows.next()? {
+                all.push(summary(row, now)?);
+            }
+            Ok(all)
         })
     }
 
     fn run(&self, run: &str, now: Timestamp) -> Result<RunSummary, StoreError> {
         self.query(|connection| {
-            let found = connection
-                .query_row(&format!("{SUMMARY} WHERE id = ?1"), [run], |row| {
-                    summary(row, now)
-                })
-                .optional()?;
-            found.ok_or_else(|| Trouble::Said(StoreError::NoSuchRun(run.to_owned())))
+            let mut select = connection.prepare_cached(&format!("{SUMMARY} WHERE id = ?1"))?;
+            match select.query([run])?.next()? {
+                Some(row) => summary(row, now),
+                None => Err(Trouble::Said(StoreError::NoSuchRun(run.to_owned()))),
+            }
+        })
+    }
+
+    fn index(&self) -> Result<Vec<Indexed>, StoreError> {
+        self.query(|connection| {
+            let mut select = connection.prepare_cached(&format!("{SUMMARY} ORDER BY id"))?;
+            let mut rows = select.query([])?;
+            let mut all = Vec::new();
+            while let Some(row) = rows.next()? {
+                all.push(Indexed {
+                    summary: summary(row, Timestamp::MIN)?,
+                    chain: row.get("chain")?,
+                });
+            }
+            Ok(all)
         })
     }
 
     fn leaf_count(&self) -> Result<u64, StoreError> {
-        self.count("SELECT coalesce(max(number) + 1, 0) FROM leaf")
+        // Those before the first are nobody's; with them the count does not fit what is read.
+        self.count("SELECT coalesce(max(number) + 1, 0) + (SELECT count(*) FROM leaf WHERE number < 0) FROM leaf")
     }
 
     fn entry_count(&self) -> Result<u64, StoreError> {

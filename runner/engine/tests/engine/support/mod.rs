@@ -13,6 +13,7 @@ use groundcrew::journal::{
     Actor, Delivered, Entry, Intended, Mode, Note, NoteBody, Record, RunState, Settled, StepEnded,
     StepProblem,
 };
+use groundcrew::store::Store;
 use groundcrew::{
     Admitted, BoxFuture, Capability, Clock, Credential, CredentialSource, Engine, EngineParts,
     Limits, Place, PluginSource, Policy, Refusal, RunHandle, RunReport, RunRequest, Scheme, Secret,
@@ -211,6 +212,12 @@ impl Stage {
             records,
             state,
         }
+    }
+
+    /// The token of a run's claim, for somebody who knows that its process is gone.
+    pub(crate) fn token(&self, run: &str) -> Option<u64> {
+        let found = self.store.run(run, self.wall.now());
+        Some(found.expect("the run is here").token)
     }
 
     /// Returns once `count` effects have been performed.

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use groundcrew::Key;
-use groundcrew::journal::Record;
+use groundcrew::journal::{Actor, Record};
 use groundcrew::store::bundle::{self, BundleError};
 use groundcrew::store::{
-    Append, Arrival, Claim, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store, StoreError,
+    Append, Arrival, Claim, Indexed, LockHeld, Logged, MemoryStore, NewRun, RunSummary, Store,
+    StoreError,
 };
 use jiff::Timestamp;
 
@@ -49,11 +50,12 @@ impl Store for Watched {
     fn claim(
         &self,
         run: &str,
+        holder: &Actor,
         now: Timestamp,
         expires_at: Timestamp,
-        force: bool,
+        gone: Option<u64>,
     ) -> Result<Claim, StoreError> {
-        self.inner.claim(run, now, expires_at, force)
+        self.inner.claim(run, holder, now, expires_at, gone)
     }
 
     fn beat(&self, claim: &Claim, expires_at: Timestamp) -> Result<(), StoreError> {
@@ -81,8 +83,8 @@ impl Store for Watched {
         self.inner.take_in(arrival, now)
     }
 
-    fn export(&self, run: &str, now: Timestamp, force: bool) -> Result<(), StoreError> {
-        self.inner.export(run, now, force)
+    fn export(&self, run: &str, now: Timestamp, gone: Option<u64>) -> Result<(), StoreError> {
+        self.inner.export(run, now, gone)
     }
 
     fn reopen(&self, run: &str, locks: &[String], now: Timestamp) -> Result<(), StoreError> {
@@ -91,6 +93,10 @@ impl Store for Watched {
 
     fn abandon(&self, claim: &Claim) -> Result<(), StoreError> {
         self.inner.abandon(claim)
+    }
+
+    fn index(&self) -> Result<Vec<Indexed>, StoreError> {
+        self.inner.index()
     }
 
     fn leaf_count(&self) -> Result<u64, StoreError> {
