@@ -226,7 +226,7 @@ mod tests {
     fn a_pipe_is_written_to_and_stays() -> std::io::Result<()> {
         let (mut end, other) = std::io::pipe()?;
         let path = PathBuf::from(format!(
-            "/proc/self/fd/{}",
+            "/dev/fd/{}",
             std::os::fd::AsRawFd::as_raw_fd(&other)
         ));
         replace(&path, "through")?;

@@ -112,7 +112,7 @@ impl Files {
         // As a file: a handle of a directory cannot always be synced.
         let holder = self.directory.open(parent.unwrap_or("."));
         let holder = holder.map_err(failed(path))?;
-        rustix::fs::fsync(&holder).map_err(|e| AuditError::Files(format!("`{path}`: {e}")))
+        holder.sync_all().map_err(failed(path))
     }
 
     pub(super) fn write_tile(&self, tile: &Tile, data: &[u8]) -> Result<(), AuditError> {
