@@ -66,11 +66,13 @@ impl<'a> Walk<'a> {
                 let found = self.bound.iter().rev().find(|(bound, _)| bound == name);
                 Ok(found.map(|(_, measure)| *measure).unwrap_or_default())
             }
-            // A part of something is at most all of it.
-            Expr::Select(select) => self.visit(&select.operand).map(|whole| Measure {
-                map: false,
-                ..whole
-            }),
+            Expr::Select(select) => self.visit(&select.operand).map(part),
+            Expr::Call(call) if call.func_name == "_[_]" => {
+                let mut parts = call.target.as_deref().into_iter().chain(&call.args);
+                let whole = parts.next().map(|whole| self.visit(whole)).transpose()?;
+                parts.try_for_each(|index| self.visit(index).map(drop))?;
+                Ok(part(whole.unwrap_or_default()))
+            }
             Expr::Call(call) => {
                 let parts: Vec<&'a IdedExpr> = call
                     .target
@@ -149,9 +151,11 @@ impl<'a> Walk<'a> {
                 EntryExpr::MapEntry(entry) => parts.extend([&entry.key, &entry.value]),
             }
         }
+        let sum = self.sum(&parts)?;
         Ok(Measure {
+            element: sum.size,
             map: true,
-            ..self.sum(&parts)?
+            ..sum
         })
     }
 
@@ -183,6 +187,21 @@ impl<'a> Walk<'a> {
             | Expr::Comprehension(_) => None,
         }
     }
+}
+
+/// Of something inside a value. It is as large as the largest, and may be a list of as many bytes.
+fn part(of: Measure) -> Measure {
+    Measure {
+        size: of.element,
+        count: of.element / 8,
+        element: of.element,
+        map: false,
+    }
+}
+
+/// What it costs to copy a value.
+pub(crate) fn of(value: &Value) -> u64 {
+    measure(value).size + 1
 }
 
 fn measure(value: &Value) -> Measure {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::expression::{ExpressionError, Scope};
+use crate::expression::{Budget, ExpressionError, Scope};
 use crate::template::Template;
 
 /// What may be done, of any capability.
@@ -86,41 +86,42 @@ impl Grant {
     /// Its values. `steps` of the scope is never read.
     pub fn evaluate(&self, scope: &Scope) -> Result<EvaluatedGrant, ExpressionError> {
         let limits = self.limits.iter();
+        let budget = &mut Budget::default();
         Ok(EvaluatedGrant {
-            verbs: texts(&self.verbs, scope)?,
+            verbs: texts(&self.verbs, scope, budget)?,
             limits: limits
-                .map(|(key, limit)| Ok((key.clone(), limit.evaluate(scope)?)))
+                .map(|(key, limit)| Ok((key.clone(), limit.evaluate(scope, budget)?)))
                 .collect::<Result<_, _>>()?,
         })
     }
 }
 
 impl Limit {
-    fn evaluate(&self, scope: &Scope) -> Result<LimitValue, ExpressionError> {
+    fn evaluate(&self, scope: &Scope, budget: &mut Budget) -> Result<LimitValue, ExpressionError> {
         let wrong = |template: &Template, value: &Value, wanted: &str| {
             template.error(template.source(), format!("{value} is not {wanted}"))
         };
         Ok(match self {
             Self::Number(number) => LimitValue::Number(*number),
             Self::NumberOf(template) => {
-                let value = template.evaluate(scope)?;
+                let value = template.evaluate_within(scope, budget)?;
                 let number = value.as_u64();
                 LimitValue::Number(number.ok_or_else(|| wrong(template, &value, "a whole number"))?)
             }
             Self::Share(template) => {
-                let value = template.evaluate(scope)?;
+                let value = template.evaluate_within(scope, budget)?;
                 let share = value.as_str().and_then(parse_share);
                 let share = share.ok_or_else(|| wrong(template, &value, "a share such as `25%`"));
                 LimitValue::Share(share?)
             }
-            Self::Names(templates) => LimitValue::Names(texts(templates, scope)?),
+            Self::Names(templates) => LimitValue::Names(texts(templates, scope, budget)?),
             Self::Any(template) => {
-                let value = template.evaluate(scope)?;
+                let value = template.evaluate_within(scope, budget)?;
                 match (value.as_u64(), value.as_str().and_then(parse_share)) {
                     (Some(number), _) => LimitValue::Number(number),
                     (None, Some(share)) => LimitValue::Share(share),
                     (None, None) => {
-                        LimitValue::Names(texts(std::slice::from_ref(template), scope)?)
+                        LimitValue::Names(texts(std::slice::from_ref(template), scope, budget)?)
                     }
                 }
             }
@@ -135,10 +136,14 @@ pub(crate) fn parse_share(text: &str) -> Option<u8> {
     digits.parse().ok().filter(|share| whole && *share <= 100)
 }
 
-fn texts(templates: &[Template], scope: &Scope) -> Result<Vec<String>, ExpressionError> {
+fn texts(
+    templates: &[Template],
+    scope: &Scope,
+    budget: &mut Budget,
+) -> Result<Vec<String>, ExpressionError> {
     let mut texts = Vec::new();
     for template in templates {
-        let items = match template.evaluate(scope)? {
+        let items = match template.evaluate_within(scope, budget)? {
             Value::Array(items) => items,
             single => vec![single],
         };

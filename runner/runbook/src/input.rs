@@ -3,7 +3,7 @@
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::diagnostic::{did_you_mean, list_of};
+use crate::diagnostic::{did_you_mean, list_of, quoted};
 use crate::{Runbook, format_duration, parse_duration};
 
 /// The type of an input.
@@ -282,7 +282,7 @@ impl Runbook {
                 Ok(value) => drop(bound.insert(name.to_owned(), value)),
                 Err(reason) => errors.push(error(
                     name,
-                    format!("input `{name}`: {reason}"),
+                    format!("input `{name}`: {}", quoted(&reason)),
                     spec.description.clone(),
                 )),
             }

@@ -18,6 +18,19 @@ pub const MAX_OPERATORS: usize = 128;
 pub const MAX_RESULT: usize = 1024 * 1024;
 /// What evaluating one expression may cost, in nodes visited plus bytes made (see `cost`).
 pub const MAX_COST: u64 = 16 * 1024 * 1024;
+/// What evaluating everything that is evaluated at once may cost: a step's inputs, a grant. About a
+/// second.
+pub const MAX_TOGETHER: u64 = 4 * MAX_COST;
+/// Bytes that all of that may result in.
+pub const MAX_RESULTS: usize = 8 * MAX_RESULT;
+/// What may be evaluated in passing, among things that must not wait: some milliseconds.
+pub(crate) const SOON: u64 = MAX_COST / 16;
+/// Bytes of an input's `pattern`.
+pub const MAX_PATTERN: usize = 1024;
+/// Bytes of the program that such a pattern becomes: `(a{99}){99}` is short, and large.
+pub(crate) const MAX_PROGRAM: usize = 128 * 1024;
+/// Characters of a value that a message quotes.
+pub(crate) const MAX_QUOTED: usize = 500;
 /// Diagnostics of one file: after that many, more would not be read.
 pub const MAX_DIAGNOSTICS: usize = 100;
 /// Attempts of one step, the first included.

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::expression::{CompileError, Expression, ExpressionError, Scope};
+use crate::diagnostic::quoted;
+use crate::expression::{Budget, CompileError, Expression, ExpressionError, Scope};
+use crate::limits::SOON;
 
 #[derive(Debug, Clone)]
 enum Part {
@@ -115,9 +117,18 @@ impl Template {
 
     /// Its value.
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, ExpressionError> {
+        self.evaluate_within(scope, &mut Budget::default())
+    }
+
+    /// The same, out of what is left for several.
+    pub(crate) fn evaluate_within(
+        &self,
+        scope: &Scope,
+        budget: &mut Budget,
+    ) -> Result<Value, ExpressionError> {
         if let [Part::Expression(expression)] = self.parts.as_slice() {
             return expression
-                .evaluate(scope)
+                .evaluate(scope, budget)
                 .map_err(|reason| self.error(expression.source(), reason));
         }
         let mut text = String::new();
@@ -126,7 +137,7 @@ impl Template {
                 Part::Text(literal) => text.push_str(literal),
                 Part::Expression(expression) => {
                     let failed = |reason| self.error(expression.source(), reason);
-                    match expression.evaluate(scope).map_err(failed)? {
+                    match expression.evaluate(scope, budget).map_err(failed)? {
                         Value::String(value) => text.push_str(&value),
                         Value::Bool(value) => text.push_str(&value.to_string()),
                         Value::Number(value) => text.push_str(&value.to_string()),
@@ -149,8 +160,8 @@ impl Template {
     pub(crate) fn error(&self, expression: &str, reason: String) -> ExpressionError {
         ExpressionError {
             place: self.place.clone(),
-            expression: expression.to_owned(),
-            reason,
+            expression: quoted(expression),
+            reason: quoted(&reason),
         }
     }
 }
@@ -194,12 +205,13 @@ impl Condition {
 
     /// Whether it holds. A value that is not a boolean is an error, not a guess.
     pub fn holds(&self, scope: &Scope) -> Result<bool, ExpressionError> {
-        let error = |reason| ExpressionError {
+        let error = |reason: String| ExpressionError {
             place: self.place.clone(),
             expression: self.source().to_owned(),
-            reason,
+            reason: quoted(&reason),
         };
-        match self.expression.evaluate(scope).map_err(error)? {
+        let budget = &mut Budget::default();
+        match self.expression.evaluate(scope, budget).map_err(error)? {
             Value::Bool(holds) => Ok(holds),
             other => Err(error(format!(
                 "it gives `{other}`, which is neither `true` nor `false`"
@@ -224,17 +236,32 @@ pub enum TemplateValue {
 impl TemplateValue {
     /// Its value.
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, ExpressionError> {
+        self.evaluate_within(scope, &mut Budget::default())
+    }
+
+    /// The same if that takes no more than some milliseconds; for who must not wait longer.
+    pub fn evaluate_soon(&self, scope: &Scope) -> Option<Result<Value, ExpressionError>> {
+        let mut budget = Budget::new(SOON);
+        let value = self.evaluate_within(scope, &mut budget);
+        (!budget.exceeded).then_some(value)
+    }
+
+    fn evaluate_within(
+        &self,
+        scope: &Scope,
+        budget: &mut Budget,
+    ) -> Result<Value, ExpressionError> {
         match self {
             Self::Literal(value) => Ok(value.clone()),
-            Self::Text(template) => template.evaluate(scope),
+            Self::Text(template) => template.evaluate_within(scope, budget),
             Self::List(items) => items
                 .iter()
-                .map(|item| item.evaluate(scope))
+                .map(|item| item.evaluate_within(scope, budget))
                 .collect::<Result<_, _>>()
                 .map(Value::Array),
             Self::Table(fields) => fields
                 .iter()
-                .map(|(key, value)| Ok((key.clone(), value.evaluate(scope)?)))
+                .map(|(key, value)| Ok((key.clone(), value.evaluate_within(scope, budget)?)))
                 .collect::<Result<_, _>>()
                 .map(Value::Object),
         }

@@ -2,7 +2,7 @@
 //! expressions and durations are tested beside them.
 
 use groundcrew_runbook::limits::{
-    MAX_ATTEMPTS, MAX_DIAGNOSTICS, MAX_ID, MAX_INPUTS, MAX_STEPS, MAX_TEXT,
+    MAX_ATTEMPTS, MAX_DIAGNOSTICS, MAX_ID, MAX_INPUTS, MAX_PATTERN, MAX_STEPS, MAX_TEXT,
 };
 use groundcrew_runbook::{Code, Diagnostic, check};
 
@@ -94,4 +94,49 @@ fn diagnostics() {
     let count = |text: &str| check(text).expect_err("it has unknown keys").len();
     assert_eq!(count(&runbook(MAX_DIAGNOSTICS)), MAX_DIAGNOSTICS);
     assert_eq!(count(&runbook(MAX_DIAGNOSTICS + 1)), MAX_DIAGNOSTICS);
+}
+
+#[test]
+fn patterns() {
+    let runbook = |pattern: &str| {
+        let input = format!("[inputs.i]\ntype = 'string'\npattern = '{pattern}'\n");
+        format!("{HEAD}{input}{STEP}with = {{ i = '${{inputs.i}}' }}\n")
+    };
+    assert!(check(&runbook(&"a".repeat(MAX_PATTERN))).is_ok());
+    refused(
+        &runbook(&"a".repeat(MAX_PATTERN + 1)),
+        Code::TooLarge,
+        "`pattern` is 1025 bytes long; at most 1024 are allowed",
+    );
+    // Short, and a program of megabytes.
+    refused(
+        &runbook("(a{1,200}){1,200}"),
+        Code::InvalidValue,
+        "`pattern` is not a regular expression: Compiled regex exceeds size limit of 131072 bytes.",
+    );
+    // As many as there can be, as large as they can be.
+    let inputs = (0..MAX_INPUTS)
+        .map(|n| format!("[inputs.i{n}]\ntype = 'string'\npattern = '(a{{1,50}}){{1,90}}x{n}'\n"));
+    let text = format!(
+        "{HEAD}{}{STEP}with = {{ all = '${{inputs}}' }}\n",
+        inputs.collect::<String>()
+    );
+    let began = std::time::Instant::now();
+    let _ = check(&text);
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+}
+
+/// Each of a hundred diagnostics shows its line, which may be all of the text.
+#[test]
+fn a_diagnostic_of_the_longest_line_is_short() {
+    let keys: String = (0..200).map(|n| format!("k{n} = 1, ")).collect();
+    let long = "x".repeat(MAX_TEXT - keys.len() - 100);
+    let text =
+        format!("name = 'r'\nsummary = 's'\nstep = [{{ {keys} id = 'a', plugin = '{long}' }}]\n");
+    let began = std::time::Instant::now();
+    for diagnostic in &check(&text).unwrap_err() {
+        let shown = groundcrew_runbook::render(diagnostic, &text, "r.toml", false);
+        assert!(shown.len() < 4096, "{} bytes", shown.len());
+    }
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
 }

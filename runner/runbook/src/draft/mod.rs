@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use regex::Regex;
+use regex::RegexBuilder;
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, list_of};
 use crate::input::{InputSpec, InputType};
-use crate::limits::{MAX_ATTEMPTS, MAX_ID, MAX_INPUTS};
+use crate::limits::{MAX_ATTEMPTS, MAX_ID, MAX_INPUTS, MAX_PATTERN, MAX_PROGRAM};
 use crate::model::{OnFailure, Retry, Runbook, Step};
 use crate::parse_duration;
 use crate::read::{Node, Place, Reader, entries};
@@ -227,7 +227,16 @@ fn input(
     if let Some(node) = table.get("pattern") {
         let text = reader.text(node, "pattern")?;
         // By itself first: `a)|(b` is a pattern only between our brackets.
-        match Regex::new(&text).and_then(|_| Regex::new(&format!("^(?:{text})$"))) {
+        if text.len() > MAX_PATTERN {
+            let long = format!(
+                "`pattern` is {} bytes long; at most {MAX_PATTERN} are allowed",
+                text.len()
+            );
+            reader.report(Diagnostic::error(Code::TooLarge, node.span(), long));
+            return Some(spec);
+        }
+        let regex = |text: &str| RegexBuilder::new(text).size_limit(MAX_PROGRAM).build();
+        match regex(&text).and_then(|_| regex(&format!("^(?:{text})$"))) {
             Ok(pattern) => spec.pattern = Some(pattern),
             Err(error) => {
                 let told = error.to_string();
