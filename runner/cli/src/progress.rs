@@ -172,20 +172,18 @@ impl Progress {
 
     fn draw(&self, steps: &Steps) {
         let Some(bar) = &steps.bar else { return };
-        let total: u32 = steps.steps.values().map(|s| s.total).sum();
-        let done: u32 = steps.steps.values().map(|s| s.done).sum();
-        let failed: u32 = steps.steps.values().map(|s| s.failed).sum();
-        let working: Vec<&String> = steps
-            .steps
-            .values()
-            .flat_map(|s| s.working.keys())
-            .collect();
+        // Plugins say how many there are: the sum of what several say may be more than each can.
+        let sum = |of: fn(&Step) -> u32| steps.steps.values().map(of).map(u64::from).sum();
+        let (total, done, failed): (u64, u64, u64) =
+            (sum(|s| s.total), sum(|s| s.done), sum(|s| s.failed));
+        let in_flight: usize = steps.steps.values().map(|s| s.working.len()).sum();
+        let working = steps.steps.values().flat_map(|s| s.working.keys());
         let mut message = Shown::default();
         if failed > 0 {
             put!(message, "{} failed, ", failed);
         }
-        put!(message, "{} in flight", working.len());
-        for name in working.iter().take(NAMED) {
+        put!(message, "{} in flight", in_flight);
+        for name in working.take(NAMED) {
             put!(message, " {}", name);
         }
         bar.stands(done, total, &message);

@@ -220,15 +220,32 @@ const FIRST: [&str; 12] = [
     "verb",
 ];
 
+/// Characters of a table's cell. Every row is as wide as the widest, and no text can be made wider than
+/// 65,535. `--json` has all of it.
+const CELL: usize = 1000;
+/// Columns of a table.
+const COLUMNS: usize = 64;
+
+/// A text in a table.
+fn narrow(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(CELL) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// Columns as wide as they need to be.
 pub(crate) fn table(rows: &[Value], indent: &str) -> Shown {
     let mut names: Vec<&String> = Vec::new();
-    for row in rows.iter().filter_map(Value::as_object) {
-        names.extend(
-            row.keys()
-                .filter(|key| !names.contains(key))
-                .collect::<Vec<_>>(),
-        );
+    for key in rows
+        .iter()
+        .filter_map(Value::as_object)
+        .flat_map(|row| row.keys())
+    {
+        if names.len() < COLUMNS && key.len() <= CELL && !names.contains(&key) {
+            names.push(key);
+        }
     }
     names.sort_by_key(|name| {
         let place = FIRST.iter().position(|first| first == name);
@@ -236,7 +253,10 @@ pub(crate) fn table(rows: &[Value], indent: &str) -> Shown {
     });
     let head: Vec<Shown> = names.iter().map(|name| shown!("{}", name)).collect();
     let cells = rows.iter().map(|row| {
-        let of = |name: &&String| row.get(name.as_str()).map_or_else(String::new, cell);
+        let of = |name: &&String| {
+            let value = row.get(name.as_str());
+            value.map_or_else(String::new, |value| narrow(cell(value)))
+        };
         names.iter().map(|name| shown!("{}", of(name))).collect()
     });
     let all: Vec<Vec<Shown>> = std::iter::once(head).chain(cells).collect();
@@ -354,6 +374,24 @@ pub(crate) fn entry_line(record: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_can_be_read_and_no_wider() {
+        let of = |length: usize| table(&[json!({ "a": "x".repeat(length), "b": 1 })], "");
+        assert!(of(CELL).contains(&("x".repeat(CELL) + "  1")));
+        assert!(of(CELL + 1).contains(&("x".repeat(CELL) + "…  1")));
+        assert!(of(1_000_000).len() < 4 * CELL);
+        let many: serde_json::Map<String, Value> = (0..10_000)
+            .map(|n| (format!("c{n:05}"), n.into()))
+            .collect();
+        let rows = vec![Value::Object(many); 100];
+        let head = table(&rows, "")
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        assert_eq!(head.split_whitespace().count(), COLUMNS);
+    }
 
     #[test]
     fn a_grant_says_what_of_what_and_how_much() {
