@@ -9,7 +9,7 @@ use groundcrew::journal::{Actor, Mode, RunStatus};
 use groundcrew::store::{MemoryStore, SqliteStore, Store};
 use groundcrew::{
     BoxFuture, Capability, Covers, Effect, Engine, EngineParts, Executor, Kind, Limits, Linking,
-    Outcome, PluginSource, Policy, RealClock, Request, Row as TableRow, RunRequest, Scope,
+    Outcome, PluginSource, Policy, RealClock, Request, Row as TableRow, RunRequest, Scale, Scope,
     Setting as RunSetting, Target, Unobserved, Unsaid, runbook,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -146,7 +146,7 @@ impl Stage {
             capabilities: vec![Arc::new(Work)],
             plugins: vec![Box::new(Worker(worker(at_once, batches, each)?))],
             store,
-            wall: Arc::new(RealClock::new(jiff::Timestamp::now(), 1.0)),
+            wall: Arc::new(RealClock::new(jiff::Timestamp::now(), Scale::REAL)),
             limits: Limits::default(),
             cache: None,
         })?;
@@ -165,7 +165,7 @@ impl Stage {
                 .map_err(|wrong| anyhow!("{wrong:?}"))?,
             runbook: checked,
             text: RUNBOOK.to_owned(),
-            target: Target::new("bench", None, 1.0),
+            target: Target::new("bench", None, Scale::REAL),
             mode: Mode::Perform,
             actor: Actor::default(),
             policy: Policy::default(),

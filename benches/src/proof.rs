@@ -57,7 +57,7 @@ async fn replay(setting: &Setting, report: &mut Report) -> Result<()> {
         let engine = stage(store).await?.engine;
         let request = ResumeRequest {
             run,
-            target: Target::new("bench", None, 1.0),
+            target: Target::new("bench", None, groundcrew::Scale::REAL),
             policy: Policy::default(),
             actor: Actor::default(),
             answers: std::collections::BTreeMap::new(),

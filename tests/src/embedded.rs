@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use groundcrew::journal::{Actor, Mode};
 use groundcrew::store::Store;
 use groundcrew::{
-    CompiledCache, Engine, EngineParts, Limits, PluginSource, Policy, RealClock, RunRequest,
+    CompiledCache, Engine, EngineParts, Limits, PluginSource, Policy, RealClock, RunRequest, Scale,
     Target, runbook,
 };
 use groundcrew_capabilities::fly;
@@ -60,7 +60,7 @@ pub fn engine(store: Arc<dyn Store>) -> Result<Arc<Engine>> {
         capabilities: groundcrew_capabilities::all(),
         plugins: vec![Box::new(built()?)],
         store,
-        wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),
+        wall: Arc::new(RealClock::new(Timestamp::now(), Scale::REAL)),
         limits: Limits::default(),
         cache: Some(compiled()?),
     })?;
@@ -71,6 +71,7 @@ pub fn engine(store: Arc<dyn Store>) -> Result<Arc<Engine>> {
 pub fn target(address: &str, scale: f64) -> Result<Target> {
     let token = Token(DEFAULT_TOKEN);
     let organisation = Some("groundcrew");
+    let scale = Scale::new(scale).context("no scale")?;
     let addresses = fly::Addresses {
         machines_api: Some(address),
         ..fly::Addresses::default()

@@ -14,7 +14,7 @@ use groundcrew::journal::{Actor, Mode};
 use groundcrew::store::MemoryStore;
 use groundcrew::{
     CredentialSource, Engine, EngineParts, Limits, PluginSource, Policy, RealClock, RunRequest,
-    Secret, Unobserved, runbook,
+    Scale, Secret, Unobserved, runbook,
 };
 use groundcrew_capabilities::fly;
 use groundcrew_fleet::{Generated, Settings, generate};
@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         capabilities: groundcrew_capabilities::all(), // and your own
         plugins: vec![Box::new(Built::here()?)],
         store: Arc::new(MemoryStore::default()),
-        wall: Arc::new(RealClock::new(jiff::Timestamp::now(), 1.0)),
+        wall: Arc::new(RealClock::new(jiff::Timestamp::now(), Scale::REAL)),
         limits: Limits::default(),
         cache: None,
     })?);
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let target = fly::target(
         "sim",
         Some("groundcrew"),
-        SCALE,
+        Scale::new(SCALE).ok_or("no scale")?,
         addresses,
         Some(&Token),
         &[],

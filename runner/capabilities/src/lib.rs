@@ -9,6 +9,7 @@ pub mod fly;
 mod http;
 mod metrics;
 mod promql;
+mod rates;
 
 use std::sync::Arc;
 

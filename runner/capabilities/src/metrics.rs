@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use groundcrew::json;
 use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::{Trouble, by_status};
 use groundcrew::service::{LazyService, body, unreadable};
@@ -131,7 +132,7 @@ impl Executing {
         let status = answered.response.status();
         let headers = answered.response.headers().clone();
         let bytes = body(answered, ANSWER_BYTES).await?;
-        let answer: Result<Answer, _> = serde_json::from_slice(&bytes);
+        let answer: Result<Answer, _> = json::parse(&bytes);
         match answer {
             Ok(answer) if status.is_success() && answer.status == "success" => {
                 samples(answer.data).map_err(Trouble::refused)

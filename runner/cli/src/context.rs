@@ -8,7 +8,7 @@ use groundcrew::journal::{Actor, Record, RunState};
 use groundcrew::runbook::GrantKeys;
 use groundcrew::store::{SqliteStore, Store};
 use groundcrew::{
-    CompiledCache, Engine, EngineParts, Limits, PluginSource, RealClock, Target, Url,
+    CompiledCache, Engine, EngineParts, Limits, PluginSource, RealClock, Scale, Target, Url,
 };
 use groundcrew_capabilities::fly;
 use jiff::Timestamp;
@@ -144,7 +144,7 @@ impl Shared {
             capabilities: groundcrew_capabilities::all(),
             plugins: self.plugin_sources(config),
             store,
-            wall: Arc::new(RealClock::new(Timestamp::now(), 1.0)),
+            wall: Arc::new(RealClock::new(Timestamp::now(), Scale::REAL)),
             limits,
             cache: cache(),
         };
@@ -221,7 +221,12 @@ impl Shared {
             metrics_api: found.metrics_api.as_deref(),
             http2: found.http2,
         };
-        let scale = found.time_scale.unwrap_or(1.0);
+        let scale = match found.time_scale {
+            None => Scale::REAL,
+            Some(times) => {
+                scale(times).map_err(|why| Exit::usage(format!("target `{name}`: {why}"), None))?
+            }
+        };
         let organisation = found.organisation.as_deref();
         let mut target = fly::target_showing(
             scheme,
@@ -299,6 +304,20 @@ impl PluginSource for Embedded {
     }
 }
 
+/// A `time_scale`.
+///
+/// # Errors
+/// That it is none, in words.
+pub(crate) fn scale(times: f64) -> Result<Scale, String> {
+    Scale::new(times).ok_or_else(|| {
+        format!(
+            "the time scale has to be a number from {} to {}",
+            Scale::SLOWEST,
+            Scale::FASTEST
+        )
+    })
+}
+
 /// Targets that need no configuration: Fly itself, and a simulator on its usual port.
 pub(crate) fn builtin(name: &str) -> Option<TargetConfig> {
     let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
@@ -314,7 +333,9 @@ pub(crate) fn builtin(name: &str) -> Option<TargetConfig> {
             organisation: Some("groundcrew".to_owned()),
             machines_api: Some("http://127.0.0.1:4280".to_owned()),
             credential: Some("sim://".to_owned()),
-            time_scale: variable("GROUNDCREW_SIM_TIME_SCALE").and_then(|v| v.parse().ok()),
+            // What is no number is no scale, and is refused as such.
+            time_scale: variable("GROUNDCREW_SIM_TIME_SCALE")
+                .map(|v| v.parse().unwrap_or(f64::NAN)),
             http2: true,
             ..TargetConfig::default()
         }),

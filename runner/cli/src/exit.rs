@@ -178,7 +178,7 @@ impl From<StartError> for Exit {
             StartError::Journal(_) | StartError::Damaged { .. } => {
                 Self::journal(format!("{e}; nothing has been sent"))
             }
-            StartError::Capability(_) | StartError::Ended { .. } => {
+            StartError::Capability(_) | StartError::Ended { .. } | StartError::Limits(_) => {
                 Self::refused(e.to_string(), None)
             }
             StartError::Expired(_) => {

@@ -13,7 +13,7 @@ use groundcrew::journal::{Actor, Mode};
 use groundcrew::store::MemoryStore;
 use groundcrew::{
     BoxFuture, Capability, Effect, Engine, EngineParts, Executor, Kind, Limits, Linking, Outcome,
-    PluginSource, Policy, RealClock, Request, Row, RunRequest, Setting, Target, Unobserved,
+    PluginSource, Policy, RealClock, Request, Row, RunRequest, Scale, Setting, Target, Unobserved,
     runbook,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -86,7 +86,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         capabilities: vec![Arc::new(Bell)],
         plugins: vec![Box::new(Plugins(ringer()?))],
         store: Arc::new(MemoryStore::default()),
-        wall: Arc::new(RealClock::new(jiff::Timestamp::now(), 1.0)),
+        wall: Arc::new(RealClock::new(jiff::Timestamp::now(), Scale::REAL)),
         limits: Limits::default(),
         cache: None,
     })?);
@@ -98,7 +98,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 .map_err(|wrong| wrong[0].to_string())?,
             runbook,
             text: RUNBOOK.to_owned(),
-            target: Target::new("home", None, 1.0),
+            target: Target::new("home", None, Scale::REAL),
             mode,
             actor: Actor {
                 user: "cook".to_owned(),

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::scale::Scale;
 use crate::system;
 
 /// A boxed future, as the traits of this crate return them.
@@ -27,9 +28,9 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// Returns once `duration` of this clock's time has passed.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
-    /// How many seconds of this clock pass in one second of the wall; 1 for anything virtual.
-    fn scale(&self) -> f64 {
-        1.0
+    /// How fast it runs; as the wall for anything virtual.
+    fn scale(&self) -> Scale {
+        Scale::REAL
     }
     /// Time since some fixed instant, by which a process knows how long it has not shown that it is
     /// alive: time counts that the machine, or the process, was suspended.
@@ -65,18 +66,12 @@ pub fn between(earlier: Timestamp, later: Timestamp) -> Duration {
 pub struct RealClock {
     started: Timestamp,
     origin: Duration,
-    scale: f64,
+    scale: Scale,
 }
 
 impl RealClock {
     /// A clock that starts at `started` now and runs `scale` times as fast as the wall.
-    /// Scales that are not positive numbers count as 1.
-    pub fn new(started: Timestamp, scale: f64) -> Self {
-        let scale = if scale.is_finite() && scale > 0.0 {
-            scale
-        } else {
-            1.0
-        };
+    pub fn new(started: Timestamp, scale: Scale) -> Self {
         Self {
             started,
             origin: system::since_boot(),
@@ -88,14 +83,14 @@ impl RealClock {
 impl Clock for RealClock {
     fn now(&self) -> Timestamp {
         let elapsed = system::since_boot().saturating_sub(self.origin);
-        after(self.started, elapsed.mul_f64(self.scale))
+        after(self.started, self.scale.on_the_clock(elapsed))
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration.div_f64(self.scale)))
+        Box::pin(tokio::time::sleep(self.scale.on_the_wall(duration)))
     }
 
-    fn scale(&self) -> f64 {
+    fn scale(&self) -> Scale {
         self.scale
     }
 }
@@ -381,6 +376,13 @@ mod tests {
 
     fn start() -> Timestamp {
         Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    /// A sleep that is longer than the wall can count is one without end, not a panic.
+    #[tokio::test]
+    async fn the_longest_sleep_can_be_begun() {
+        let slow = RealClock::new(start(), Scale::new(Scale::SLOWEST).unwrap());
+        assert!(futures_util::poll!(slow.sleep(Duration::MAX)).is_pending());
     }
 
     #[tokio::test]

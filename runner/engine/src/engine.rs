@@ -97,6 +97,9 @@ pub enum StartError {
     /// The target is not as it was when the plan was made, in more than was accepted.
     #[error("the target has changed since the plan was made, in {} places", .0.len())]
     Drifted(Vec<Drift>),
+    /// The limits are wider than this host can keep.
+    #[error("{0}")]
+    Limits(String),
     /// The program itself cannot go on.
     #[error("{0}")]
     Fault(String),
@@ -106,8 +109,12 @@ impl Engine {
     /// An engine.
     ///
     /// # Errors
-    /// If the capabilities cannot be linked together: an embedder's mistake.
+    /// If the capabilities cannot be linked together: an embedder's mistake. If the limits are wider
+    /// than can be kept.
     pub fn new(parts: EngineParts) -> Result<Self, StartError> {
+        if let Some(wide) = parts.limits.too_wide() {
+            return Err(StartError::Limits(wide));
+        }
         let sandbox = Sandbox::new(&parts.capabilities, parts.limits, parts.cache)
             .map_err(|e| StartError::Fault(format!("the host's interfaces do not link: {e:#}")))?;
         Ok(Self {

@@ -9,7 +9,7 @@
 //! use std::sync::Arc;
 //! use groundcrew::{journal::{Actor, Mode}, runbook, store::MemoryStore, *};
 //! # async fn embed(plugins: Box<dyn PluginSource>, text: String) -> Result<(), Box<dyn std::error::Error>> {
-//! let wall = Arc::new(RealClock::new(jiff::Timestamp::now(), 1.0));
+//! let wall = Arc::new(RealClock::new(jiff::Timestamp::now(), Scale::REAL));
 //! let engine = Arc::new(Engine::new(EngineParts {
 //!     capabilities: vec![], // `groundcrew_capabilities::all()`, and your own
 //!     plugins: vec![plugins],
@@ -20,7 +20,7 @@
 //! })?);
 //! let runbook = runbook::check(&text).map_err(|wrong| format!("{} errors", wrong.len()))?;
 //! let inputs = runbook.bind_values(&serde_json::json!({ "app": "web" })).map_err(|wrong| wrong[0].to_string())?;
-//! let target = Target::new("production", Some("acme"), 1.0); // and its places
+//! let target = Target::new("production", Some("acme"), Scale::REAL); // and its places
 //! let actor = Actor { user: "deploy-bot".into(), ..Actor::default() };
 //! let request = RunRequest { runbook, text, inputs, target, mode: Mode::Rehearsal, actor, policy: Policy::default(), seed: 7, faults: vec![], plan: None, accepted_drift: vec![] };
 //! let admitted = engine.admit(request).await.map_err(|refusals| refusals[0].to_string())?;
@@ -45,12 +45,14 @@ mod engine;
 mod gate;
 mod grant;
 pub mod journal;
+pub mod json;
 mod key;
 mod limits;
 pub mod plan;
 mod rehearse;
 mod run;
 mod sandbox;
+mod scale;
 pub mod service;
 pub mod store;
 pub mod system;
@@ -85,7 +87,9 @@ pub use run::replay::{Repeated, ReplayError};
 pub use run::resume::{Answer, Question, ResumeError, ResumeRequest};
 pub use run::{Closed, RunHandle, RunReport};
 pub use sandbox::cache::{CacheError, CompiledCache};
+pub use sandbox::schema::judge;
 pub use sandbox::{Plugin, PluginError};
+pub use scale::Scale;
 pub use service::EFFECT_HEADER;
 pub use target::{
     Credential, CredentialSource, Place, Scheme, Secret, Target, TargetError, Whereabouts, address,

@@ -44,7 +44,35 @@ pub struct Limits {
     pub cleanup_timeout: Duration,
 }
 
+/// The widest that this host can keep. A run's header may come from elsewhere, and says what it likes;
+/// memory and stack are taken from the address space before anything has run.
+pub(crate) const WIDEST: Limits = Limits {
+    memory_bytes: 1 << 30,
+    fuel: 1 << 48,
+    stack_bytes: 8 << 20,
+    operations_in_flight: 1_000_000,
+    operations: 1 << 32,
+    result_bytes: 1 << 30,
+    output_bytes: 64 << 20,
+    request_bytes: 16 << 20,
+    note_bytes: 1 << 20,
+    notes: 1 << 32,
+    component_bytes: 256 << 20,
+    // Longer than any of the language.
+    step_timeout: Duration::from_secs(400 * 86_400),
+    describe_fuel: 1 << 40,
+    cleanup_timeout: Duration::from_secs(86_400),
+};
+
 impl Limits {
+    /// The first of them that is wider than this host can keep, in words.
+    pub(crate) fn too_wide(&self) -> Option<String> {
+        let (name, value, most) = self.wider_than(&WIDEST)?;
+        Some(format!(
+            "the limit `{name}` is {value}; at most {most} can be kept"
+        ))
+    }
+
     /// The first of these bounds that is wider than in `most`: its name, its value here and there.
     pub fn wider_than(&self, most: &Self) -> Option<(&'static str, u128, u128)> {
         // Taken apart, so that a new bound is not forgotten.
@@ -130,6 +158,34 @@ impl Default for Limits {
             step_timeout: Duration::from_secs(3600),
             describe_fuel: 200_000_000,
             cleanup_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_has_a_widest_value() {
+        assert_eq!(Limits::default().too_wide(), None);
+        assert_eq!(WIDEST.too_wide(), None);
+        // One past it in each field, as a header from elsewhere would say it.
+        let widest = serde_json::to_value(WIDEST).unwrap();
+        let fields = widest.as_object().unwrap();
+        assert_eq!(fields.len(), 14);
+        for name in fields.keys() {
+            for more in [1, u64::MAX / 2] {
+                let mut wide = widest.clone();
+                let field = match wide[name].get_mut("secs") {
+                    Some(seconds) => seconds,
+                    None => &mut wide[name],
+                };
+                *field = field.as_u64().unwrap().saturating_add(more).into();
+                let limits: Limits = serde_json::from_value(wide).unwrap();
+                let said = limits.too_wide().unwrap();
+                assert!(said.contains(&format!("`{name}`")), "{said}");
+            }
         }
     }
 }

@@ -4,15 +4,19 @@
 //! look for.
 
 use groundcrew::Failure;
+use groundcrew::json;
 use groundcrew::service::trouble::{Trouble, retry_after};
 use groundcrew_fleet::api::ErrorResponse;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
+/// Characters of what the API itself says. It is journalled and printed.
+const MOST: usize = 1000;
+
 /// An answer that says no, with what of its body was read.
 pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let said = serde_json::from_slice(body).unwrap_or_else(|_| ErrorResponse {
+    let said: ErrorResponse = json::parse(body).unwrap_or_else(|_| ErrorResponse {
         // Not the API's own words: a proxy's, say. A line of them is enough.
         error: String::from_utf8_lossy(body)
             .trim()
@@ -51,7 +55,8 @@ pub(crate) fn answered(status: u16, said: &ErrorResponse) -> Trouble {
             .unwrap_or("no reason given"),
         text => text,
     };
-    let full = |what: &str| format!("{what} (status {status}): {text}");
+    let shown: String = text.chars().take(MOST).collect();
+    let full = |what: &str| format!("{what} (status {status}): {shown}");
     let has = |needle: &str| text.contains(needle);
     let capacity = said.status.as_deref() == Some("insufficient_capacity")
         || has("insufficient resources")

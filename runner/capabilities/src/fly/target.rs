@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use groundcrew::{
-    Credential, CredentialSource, Name, Place, Scheme, Target, TargetError, Url, address,
+    Credential, CredentialSource, Name, Place, Scale, Scheme, Target, TargetError, Url, address,
 };
 
 use crate::metrics;
@@ -59,7 +59,7 @@ pub struct Addresses<'a> {
 pub fn target(
     name: &str,
     organisation: Option<&str>,
-    time_scale: f64,
+    time_scale: Scale,
     addresses: Addresses<'_>,
     source: Option<&dyn CredentialSource>,
     trusted_origins: &[String],
@@ -83,7 +83,7 @@ pub fn target_showing(
     scheme: Scheme,
     name: &str,
     organisation: Option<&str>,
-    time_scale: f64,
+    time_scale: Scale,
     addresses: Addresses<'_>,
     source: Option<&dyn CredentialSource>,
     trusted_origins: &[String],
@@ -180,7 +180,14 @@ mod tests {
             machines_api: Some(machines_api),
             ..Addresses::default()
         };
-        target("production", None, 1.0, addresses, Some(&Given), &trusted)
+        target(
+            "production",
+            None,
+            Scale::REAL,
+            addresses,
+            Some(&Given),
+            &trusted,
+        )
     }
 
     #[test]

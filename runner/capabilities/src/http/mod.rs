@@ -13,13 +13,15 @@ use std::time::{Duration, Instant};
 
 use groundcrew::service::client;
 use groundcrew::{
-    BoxFuture, Capability, Covers, Effect, Executor, Failure, Linking, Outcome, Request, Row,
-    Scope, Setting, Unsaid, arguments,
+    BoxFuture, Capability, Clock, Covers, Effect, Executor, Failure, Linking, Outcome, RealClock,
+    Request, Row, Scale, Scope, Setting, Unsaid, arguments,
 };
+use jiff::Timestamp;
 use reqwest::{Client, Response, Url, header};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+use crate::rates::Rate;
 use addresses::{Reach, Refused, Within};
 
 /// The longest that a check may take. (The contract.)
@@ -30,6 +32,10 @@ const BODY_BYTES: usize = 64 << 10;
 
 /// How many redirects are followed. (The contract.)
 const REDIRECTS: usize = 5;
+
+/// Checks of one origin a second, and at once. Ours: a look must not be a load.
+const A_SECOND: u32 = 10;
+const AT_ONCE: u32 = 20;
 
 static ROWS: [Row; 2] = [
     Row {
@@ -142,16 +148,13 @@ impl Capability for Http {
 
     fn executor(&self, setting: &Setting) -> Result<Arc<dyn Executor>, String> {
         let places = setting.target.places();
-        Ok(Arc::new(Looking {
-            places: places
-                .map(|(_, place)| place.url().origin().ascii_serialization())
-                .collect(),
-            clients: Mutex::default(),
-        }))
+        let places = places.map(|(_, place)| place.url().origin().ascii_serialization());
+        Ok(Arc::new(Looking::new(places.collect())))
     }
 }
 
 struct Looking {
+    rate: Rate,
     /// The places of the target, which are anywhere that the operator says.
     places: Vec<String>,
     /// One for each reach, made when it is needed.
@@ -159,6 +162,16 @@ struct Looking {
 }
 
 impl Looking {
+    fn new(places: Vec<String>) -> Self {
+        // By the wall: in a rehearsal, too, whoever is asked is there.
+        let wall: Arc<dyn Clock> = Arc::new(RealClock::new(Timestamp::UNIX_EPOCH, Scale::REAL));
+        Self {
+            rate: Rate::new(&wall, A_SECOND, AT_ONCE),
+            places,
+            clients: Mutex::default(),
+        }
+    }
+
     fn client(&self, reach: Reach) -> Result<Client, Failure> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = clients.iter().find(|(known, _)| *known == reach) {
@@ -289,6 +302,11 @@ impl Executor for Looking {
                 Ok(asked) => asked,
                 Err(failure) => return failure.into(),
             };
+            let origin = effect.request.origin.as_deref().unwrap_or_default();
+            if let Err(cancelled) = self.rate.pass(&effect.cancel, "check", origin).await {
+                return cancelled.into();
+            }
+            self.rate.tidy();
             let limit = Duration::from_millis(asked.timeout_ms).min(LONGEST);
             tokio::select! {
                 biased;
@@ -339,10 +357,7 @@ mod tests {
             timeout_ms: 5000,
             max_bytes,
         };
-        let looking = Looking {
-            places: Vec::new(),
-            clients: Mutex::default(),
-        };
+        let looking = Looking::new(Vec::new());
         looking.check(&asked, true).await
     }
 

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use groundcrew::runbook::LimitValue;
-use groundcrew::{CapabilityGrant, Effect, Effective, Failure, Outcome, Policy, Request, Target};
+use groundcrew::{
+    CapabilityGrant, Effect, Effective, Failure, Outcome, Policy, Request, Scale, Target,
+};
 use groundcrew_capabilities::all;
 use groundcrew_capabilities::fly::contract::Change;
 use serde_json::{Value, json};
@@ -48,7 +50,7 @@ fn effective(capability: &str, key: &str, only: &str, by: By) -> Effective {
         }
     }
     let terms = (found.name(), found.scopes(), found.radius());
-    let target = Target::new("t", None, 1.0).whereabouts();
+    let target = Target::new("t", None, Scale::REAL).whereabouts();
     Effective::of(terms, &step, &verbs, &policy, &target).unwrap()
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use groundcrew::{Credential, Mode, Place, Request, Target, Url};
+use groundcrew::{Credential, Mode, Place, Request, Scale, Target, Url};
 use groundcrew_capabilities::all;
 use groundcrew_capabilities::fly::contract::{RestartOptions, StopOptions};
 use serde_json::{Value, json};
@@ -205,7 +205,7 @@ fn target(url: &str) -> Target {
             None::<&Credential>,
         )
     };
-    Target::new("t", Some("groundcrew"), 1.0)
+    Target::new("t", Some("groundcrew"), Scale::REAL)
         .with_place("machines_api", place(""))
         .and_then(|target| target.with_place("releases_api", place("")))
         .and_then(|target| target.with_place("metrics_api", place("/prometheus/groundcrew")))

@@ -114,7 +114,8 @@ impl World {
             ..fly::Addresses::default()
         };
         let organisation = Some("groundcrew");
-        fly::target("test", organisation, SCALE, addresses, Some(&token), &[]).unwrap()
+        let scale = groundcrew::Scale::new(SCALE).unwrap();
+        fly::target("test", organisation, scale, addresses, Some(&token), &[]).unwrap()
     }
 
     /// A process of a run, in the world that this one was started for.

@@ -11,6 +11,7 @@ use groundcrew_fleet::{
 use groundcrew_simulator::{DEFAULT_READ_TOKEN, DEFAULT_TOKEN, Pace, SimulatorConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::context::scale;
 use crate::exit::Exit;
 use crate::terminal::{data, say};
 
@@ -54,12 +55,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Exit> {
-    if !args.time_scale.is_finite() || args.time_scale <= 0.0 {
-        return Err(Exit::usage(
-            "the time scale has to be a positive number",
-            None,
-        ));
-    }
+    scale(args.time_scale).map_err(|why| Exit::usage(why, None))?;
     let mut fleet = fleet(&args)?;
     for fate in &args.fates {
         set_fate(&mut fleet, fate)?;

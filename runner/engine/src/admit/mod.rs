@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use groundcrew_runbook::{Scope, Step};
+use groundcrew_runbook::{Scope, Step, TemplateValue};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -272,6 +272,21 @@ pub(crate) async fn admit(
     })
 }
 
+/// What a step is given; not reckoned on this thread if that takes a while, because this thread shows
+/// that the run is alive.
+pub(crate) async fn given(with: &TemplateValue, scope: &Scope) -> Result<Value, String> {
+    let value = match with.evaluate_soon(scope) {
+        Some(value) => value,
+        None => {
+            let (with, scope) = (with.clone(), scope.clone());
+            tokio::task::spawn_blocking(move || with.evaluate(&scope))
+                .await
+                .map_err(|e| e.to_string())?
+        }
+    };
+    value.map_err(|e| e.to_string())
+}
+
 impl Admission<'_> {
     fn refuse(&mut self, step: &str, message: String, hint: Option<String>) {
         self.refusals.push(Refusal {
@@ -320,7 +335,7 @@ impl Admission<'_> {
         let grants = match self.surely_skipped(step) {
             true => BTreeMap::new(),
             false => {
-                self.input(step, &plugin);
+                self.input(step, &plugin).await;
                 self.grants(step, &plugin, &grants)
             }
         };
@@ -368,13 +383,13 @@ impl Admission<'_> {
     }
 
     /// An input that needs no other step's output is validated now, the others before their step.
-    fn input(&mut self, step: &Step, plugin: &Plugin) {
+    async fn input(&mut self, step: &Step, plugin: &Plugin) {
         if step.with.uses_steps() {
             return;
         }
-        match step.with.evaluate(&self.scope) {
+        match given(&step.with, &self.scope).await {
             Ok(input) => {
-                for fault in plugin.input_faults(&input) {
+                for fault in plugin.input_faults(&input).await {
                     let message = format!(
                         "the input does not fit plugin `{}`: {fault}",
                         plugin.info.name
@@ -389,7 +404,7 @@ impl Admission<'_> {
                     );
                 }
             }
-            Err(e) => self.refuse(&step.id, e.to_string(), None),
+            Err(e) => self.refuse(&step.id, e, None),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) mod writes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Parked, millis};
@@ -49,6 +49,10 @@ pub(crate) struct Gate {
     arrived: Notify,
     /// Ends this step's waits, by an interrupt or by the step's own end.
     ending: CancellationToken,
+    /// Stops what is still under way when the step is left: nothing is sent, or written down, after it.
+    given_up: CancellationToken,
+    /// Each effect under way has a permit of it.
+    under_way: Arc<Semaphore>,
 }
 
 /// An effect under way.
@@ -107,6 +111,8 @@ impl Gate {
             }),
             arrived: Notify::new(),
             ending,
+            given_up: CancellationToken::new(),
+            under_way: Arc::new(Semaphore::new(u32::MAX as usize)),
         })
     }
 
@@ -289,6 +295,15 @@ impl Gate {
         Ok(self.in_doubt())
     }
 
+    /// Leaves the step though something is under way: that stops where it is, in doubt if it is a write.
+    /// An entry after the end of its step would make the journal one that does not fold.
+    pub(crate) async fn give_up(&self) -> Vec<u64> {
+        self.given_up.cancel();
+        // All of them are gone once all permits are back.
+        let _ = self.under_way.acquire_many(u32::MAX).await;
+        self.in_doubt()
+    }
+
     /// The writes of which it is not known, at this moment, whether they happened.
     pub(crate) fn in_doubt(&self) -> Vec<u64> {
         let state = self.state();
@@ -307,7 +322,7 @@ impl Gate {
         let cancel = if waits {
             self.ending.child_token()
         } else {
-            CancellationToken::new()
+            self.given_up.child_token()
         };
         let mut state = self.state();
         state.last = state.last.max(number);
@@ -454,15 +469,24 @@ impl Gate {
             .as_virtual()
             .map(crate::clock::VirtualClock::ticket);
         let gate = self.clone();
+        let permit = self.under_way.clone().try_acquire_owned();
         tokio::spawn(async move {
-            let _busy = match ticket {
-                Some(ticket) => Some(ticket.turn().await),
-                None => None,
+            let worked = async {
+                let _busy = match ticket {
+                    Some(ticket) => Some(ticket.turn().await),
+                    None => None,
+                };
+                work(gate.clone(), effect).await
             };
-            if work(gate.clone(), effect).await.is_err() {
-                // Everyone who waits finds the journal's failure when woken.
-                gate.wake();
+            tokio::select! {
+                biased;
+                () = gate.given_up.cancelled() => {}
+                worked = worked => if worked.is_err() {
+                    // Everyone who waits finds the journal's failure when woken.
+                    gate.wake();
+                }
             }
+            drop(permit);
         });
     }
 

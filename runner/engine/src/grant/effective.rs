@@ -12,6 +12,13 @@ use super::{CapabilityGrant, Covers, Radius, Scope, Terms, Unsaid, quoted};
 use crate::effect::{Cover, Request};
 use crate::target::Whereabouts;
 
+/// Names in one list. Every effect is compared with each of them.
+const MAX_NAMES: usize = 1000;
+/// Bytes of a pattern: more than twice as many as a name has.
+const MAX_PATTERN: usize = 256;
+/// Alternatives in a pattern, `{a,b}`: each may be within another.
+const MAX_ALTERNATIVES: usize = 16;
+
 /// What a step may do with one capability, after everyone has been heard.
 #[derive(Debug, Clone)]
 pub struct Effective {
@@ -72,14 +79,14 @@ struct List {
 
 impl List {
     fn of(scope: &Scope, whose: &'static str, texts: &[String]) -> Result<Self, String> {
-        let glob = |text: &String| match Glob::new(text) {
-            Ok(glob) => Ok(glob.compile_matcher()),
-            Err(e) => Err(format!(
-                "`{text}` is not a pattern of {}: {}",
-                scope.key,
-                e.kind()
-            )),
-        };
+        if texts.len() > MAX_NAMES {
+            return Err(format!(
+                "{whose} has {} {}; at most {MAX_NAMES} are compared with",
+                texts.len(),
+                scope.key
+            ));
+        }
+        let glob = |text: &String| pattern(text, scope.key);
         let globs = match scope.covers {
             Covers::Pattern => texts.iter().map(glob).collect::<Result<_, _>>()?,
             Covers::Name | Covers::Same(_) => Vec::new(),
@@ -97,6 +104,21 @@ impl List {
             Covers::Pattern => self.globs.iter().any(|glob| glob.is_match(name)),
             Covers::Same(same) => self.texts.iter().any(|text| same(text, name)),
         }
+    }
+}
+
+/// A pattern of names. Its own library trusts it: one that is too large makes it panic.
+fn pattern(text: &str, of: &str) -> Result<GlobMatcher, String> {
+    let alternatives = text.bytes().filter(|byte| *byte == b'{').count();
+    if text.len() > MAX_PATTERN || alternatives > MAX_ALTERNATIVES {
+        let start: String = text.chars().take(40).collect();
+        return Err(format!(
+            "`{start}…` is too large a pattern of {of}: it may have {MAX_PATTERN} bytes and {MAX_ALTERNATIVES} `{{`"
+        ));
+    }
+    match Glob::new(text) {
+        Ok(glob) => Ok(glob.compile_matcher()),
+        Err(e) => Err(format!("`{text}` is not a pattern of {of}: {}", e.kind())),
     }
 }
 
@@ -410,7 +432,8 @@ mod tests {
 
     fn meet(step: &CapabilityGrant, requested: &[&str], policy: &str) -> Effective {
         let policy = toml::from_str(policy).unwrap();
-        let target = crate::target::Target::new("production", None, 1.0).whereabouts();
+        let target =
+            crate::target::Target::new("production", None, crate::scale::Scale::REAL).whereabouts();
         Effective::meet(TERMS, step, &strings(requested), &policy, &target).unwrap()
     }
 
@@ -496,5 +519,40 @@ mod tests {
         assert!(met.allows_share(Whose::Policy, "acme", 0, 1).is_ok());
         assert!(met.allows_share(Whose::Policy, "acme", 1, 4).is_ok());
         assert!(met.allows_share(Whose::Policy, "acme", 2, 4).is_err());
+    }
+
+    #[test]
+    fn patterns_and_lists_are_as_large_as_is_allowed_and_no_larger() {
+        let list = |texts: &[String]| List::of(&TERMS.scopes[0], "the step's grant", texts);
+        // What makes the largest program, and what nests most.
+        for text in [
+            "?".repeat(MAX_PATTERN),
+            "[!a]".repeat(MAX_PATTERN / 4),
+            "*a".repeat(MAX_PATTERN / 2),
+            "{".repeat(MAX_ALTERNATIVES) + "a,b" + &"}".repeat(MAX_ALTERNATIVES),
+            "{a,*}".repeat(MAX_ALTERNATIVES),
+        ] {
+            let fine = list(std::slice::from_ref(&text)).unwrap();
+            // In linear time, whatever it is compared with.
+            fine.covers(Covers::Pattern, &"a".repeat(100_000));
+        }
+        for text in [
+            "?".repeat(MAX_PATTERN + 1),
+            "{".repeat(MAX_ALTERNATIVES + 1) + "a" + &"}".repeat(MAX_ALTERNATIVES + 1),
+            "?".repeat(1_000_000),
+        ] {
+            let start = &text[..40.min(text.len())];
+            assert_eq!(
+                list(std::slice::from_ref(&text)).unwrap_err(),
+                format!(
+                    "`{start}…` is too large a pattern of apps: it may have 256 bytes and 16 `{{`"
+                )
+            );
+        }
+        assert!(list(&vec!["a".to_owned(); MAX_NAMES]).is_ok());
+        assert_eq!(
+            list(&vec!["a".to_owned(); MAX_NAMES + 1]).unwrap_err(),
+            "the step's grant has 1001 apps; at most 1000 are compared with"
+        );
     }
 }

@@ -15,6 +15,7 @@ use crate::journal::{
     Actor, Decision, Draft, Observer, RunClosed, RunState, RunStatus, StepEnded, StepProblem,
     StepStatus,
 };
+use crate::scale::Scale;
 use crate::store::{Standing, Writer};
 use crate::target::Target;
 
@@ -107,7 +108,7 @@ impl Engine {
         state: &RunState,
         rows: &HashMap<&'static str, &'static Row>,
     ) -> Result<Vec<GivenUp>, StartError> {
-        let clock = Arc::new(RealClock::new(Timestamp::UNIX_EPOCH, 1.0));
+        let clock = Arc::new(RealClock::new(Timestamp::UNIX_EPOCH, Scale::REAL));
         let setting = Setting {
             run: run.into(),
             target: target.clone(),

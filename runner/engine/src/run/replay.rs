@@ -18,7 +18,9 @@ use crate::gate::shared::{Halt, RunShared};
 use crate::gate::writes::Part;
 use crate::grant::effective::StepCovers;
 use crate::journal::{PluginUsed, RunOpened, StepState, StepStatus, Unobserved, step_id};
+use crate::json;
 use crate::sandbox::{Plugin, Stopped};
+use crate::scale::Scale;
 use crate::store::{MemoryStore, NewRun, Store, Writer};
 
 /// Why a run is not shown to be what its journal says.
@@ -161,7 +163,7 @@ impl Engine {
         };
         let claim = store.open(&new, now, now).map_err(StartError::Store)?;
         let wall = self.wall.clone();
-        let clock: Arc<dyn Clock> = Arc::new(RealClock::new(now, 1.0));
+        let clock: Arc<dyn Clock> = Arc::new(RealClock::new(now, Scale::REAL));
         Ok(Arc::new(RunShared {
             id: header.run.as_str().into(),
             clock,
@@ -199,7 +201,7 @@ fn same_end(
         // By the clock, or by an interrupt.
         (_, Some("wall-clock"), _) => Ok(false),
         (StepStatus::Succeeded, _, Ok(Ok(output))) => {
-            let output = serde_json::from_str(&output).ok();
+            let output = json::parse(output.as_bytes()).ok();
             match output == recorded.output {
                 true => Ok(true),
                 false => Err(other("its output is another one".to_owned())),

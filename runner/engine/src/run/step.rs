@@ -7,7 +7,7 @@ use std::time::Duration;
 use groundcrew_runbook::Scope;
 use serde_json::Value;
 
-use crate::admit::AdmittedStep;
+use crate::admit::{AdmittedStep, given};
 use crate::capability::guest::Guest;
 use crate::clock::{BoxFuture, Busy, between, millis};
 use crate::contract::{Level, Problem, ProblemKind, RunInfo};
@@ -19,6 +19,7 @@ use crate::gate::writes::Part;
 use crate::journal::{
     Draft, NoteBody, StepBegan, StepEnded, StepProblem, StepState, StepStatus, step_key,
 };
+use crate::json;
 use crate::run::report::{Ran, outcome};
 use crate::sandbox::{Stopped, problem};
 
@@ -75,7 +76,7 @@ pub(crate) fn run(
                 break failed;
             }
             let pause = delay;
-            delay = (delay * 2).min(retry.max_backoff);
+            delay = delay.saturating_mul(2).min(retry.max_backoff);
             attempt += 1;
             if shared.has_past(&step_key(&id, attempt)) {
                 continue;
@@ -190,7 +191,7 @@ impl Attempt<'_> {
         {
             return Ok((ended, in_doubt(&key, &past)));
         }
-        let (ended, in_doubt) = match self.input() {
+        let (ended, in_doubt) = match self.input().await {
             Ok(input) => self.perform(&key, input, past).await?,
             Err(problem) => (
                 ended(&key, StepStatus::Failed, None, Some(problem)),
@@ -203,14 +204,13 @@ impl Attempt<'_> {
     }
 
     /// The input, validated before the step's first effect.
-    fn input(&self) -> Result<Value, StepProblem> {
-        let input = self
-            .step
-            .step
-            .with
-            .evaluate(self.scope)
-            .map_err(|e| problem("expression", e.to_string()))?;
-        let faults = self.step.plugin.input_faults(&input);
+    async fn input(&self) -> Result<Value, StepProblem> {
+        let busy = self.shared.busy();
+        let input = given(&self.step.step.with, self.scope)
+            .await
+            .map_err(|e| problem("expression", e))?;
+        let faults = self.step.plugin.input_faults(&input).await;
+        drop(busy);
         if faults.is_empty() {
             return Ok(input);
         }
@@ -255,7 +255,7 @@ impl Attempt<'_> {
                 now = began.now;
                 // What it has used of its time; the time in which nobody worked on it is not counted.
                 let used = between(past.began_at, self.shared.resumed_from);
-                timeout = timeout.saturating_sub(used.mul_f64(self.shared.clock.scale()));
+                timeout = timeout.saturating_sub(self.shared.clock.scale().on_the_clock(used));
             }
             None => {
                 let began = StepBegan {
@@ -313,7 +313,7 @@ impl Attempt<'_> {
             () = alarm(self.shared, self.engine.limits.cleanup_timeout) => {
                 let message = "cleaning up takes too long; leases that are left expire by themselves".to_owned();
                 self.shared.journal.append(vec![Draft::note(Some(key), NoteBody::Text { level: Level::Error, message })]);
-                gate.in_doubt()
+                gate.give_up().await
             }
         };
         let in_doubt = finished
@@ -321,7 +321,7 @@ impl Attempt<'_> {
             .map(|number| format!("{key}/{number}"))
             .collect();
         let ended = match result {
-            Some(Ok(Ok(output))) => self.output(key, &output),
+            Some(Ok(Ok(output))) => self.output(key, &output).await,
             Some(Ok(Err(problem))) => self.problem(key, problem),
             Some(Err(problem)) => ended(key, StepStatus::Failed, None, Some(problem)),
             None if self.shared.interrupt.is_cancelled() => {
@@ -348,8 +348,8 @@ impl Attempt<'_> {
         Ok((ended, in_doubt))
     }
 
-    fn output(&self, key: &str, output: &str) -> StepEnded {
-        let value: Value = match serde_json::from_str(output) {
+    async fn output(&self, key: &str, output: &str) -> StepEnded {
+        let value: Value = match json::parse(output.as_bytes()) {
             Ok(value) => value,
             Err(e) => {
                 return ended(
@@ -363,7 +363,9 @@ impl Attempt<'_> {
                 );
             }
         };
-        let faults = self.step.plugin.output_faults(&value);
+        let busy = self.shared.busy();
+        let faults = self.step.plugin.output_faults(&value).await;
+        drop(busy);
         if faults.is_empty() {
             return ended(key, StepStatus::Succeeded, Some(value), None);
         }
@@ -383,7 +385,7 @@ impl Attempt<'_> {
         let output = problem
             .output
             .as_deref()
-            .and_then(|text| serde_json::from_str(text).ok());
+            .and_then(|text| json::parse(text.as_bytes()).ok());
         let interrupted = self.shared.interrupt.is_cancelled();
         let status = if interrupted && problem.kind == ProblemKind::Cancelled {
             StepStatus::Cancelled

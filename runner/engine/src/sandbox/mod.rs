@@ -3,11 +3,13 @@
 //! A component is untrusted. It is compiled (or its compiled form is taken from the private
 //! cache), its imports are checked against what the host links, and its `describe` runs under
 //! tight limits with every import trapping. The schemas that it declares may not refer outside
-//! themselves. Each attempt of a step has a wasmtime store of its own, without WASI and without
+//! themselves, nor ask for more work than `cost.rs` allows. Each attempt of a step has a wasmtime store of its own, without WASI and without
 //! threads.
 
 pub(crate) mod cache;
 pub(crate) mod compiled;
+mod cost;
+pub(crate) mod schema;
 
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ use crate::journal::StepProblem;
 use crate::limits::Limits;
 use crate::sandbox::cache::CompiledCache;
 use crate::sandbox::compiled::load_compiled;
+use crate::sandbox::schema::Schema;
 
 /// Why a plugin is not admitted.
 #[derive(Debug, Error)]
@@ -47,8 +50,8 @@ pub struct Plugin {
     pub digest: String,
     /// The functions that it imports, as `interface#function`: the upper bound of its powers.
     pub imports: Vec<String>,
-    input: Arc<jsonschema::Validator>,
-    output: Arc<jsonschema::Validator>,
+    input: Arc<Schema>,
+    output: Arc<Schema>,
     pub(crate) instance: Arc<wasmtime::component::InstancePre<Guest>>,
 }
 
@@ -63,13 +66,13 @@ impl std::fmt::Debug for Plugin {
 
 impl Plugin {
     /// What is wrong with an input, each with the place in it.
-    pub fn input_faults(&self, input: &serde_json::Value) -> Vec<String> {
-        faults(&self.input, input)
+    pub async fn input_faults(&self, input: &serde_json::Value) -> Vec<String> {
+        judged(&self.input, input).await
     }
 
     /// What is wrong with an output.
-    pub fn output_faults(&self, output: &serde_json::Value) -> Vec<String> {
-        faults(&self.output, output)
+    pub async fn output_faults(&self, output: &serde_json::Value) -> Vec<String> {
+        judged(&self.output, output).await
     }
 
     /// The verbs that it asks for of a capability.
@@ -83,19 +86,14 @@ impl Plugin {
     }
 }
 
-fn faults(schema: &jsonschema::Validator, value: &serde_json::Value) -> Vec<String> {
-    schema
-        .iter_errors(value)
-        .take(16)
-        .map(|e| {
-            let at = e.instance_path().to_string();
-            if at.is_empty() {
-                e.to_string()
-            } else {
-                format!("`{}`: {e}", at.trim_start_matches('/').replace('/', "."))
-            }
-        })
-        .collect()
+/// Asks a schema; not on this thread if that takes a while, because this thread shows that the run is alive.
+async fn judged(schema: &Arc<Schema>, value: &serde_json::Value) -> Vec<String> {
+    if !schema.is_heavy(value) {
+        return schema.faults(value);
+    }
+    let (schema, value) = (schema.clone(), value.clone());
+    let judged = tokio::task::spawn_blocking(move || schema.faults(&value)).await;
+    judged.unwrap_or_else(|e| vec![format!("it could not be compared with its schema: {e}")])
 }
 
 /// Loads plugins for one set of capabilities.
@@ -188,17 +186,12 @@ impl Sandbox {
             )
         })?;
         let schema = |what: &str, text: &str| {
-            let value: serde_json::Value = serde_json::from_str(text)
-                .map_err(|e| refuse(format!("has an {what} schema that is not JSON: {e}"), None))?;
-            if let Some(outside) = outside_reference(&value) {
-                return Err(refuse(
-                    format!("has an {what} schema that refers to `{outside}`, outside itself"),
-                    Some("put the definition into the schema's own `$defs`"),
-                ));
-            }
-            jsonschema::validator_for(&value)
-                .map(Arc::new)
-                .map_err(|e| refuse(format!("has an {what} schema that is none: {e}"), None))
+            Schema::compile(text).map(Arc::new).map_err(|unfit| {
+                refuse(
+                    format!("has an {what} schema that {}", unfit.reason),
+                    unfit.hint,
+                )
+            })
         };
         let input = schema("input", &info.input_schema)?;
         let output = schema("output", &info.output_schema)?;
@@ -444,26 +437,6 @@ fn kind_of(bytes: &[u8]) -> Result<(), (&'static str, Option<&'static str>)> {
             None,
         )),
         Some(_) | None => Err(("is not WebAssembly", None)),
-    }
-}
-
-/// The first `$ref` (or `$dynamicRef`, `$schema` aside) that leads outside the schema.
-fn outside_reference(schema: &serde_json::Value) -> Option<String> {
-    match schema {
-        serde_json::Value::Object(fields) => {
-            fields
-                .iter()
-                .find_map(|(key, value)| match (key.as_str(), value) {
-                    ("$ref" | "$dynamicRef" | "$recursiveRef", serde_json::Value::String(to))
-                        if !to.starts_with('#') =>
-                    {
-                        Some(to.clone())
-                    }
-                    _ => outside_reference(value),
-                })
-        }
-        serde_json::Value::Array(items) => items.iter().find_map(outside_reference),
-        _ => None,
     }
 }
 

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::contract::Failure;
 use crate::deadline::{Deadline, WRITE};
 use crate::effect::{EffectId, Name, Setting};
+use crate::json;
 use crate::service::lanes::Lanes;
 use crate::service::trouble::{Reading, Trouble, unanswered};
 use crate::target::Place;
@@ -138,7 +139,7 @@ impl Service {
         most: usize,
     ) -> Result<T, Trouble> {
         let body = body(self.send(request).await?, most).await?;
-        serde_json::from_slice(&body).map_err(|e| unreadable(&e))
+        json::parse(&body).map_err(|e| unreadable(&e))
     }
 }
 

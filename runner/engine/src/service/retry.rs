@@ -149,10 +149,16 @@ impl Retries {
             // Boxed, as what is rare and large: thousands of effects wait here at once.
             match Box::pin(find_out()).await {
                 Found::Happened(outcome) => return outcome,
-                Found::DidNot => match delays.next() {
-                    Some(delay) => self.clock.sleep(trouble.retry_after.unwrap_or(delay)).await,
-                    None => return said(&trouble.failure, "it did not happen").into(),
-                },
+                Found::DidNot => {
+                    let did_not = || said(&trouble.failure, "it did not happen");
+                    let Some(delay) = delays.next() else {
+                        return did_not().into();
+                    };
+                    let paused = self.pause(&effect.cancel, delay, trouble.retry_after).await;
+                    if paused.is_err() {
+                        return did_not().into();
+                    }
+                }
                 Found::Unknown(why) => {
                     return Outcome::in_doubt(said(
                         &trouble.failure,

@@ -228,7 +228,7 @@ mod tests {
             holder: Actor::default(),
         };
         let claim = store.open(&new, now, now).unwrap();
-        let wall = Arc::new(RealClock::new(now, 1.0));
+        let wall = Arc::new(RealClock::new(now, crate::scale::Scale::REAL));
         let writer = Writer::start(store.clone(), claim, 0, wall, Arc::new(Unobserved));
         let note = || Draft::note(None, NoteBody::Interrupted);
         let closed = RunClosed {

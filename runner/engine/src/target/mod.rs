@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use whereabouts::{FIELDS, origin, origin_of, shown_at};
 
+use crate::scale::Scale;
+
 pub use credential::{Credential, CredentialSource, Scheme, Secret, TargetError};
 pub use whereabouts::Whereabouts;
 pub(crate) use whereabouts::is_loopback;
@@ -69,8 +71,8 @@ pub struct Target {
     pub name: String,
     /// The organisation's slug, for listings of everything.
     pub organisation: Option<String>,
-    /// Seconds of this target's time in one second of the wall: 1 but for simulators.
-    pub time_scale: f64,
+    /// How fast its time runs: as the wall's, but for what is on this machine.
+    pub time_scale: Scale,
     /// A project says what it is, and not the operator: whatever a policy says of a place binds it there,
     /// whichever organisation it names.
     pub from_project: bool,
@@ -79,7 +81,7 @@ pub struct Target {
 
 impl Target {
     /// A target without places.
-    pub fn new(name: &str, organisation: Option<&str>, time_scale: f64) -> Self {
+    pub fn new(name: &str, organisation: Option<&str>, time_scale: Scale) -> Self {
         Self {
             name: name.to_owned(),
             organisation: organisation.map(str::to_owned),
@@ -123,7 +125,7 @@ impl Target {
     /// The same with one more place.
     ///
     /// # Errors
-    /// If it has one of that name already, or the name says something else of a target.
+    /// If it cannot have one of that name; if the place is away and the target's time not the wall's.
     pub fn with_place(mut self, name: &str, place: Place) -> Result<Self, TargetError> {
         let wrong = |why: String| TargetError::Place {
             target: self.name.clone(),
@@ -132,6 +134,12 @@ impl Target {
         let letters = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
         if name.is_empty() || !letters || FIELDS.contains(&name) {
             return Err(wrong(format!("`{name}` cannot be the name of a place")));
+        }
+        if self.time_scale != Scale::REAL && !is_loopback(&place.url) {
+            let away = origin(&place.url);
+            let why =
+                format!("a `time_scale` is for what is on this host; `{name}` is at `{away}`");
+            return Err(wrong(why));
         }
         if self.places.contains_key(name) {
             return Err(wrong(format!("it has `{name}` already")));
@@ -168,7 +176,7 @@ impl Target {
         let mut shown = json!({
             "name": self.name,
             "organisation": self.organisation,
-            "time_scale": self.time_scale,
+            "time_scale": self.time_scale.get(),
             "credential": (!references.is_empty()).then(|| references.join(", ")),
         });
         for (name, place) in &self.places {
@@ -317,7 +325,7 @@ mod tests {
     fn nothing_prints_the_secret() {
         let credential = resolve("http://127.0.0.1:1", &[]).unwrap();
         let place = Place::new(url("http://127.0.0.1:1"), Some(&credential));
-        let target = Target::new("production", None, 1.0);
+        let target = Target::new("production", None, Scale::REAL);
         let target = target.with_place("api", place).unwrap();
         assert_eq!(target.to_json()["credential"], "env://TOKEN");
         let printed = format!("{target:?} {} {:?}", target.to_json(), credential.secret);
@@ -327,7 +335,7 @@ mod tests {
     #[test]
     fn it_is_still_the_same_if_what_was_written_down_is_so() {
         let at = |api: &str| {
-            let target = Target::new("production", Some("acme"), 1.0);
+            let target = Target::new("production", Some("acme"), Scale::REAL);
             target
                 .with_place("api", Place::new(url(api), None))
                 .unwrap()
@@ -351,10 +359,10 @@ mod tests {
             moved,
             "its api was `https://api.example.com`, and is now `https://api.example.org`"
         );
-        let gone = Target::new("production", Some("acme"), 1.0).is_still(&was);
+        let gone = Target::new("production", Some("acme"), Scale::REAL).is_still(&was);
         assert!(gone.unwrap_err().ends_with("is now `none`"));
         assert!(
-            Target::new("staging", Some("acme"), 1.0)
+            Target::new("staging", Some("acme"), Scale::REAL)
                 .is_still(&was)
                 .is_err()
         );
@@ -368,9 +376,18 @@ mod tests {
     }
 
     #[test]
+    fn time_runs_differently_on_this_machine_only() {
+        let fast = Target::new("t", None, Scale::new(20.0).unwrap());
+        let at = |at: &str| fast.clone().with_place("api", Place::new(url(at), None));
+        assert!(at("http://localhost:1").is_ok());
+        let refused = at("https://api.example.com").unwrap_err().to_string();
+        assert!(refused.ends_with("`https://api.example.com`"), "{refused}");
+    }
+
+    #[test]
     fn a_place_has_a_name_of_its_own() {
         let place = || Place::new(url("http://localhost"), None);
-        let target = Target::new("t", None, 1.0)
+        let target = Target::new("t", None, Scale::REAL)
             .with_place("api", place())
             .unwrap();
         for name in ["api", "", "credential", "name", "A", "a-b"] {

@@ -33,7 +33,10 @@ async fn load(directory: &Path) {
         capabilities: vec![Arc::new(Ledger::default()) as Arc<dyn Capability>],
         plugins: vec![Box::new(One(guest("(call $finish)").build()))],
         store: Arc::new(MemoryStore::default()),
-        wall: Arc::new(RealClock::new(jiff::Timestamp::now(), 1.0)),
+        wall: Arc::new(RealClock::new(
+            jiff::Timestamp::now(),
+            groundcrew::Scale::REAL,
+        )),
         limits: Limits::default(),
         cache: Some(cache(directory).unwrap()),
     });

@@ -290,3 +290,63 @@ async fn a_transient_problem_is_tried_again_within_bounds() {
         ]
     );
 }
+
+/// Forty `allOf` of two references each are a million million ways: seven minutes of computing once,
+/// which neither a timeout nor a signal ends.
+#[tokio::test]
+async fn a_schema_that_asks_for_too_much_is_refused_before_anything_runs() {
+    let defs: Vec<String> = (0..40)
+        .map(|n| {
+            let next = format!("{{\"$ref\":\"#/$defs/d{}\"}}", n + 1);
+            format!("\"d{n}\":{{\"allOf\":[{next},{next}]}}")
+        })
+        .collect();
+    let schema = format!(
+        "{{\"$ref\":\"#/$defs/d0\",\"$defs\":{{{},\"d40\":true}}}}",
+        defs.join(",")
+    );
+    for (input, output, which) in [
+        (schema.as_str(), "{}", "input"),
+        ("{}", schema.as_str(), "output"),
+    ] {
+        let source = GuestSource {
+            input_schema: input.to_owned(),
+            output_schema: output.to_owned(),
+            ..guest("(call $finish)")
+        };
+        let refused = Stage::new(Limits::default(), &source)
+            .engine
+            .plugin("p")
+            .await;
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            format!(
+                "plugin `p` has an {which} schema that is too large: it asks too much of each value"
+            )
+        );
+    }
+}
+
+/// An entry of the journal that is deeper than a reader goes could never be read again.
+#[tokio::test]
+async fn an_output_is_as_deep_as_is_allowed_and_no_deeper() {
+    for (levels, fine) in [(64, true), (65, false), (126, false)] {
+        let deep = "[".repeat(levels) + &"]".repeat(levels);
+        let mut source = guest(format!(
+            "(call $ok (i32.const 512) (i32.const {}))",
+            deep.len()
+        ));
+        source.functions = format!("(data (i32.const 512) \"{deep}\")");
+        let (_, ended) = run(Limits::default(), &source).await;
+        match fine {
+            true => assert_eq!(ended.report.status, Some(RunStatus::Succeeded)),
+            false => assert_eq!(
+                ended.stopped_by(),
+                (
+                    "output",
+                    "the plugin returned what is not JSON: nested more than 64 levels deep"
+                )
+            ),
+        }
+    }
+}

@@ -140,6 +140,35 @@ async fn a_plugin_that_ignores_an_interrupt_is_ended_after_the_time_for_cleaning
     assert_eq!(ended.report.status, Some(RunStatus::Interrupted));
 }
 
+/// What is under way when a step is left is in doubt, and stops there: written down later, it would
+/// make the journal one that does not fold.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_outlives_its_step_writes_nothing_down_any_more() {
+    let limits = Limits {
+        cleanup_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let lingers = guest(
+        "(drop (call $linger (i32.const 1) (i64.const 1500))) (drop (call $next (i32.const 0))) (loop $again (br $again)) (unreachable)",
+    );
+    let waits = guest(
+        "(drop (call $slow (i32.const 1) (i64.const 1500))) (call $drain (i32.const 0)) (call $finish)",
+    );
+    let stage = Stage::with_plugins(limits, &[("p", lingers.build()), ("c", waits.build())]);
+    let runbook = ONE.replace("plugin = \"p\"", "plugin = \"p\"\ntimeout = \"1s\"");
+    let runbook = format!(
+        "{runbook}[[finally]]\nid = \"look\"\nplugin = \"c\"\n[finally.grant.ledger]\napps = [\"*\"]\nverbs = [\"wait\"]\n"
+    );
+    let handle = stage.start(&runbook, 1).await.unwrap();
+    // Folds, or this fails.
+    let ended = stage.ended(finished(handle).await);
+    assert_eq!(ended.stopped_by().0, "wall-clock");
+    assert_eq!(ended.report.in_doubt, ["s/1"]);
+    assert!(ended.state.steps["s"].effects[&1].settled.is_none());
+    let look = ended.state.steps["look"].ended.as_ref().unwrap();
+    assert_eq!(look.status, StepStatus::Succeeded);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn finally_runs_after_an_interrupt() {
     let cleans =

@@ -1,7 +1,7 @@
 //! Changes of a Machine's configuration, merged by the host. Pure. What Fly owns is kept as it is:
 //! only what a change names is touched.
 
-use groundcrew::{EffectId, Failure};
+use groundcrew::{EffectId, Failure, json};
 use groundcrew_fleet::api::ConfigView;
 use serde_json::{Map, Value, json};
 
@@ -130,7 +130,7 @@ fn made(mut config: Value, change: &Change) -> Result<Value, Failure> {
                 patch.len()
             )));
         }
-        let patch: Value = serde_json::from_str(patch)
+        let patch: Value = json::parse(patch.as_bytes())
             .map_err(|e| Failure::Invalid(format!("the patch is no JSON: {e}")))?;
         if !patch.is_object() {
             return Err(Failure::Invalid("the patch is no JSON object".to_owned()));

@@ -54,18 +54,20 @@ impl Executing {
                 })
             }
             Scope::Organisation => {
-                self.rates.action("list", "*").await;
-                self.read(effect, || self.api.list_organisation(&effect.id))
-                    .await
-                    .map(|all| Listing {
-                        machines: all
-                            .machines
-                            .iter()
-                            .map(summary::listed)
-                            .filter(|m| keeps(filter, m) && seen(m))
-                            .collect(),
-                        missing_regions: all.missing_regions,
-                    })
+                let all = async {
+                    self.rates.action(effect, "list", "*").await?;
+                    self.read(effect, || self.api.list_organisation(&effect.id))
+                        .await
+                };
+                all.await.map(|all| Listing {
+                    machines: all
+                        .machines
+                        .iter()
+                        .map(summary::listed)
+                        .filter(|m| keeps(filter, m) && seen(m))
+                        .collect(),
+                    missing_regions: all.missing_regions,
+                })
             }
         };
         self.rates.tidy();
@@ -78,9 +80,10 @@ impl Executing {
     /// Sends one request of a write.
     async fn send(&self, effect: &Effect, at: At<'_>) -> Result<Outcome, Trouble> {
         let operation = effect.request.row.operation();
-        self.rates
-            .action(effect.request.row.name, at.id.text())
-            .await;
+        let turn = self
+            .rates
+            .action(effect, effect.request.row.name, at.id.text());
+        turn.await.map_err(Trouble::refused)?;
         match operation {
             "update" | "restore" => Box::pin(self.send_update(effect, at)).await,
             "exec" => Box::pin(self.send_exec(effect, at)).await,
@@ -160,7 +163,9 @@ impl Executing {
     async fn lease(&self, effect: &Effect, at: At<'_>) -> Outcome {
         let mut delays = self.retries.delays(&effect.id);
         loop {
-            self.rates.action("lease", at.id.text()).await;
+            if let Err(cancelled) = self.rates.action(effect, "lease", at.id.text()).await {
+                return cancelled.into();
+            }
             let trouble = match self.leases.acquire(at).await {
                 Ok(()) => return Outcome::ok(&()),
                 Err(trouble) => trouble,
@@ -208,10 +213,13 @@ impl Executing {
     }
 
     async fn events(&self, effect: &Effect, at: At<'_>) -> Outcome {
-        self.rates.action("events", at.id.text()).await;
         let limit: u32 = effect.request.arguments().unwrap_or(20);
-        let events = self.read(effect, || self.api.events(at, limit)).await;
+        let events = async {
+            self.rates.action(effect, "events", at.id.text()).await?;
+            self.read(effect, || self.api.events(at, limit)).await
+        };
         events
+            .await
             .map(|all| all.iter().map(summary::event).collect::<Vec<_>>())
             .into()
     }

@@ -45,7 +45,7 @@ impl Executing {
             Err(failure) => return Found::Unknown(failure.to_string()),
         };
         if row.kind == Kind::Write && !row.housekeeping {
-            let passed = age.mul_f64(self.clock.scale());
+            let passed = self.clock.scale().on_the_clock(age);
             let until = after(self.clock.now(), LATE.saturating_sub(passed));
             return self.found(effect, at, until).await;
         }
@@ -153,7 +153,7 @@ impl Executing {
     /// Gives the lease up, if we have it, and takes it again. Each half may be sent again: what is released twice
     /// is released, and a lease that is ours already carries a new nonce.
     async fn take_anew(&self, effect: &Effect, at: At<'_>) -> Result<(), Failure> {
-        self.rates.action("lease", at.id.text()).await;
+        self.rates.action(effect, "lease", at.id.text()).await?;
         match self.read(effect, || self.leases.renew(at)).await {
             // Whoever is in the way may be we ourselves, by an earlier try whose answer was lost.
             Err(Failure::Conflict(text)) => {
@@ -212,8 +212,11 @@ impl Executing {
     /// has sent and is still on its way is refused from then on. Says why it is not, if so.
     async fn adopt(&self, effect: &Effect) -> Option<String> {
         let at = At::of(effect).ok()?;
-        self.rates.action("lease", at.id.text()).await;
-        let taken = match self.read(effect, || self.leases.look(at)).await {
+        let look = async {
+            self.rates.action(effect, "lease", at.id.text()).await?;
+            self.read(effect, || self.leases.look(at)).await
+        };
+        let taken = match look.await {
             Ok(Ok(()) | Err(None)) => self.take_anew(effect, at).await,
             Ok(Err(Some(holder))) => Err(Failure::Conflict(format!("it is leased by {holder}"))),
             Err(failure) => Err(failure),

@@ -213,7 +213,7 @@ impl Executing {
 
     /// The configuration that a Machine had.
     async fn version(&self, effect: &Effect, at: At<'_>, version: &str) -> Result<Value, Failure> {
-        self.rates.action("versions", at.id.text()).await;
+        self.rates.action(effect, "versions", at.id.text()).await?;
         let versions = self.read(effect, || self.api.versions(at)).await?;
         let found = versions.into_iter().find(|v| v.version == version);
         let config = found.map(|v| v.user_config).filter(Value::is_object);
@@ -224,8 +224,11 @@ impl Executing {
 
     /// The versions of a Machine, newest first.
     pub(super) async fn versions(&self, effect: &Effect, at: At<'_>) -> Outcome {
-        self.rates.action("versions", at.id.text()).await;
-        let versions = self.read(effect, || self.api.versions(at)).await;
+        let versions = async {
+            self.rates.action(effect, "versions", at.id.text()).await?;
+            self.read(effect, || self.api.versions(at)).await
+        };
+        let versions = versions.await;
         let shown = |version: groundcrew_fleet::api::MachineVersion| {
             let config = ConfigView::new(&version.user_config);
             Version {
@@ -283,7 +286,8 @@ impl Executing {
         let group = ConfigView::new(&config).process_group().to_owned();
         // Creates are limited by app and region, not by app alone. (flyctl's issue 3961.)
         let place = format!("{app}/{}", region.as_deref().unwrap_or_default());
-        self.rates.action("create", &place).await;
+        let turn = self.rates.action(effect, "create", &place).await;
+        turn.map_err(Trouble::refused)?;
         let request = CreateRequest {
             config,
             name: Some(name(&effect.id)),
@@ -314,7 +318,9 @@ impl Executing {
     /// A Machine that was made has the mark, also if it is gone since because its image cannot be
     /// pulled. One that is made late is found by its name, as the create is sent again.
     pub(super) async fn find_create(&self, effect: &Effect, app: App<'_>) -> Found {
-        self.rates.action("list", app.text()).await;
+        if let Err(failure) = self.rates.action(effect, "list", app.text()).await {
+            return Found::Unknown(failure.to_string());
+        }
         let found = Mutex::new(None);
         let held = || found.lock().unwrap_or_else(PoisonError::into_inner);
         let each = |machine: Machine| {

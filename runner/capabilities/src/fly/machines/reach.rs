@@ -72,7 +72,7 @@ impl Executing {
         effect: &Effect,
         at: At<'_>,
     ) -> Result<groundcrew_fleet::api::Machine, Failure> {
-        self.rates.read(at.id.text()).await;
+        self.rates.read(effect, at.id.text()).await?;
         let get = async || self.api.get(at).await.map_err(|t| self.young(at, t));
         let machine = self.read(effect, get).await?;
         self.note_group(at.app.text(), at.id.text(), machine.process_group());
@@ -113,7 +113,7 @@ impl Executing {
         app: App<'_>,
         made: impl Fn(&groundcrew_fleet::api::Machine) -> Option<T> + Send + Sync,
     ) -> Result<Vec<T>, Failure> {
-        self.rates.action("list", app.text()).await;
+        self.rates.action(effect, "list", app.text()).await?;
         let all = Mutex::new(Vec::new());
         let all_of = || all.lock().unwrap_or_else(PoisonError::into_inner);
         let each = |machine: groundcrew_fleet::api::Machine| {

@@ -170,7 +170,7 @@ pub(super) async fn state(
     let mut poll = FIRST_POLL;
     loop {
         let left = between(by.clock.now(), until);
-        by.rates.action("wait", at.id.text()).await;
+        by.rates.action(effect, "wait", at.id.text()).await?;
         let wait = async || {
             let answer = by.api.wait(at, &query, poll.min(left)).await;
             answer.map_err(|trouble| by.young(at, trouble))

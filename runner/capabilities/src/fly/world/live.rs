@@ -6,9 +6,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use groundcrew::json;
 use groundcrew::service::trouble::Trouble;
 use groundcrew::service::{Service, body, unreadable};
-use groundcrew::{Deadline, EffectId, Failure, Name, Target, WRITE};
+use groundcrew::{Deadline, EffectId, Failure, Name, Scale, Target, WRITE};
 use groundcrew_fleet::api::{
     CreateRequest, Event, ExecResponse, Lease, LeaseEnvelope, LeaseRequest, Machine,
     MachineVersion, OrgMachines, UpdateRequest, WaitQuery, WaitResponse,
@@ -49,7 +50,7 @@ const MACHINES: Name<'_> = Name::fixed("machines");
 pub(crate) struct Live {
     pub(crate) service: Service,
     organisation: Option<String>,
-    scale: f64,
+    scale: Scale,
 }
 
 impl Live {
@@ -57,7 +58,7 @@ impl Live {
         Ok(Self {
             service: Service::new(target.place(MACHINES_API)?, deadline, refusal)?,
             organisation: target.organisation.clone(),
-            scale: target.time_scale.max(f64::MIN_POSITIVE),
+            scale: target.time_scale,
         })
     }
 
@@ -185,10 +186,11 @@ impl Api for Live {
                 }
             };
             let body = body(self.service.send(request).await?, ANSWER_BYTES).await?;
-            let mut json = serde_json::Deserializer::from_slice(&body);
+            json::shallow(&body).map_err(|e| unreadable(&e))?;
+            let mut text = serde_json::Deserializer::from_slice(&body);
             OneByOne(each)
-                .deserialize(&mut json)
-                .and_then(|()| json.end())
+                .deserialize(&mut text)
+                .and_then(|()| text.end())
                 .map_err(|e| unreadable(&e))
         })
     }
@@ -304,7 +306,7 @@ impl Api for Live {
             let seconds = timeout.as_secs().max(1);
             let body = json!({ "command": options.command, "timeout": seconds });
             let sent = self.machine(Method::POST, at, "exec")?.json(&body);
-            let patience = timeout.div_f64(self.scale) + WRITE;
+            let patience = self.scale.on_the_wall(timeout).saturating_add(WRITE);
             self.read(sent.timeout(patience)).await
         })
     }
@@ -326,7 +328,7 @@ impl Api for Live {
             let request = self
                 .machine(Method::GET, at, "wait")?
                 .query(&pairs)
-                .timeout(timeout.div_f64(self.scale) + LONG_POLL_SLACK);
+                .timeout(self.scale.on_the_wall(timeout) + LONG_POLL_SLACK);
             let answered = self.service.execute(request).await?;
             if answered.response.status() == StatusCode::REQUEST_TIMEOUT {
                 return Ok(None);
@@ -335,9 +337,7 @@ impl Api for Live {
                 return Err(self.service.refused(answered).await);
             }
             let body = body(answered, ANSWER_BYTES).await?;
-            serde_json::from_slice(&body)
-                .map(Some)
-                .map_err(|e| unreadable(&e))
+            json::parse(&body).map(Some).map_err(|e| unreadable(&e))
         })
     }
 

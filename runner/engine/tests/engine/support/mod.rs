@@ -244,7 +244,7 @@ pub(crate) fn target_at(name: &str, at: &str) -> Target {
     let trusted = [at.to_owned()];
     let canary = Credential::resolve(name, &url, &Canary, Scheme::BEARER, &trusted).unwrap();
     let place = Place::new(url, Some(&canary));
-    Target::new(name, None, 1.0)
+    Target::new(name, None, groundcrew::Scale::REAL)
         .with_place("machines_api", place)
         .unwrap()
 }
