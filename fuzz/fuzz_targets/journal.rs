@@ -1,15 +1,12 @@
 //! Journals from elsewhere: whatever the bytes of a bundle are, it is refused or taken in, and what
 //! is taken in is the same again when it is handed on.
 
-#![no_main]
-
 use std::sync::LazyLock;
 
 use groundcrew::Key;
 use groundcrew::journal::RunState;
 use groundcrew::store::{MemoryStore, Store, bundle};
 use jiff::Timestamp;
-use libfuzzer_sys::{Corpus, fuzz_target};
 
 /// Who hands it on.
 static COURIER: LazyLock<Key> = LazyLock::new(|| Key::generate("courier"));
@@ -30,12 +27,11 @@ fn taken(text: &str) -> Option<(String, String)> {
     Some((format!("{state:?}"), again))
 }
 
-fuzz_target!(|text: &str| -> Corpus {
+pub(crate) fn run(text: &str) {
     let Some((state, handed_on)) = taken(text) else {
-        return Corpus::Keep;
+        return;
     };
     let (same, once_more) = taken(&handed_on).expect("what we write ourselves is taken in");
     assert_eq!(state, same);
     assert_eq!(handed_on, once_more);
-    Corpus::Keep
-});
+}

@@ -35,7 +35,7 @@ enum Task {
     Test,
     /// Measure what is promised, and write `benches/README.md`.
     Bench(bench::Args),
-    /// Look for a journal that is read wrongly. Wants a C++ compiler.
+    /// Look for journals, plans, runbooks, answers and plugins that are read wrongly. Wants a C++ compiler.
     Fuzz(fuzz::Args),
     /// Build only the plugins, into `<target>/plugins`.
     Plugins {
