@@ -132,9 +132,9 @@ impl Bar {
         self.0.println(text.finished());
     }
 
-    pub(crate) fn stands(&self, done: u32, of: u32, message: &Shown) {
-        self.0.set_length(u64::from(of));
-        self.0.set_position(u64::from(done));
+    pub(crate) fn stands(&self, done: u64, of: u64, message: &Shown) {
+        self.0.set_length(of);
+        self.0.set_position(done);
         self.0.set_message(message.finished());
     }
 

@@ -31,6 +31,7 @@ static RING: Row = Row {
     fork: "nobody hears it",
     assumes: "",
     projection: &[],
+    ..Row::READ
 };
 
 struct Bell;
