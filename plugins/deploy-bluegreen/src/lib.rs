@@ -44,7 +44,11 @@ use pool::Pool;
         capacity,
         reason = "sees whether there is room before anything is made"
     ),
-    releases(list, reason = "reads the definition of the release that is named")
+    releases(
+        list,
+        read_config,
+        reason = "reads the definition of the release that is named"
+    )
 )]
 pub async fn deploy_bluegreen(input: Input, host: Host) -> Result<Report> {
     let mut scope = Scope::of(&host, &input.select, input.change.clone()).await?;

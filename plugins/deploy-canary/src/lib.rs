@@ -67,7 +67,11 @@ fn default_hold() -> Timespan {
         wait,
         reason = "makes and destroys a canary, then updates the chosen Machines, each under its lease; makes and removes those of process groups that come and go"
     ),
-    releases(list, reason = "reads the definition of the release that is named")
+    releases(
+        list,
+        read_config,
+        reason = "reads the definition of the release that is named"
+    )
 )]
 pub async fn deploy_canary(input: Input, host: Host) -> Result<Report> {
     let scope = Scope::of(&host, &input.select, input.change.clone()).await?;

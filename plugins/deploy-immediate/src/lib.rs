@@ -50,7 +50,11 @@ fn default_parallel() -> u32 {
         wait,
         reason = "updates the chosen Machines, each under its lease, and watches them come back; makes and removes those of process groups that come and go"
     ),
-    releases(list, reason = "reads the definition of the release that is named")
+    releases(
+        list,
+        read_config,
+        reason = "reads the definition of the release that is named"
+    )
 )]
 pub async fn deploy_immediate(input: Input, host: Host) -> Result<Report> {
     let scope = Scope::of(&host, &input.select, input.change).await?;

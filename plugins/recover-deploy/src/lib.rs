@@ -86,7 +86,11 @@ pub struct Replaced {
         wait,
         reason = "updates what a failed deploy left behind, replaces what is stuck, restarts one worker"
     ),
-    releases(list, reason = "reads the definition of the release that is named")
+    releases(
+        list,
+        read_config,
+        reason = "reads the definition of the release that is named"
+    )
 )]
 pub async fn recover_deploy(input: Input, host: Host) -> Result<Recovery> {
     let mut scope = Scope::of(&host, &input.select, input.change.clone()).await?;

@@ -377,7 +377,8 @@ mod tests {
 
     #[test]
     fn a_table_is_as_wide_as_can_be_read_and_no_wider() {
-        let of = |length: usize| table(&[json!({ "a": "x".repeat(length), "b": 1 })], "").finished();
+        let of =
+            |length: usize| table(&[json!({ "a": "x".repeat(length), "b": 1 })], "").finished();
         assert!(of(CELL).contains(&("x".repeat(CELL) + "  1")));
         assert!(of(CELL + 1).contains(&("x".repeat(CELL) + "…  1")));
         assert!(of(1_000_000).len() < 4 * CELL);

@@ -71,7 +71,7 @@ async fn defined(host: &Host, app: &str, mut change: Change) -> Result<Change> {
         Error::new(Kind::NotFound, text)
     };
     let release = found.ok_or_else(|| missing("is not among the newest 100"))?;
-    let definition = release.definition;
+    let definition = host.releases(app).definition(&release).await?;
     change.config = Some(definition.ok_or_else(|| missing("has no definition that Fly shows"))?);
     change.image.get_or_insert(release.image);
     Ok(change)

@@ -49,6 +49,17 @@ impl Releases {
         Operation::new(door::current(&self.app), |op| Ok(door::take_current(op)?)).await
     }
 
+    /// What one was deployed with, as JSON and as it is: releases that are listed have fingerprints in the
+    /// place of values that may be secrets. Needs `read-config`.
+    ///
+    /// # Errors
+    ///
+    /// As the platform says.
+    pub async fn definition(&self, release: &Release) -> Result<Option<String>> {
+        let id = door::definition(&self.app, &release.id);
+        Operation::new(id, |op| Ok(door::take_definition(op)?)).await
+    }
+
     /// Records one, as pending. It changes no Machine.
     ///
     /// # Errors

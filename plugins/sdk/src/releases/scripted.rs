@@ -1,5 +1,7 @@
 //! Releases in a scripted run.
 
+use std::collections::BTreeMap;
+
 use crate::bindings::groundcrew::host::operations::Failure;
 use crate::bindings::groundcrew::host::releases::{NewRelease, Release, Status};
 use crate::testing::TestHost;
@@ -8,6 +10,10 @@ use crate::testing::script::{Call, submit, take, with};
 /// The newest first.
 #[derive(Debug, Default)]
 struct Record(Vec<Release>);
+
+/// Of which release each definition is asked for.
+#[derive(Debug, Default)]
+struct Asked(BTreeMap<u64, String>);
 
 impl TestHost {
     /// Adds an app's release, older than those before.
@@ -38,6 +44,22 @@ pub(crate) fn take_current(op: u64) -> Result<Release, Failure> {
         script.take(op)?;
         let newest = script.own::<Record>().0.first().cloned();
         newest.ok_or_else(|| Failure::NotFound("the app has no release".to_owned()))
+    })
+}
+
+pub(crate) fn definition(_app: &str, id: &str) -> u64 {
+    let op = submit(Call::new("releases.definition", id));
+    with(|script| script.own::<Asked>().0.insert(op, id.to_owned()));
+    op
+}
+
+pub(crate) fn take_definition(op: u64) -> Result<Option<String>, Failure> {
+    with(|script| {
+        script.take(op)?;
+        let asked = script.own::<Asked>().0.remove(&op);
+        let mut all = script.own::<Record>().0.iter();
+        let found = all.find(|release| Some(&release.id) == asked.as_ref());
+        Ok(found.and_then(|release| release.definition.clone()))
     })
 }
 

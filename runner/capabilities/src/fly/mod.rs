@@ -5,6 +5,7 @@ mod apps;
 pub mod contract;
 mod look;
 mod machines;
+mod marks;
 mod names;
 mod refusals;
 mod releases;

@@ -159,6 +159,7 @@ fn requests(id: &str) -> Vec<Request> {
             json!({ "strategy": "ROLLING", "image": "web:2", "definition": null }),
         ),
         on("releases.set-status", json!("running")),
+        on("releases.definition", Value::Null),
         Request::new(row("metrics.query"))
             .with(json!({ "promql": "sum(up{app=\"web\"})", "at": null })),
         Request::new(row("metrics.query")).with(json!({ "promql": "sum(up)", "at": null })),

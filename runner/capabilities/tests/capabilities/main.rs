@@ -117,6 +117,7 @@ impl Walk<'_> {
             on_with("releases.set-status", id, &"running"),
             within("releases.list", "web", &10),
             within("releases.current", "web", &()),
+            on("releases.definition", id),
             Request::new(row("apps.list")),
             within("apps.get", "web", &()),
             within("apps.capacity", "web", &capacity),

@@ -157,6 +157,7 @@ fn requests(app: &str, id: &str, text: &str) -> Vec<Request> {
             json!({ "strategy": text, "image": text, "definition": null }),
         ),
         on("releases.set-status", json!("running")),
+        on("releases.definition", Value::Null),
         Request::new(row("metrics.query")).with(json!({ "promql": text, "at": null })),
     ]
 }

@@ -91,6 +91,41 @@ async fn a_release_is_recorded_and_brought_to_its_end() {
     }
 }
 
+/// Values of environments reach a plugin, and a journal, only when they are asked for by that name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_has_its_values_only_where_it_is_asked_for() {
+    for mode in WORLDS {
+        let world = World::start(mode).await;
+        let definition = json!({ "app": "web", "env": { "TOKEN": "s3cret" } });
+        let new = api::NewRelease {
+            app_name: "web".to_owned(),
+            definition: definition.clone(),
+            ..api::NewRelease::default()
+        };
+        let made = world
+            .simulator
+            .act(|fleet| fleet.release_create(&ANN, &new))
+            .unwrap();
+        let run = world.run("run");
+        let made_here: Value = run.ask(create("web", "web:2")).await.unwrap();
+        let listed = [
+            list(&run, 10).await,
+            vec![current(&run, "web").await.unwrap(), made_here],
+        ];
+        let text = json!(listed).to_string();
+        assert!(
+            !text.contains("s3cret") && text.contains("fingerprint:"),
+            "{text}"
+        );
+        let asked = on_with("releases.definition", &made.id, &());
+        let whole: Option<String> = run.ask(asked).await.unwrap();
+        let whole: Value = serde_json::from_str(&whole.unwrap()).unwrap();
+        assert_eq!(whole, definition);
+        let none = on_with("releases.definition", "none", &());
+        failed::<Option<String>>("not-found", run.ask(none).await);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_without_releases_has_none_and_one_that_is_not_there_is_not_found() {
     for mode in WORLDS {

@@ -3,6 +3,8 @@
 //! flyctl keeps it with Fly's web application, not with the Machines API, and so do we. A fork
 //! copies an app's releases at the first touch and keeps its own from then on.
 
+mod contract;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -18,15 +20,15 @@ use groundcrew_fleet::api::{
 };
 use groundcrew_fleet::{Caller, Fleet};
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use wasmtime::component::{ComponentType, Lift, Lower};
 
+use crate::fly::marks::Marks;
 use crate::fly::names::{self, App};
 use crate::fly::scopes::APPS;
 use crate::fly::target::RELEASES_API;
 use crate::fly::world::Fly;
+use contract::{NewRelease, Release, Status, word};
 
 /// No answer may be larger. A release carries its app's configuration.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -46,7 +48,7 @@ fn sound(request: &Request) -> Result<(), String> {
 }
 
 /// The rows of the operations table.
-static ROWS: [Row; 4] = [
+static ROWS: [Row; 5] = [
     Row {
         name: "releases.list",
         sound,
@@ -56,6 +58,13 @@ static ROWS: [Row; 4] = [
     Row {
         name: "releases.current",
         sound,
+        fork: "answered by the fork, exact once they are copied",
+        ..Row::READ
+    },
+    Row {
+        name: "releases.definition",
+        sound,
+        verb: "read-config",
         fork: "answered by the fork, exact once they are copied",
         ..Row::READ
     },
@@ -80,48 +89,6 @@ static ROWS: [Row; 4] = [
 
 fn row(operation: &str) -> &'static Row {
     Row::named(&ROWS, operation)
-}
-
-/// `releases.release`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
-#[component(record)]
-pub(crate) struct Release {
-    pub(crate) id: String,
-    pub(crate) version: u32,
-    pub(crate) status: String,
-    pub(crate) strategy: String,
-    pub(crate) image: String,
-    pub(crate) user: String,
-    #[component(name = "created-at")]
-    pub(crate) created_at: String,
-    #[component(name = "in-progress")]
-    pub(crate) in_progress: bool,
-    pub(crate) definition: Option<String>,
-}
-
-/// `releases.new-release`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
-#[component(record)]
-pub(crate) struct NewRelease {
-    pub(crate) strategy: String,
-    pub(crate) image: String,
-    pub(crate) definition: Option<String>,
-}
-
-/// `releases.status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]
-#[component(enum)]
-#[repr(u8)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Status {
-    #[component(name = "running")]
-    Running,
-    #[component(name = "complete")]
-    Complete,
-    #[component(name = "failed")]
-    Failed,
-    #[component(name = "interrupted")]
-    Interrupted,
 }
 
 /// See the module.
@@ -153,6 +120,9 @@ impl Capability for Releases {
         linking.operation::<(String,), Release>("current", |(app,)| {
             Request::new(row("current")).in_app(app)
         })?;
+        linking.operation::<(String, String), Option<String>>("definition", |(app, id)| {
+            Request::new(row("definition")).on(app, id)
+        })?;
         linking.operation::<(String, NewRelease), Release>("create", |(app, release)| {
             let request = Request::new(row("create")).in_app(app);
             request.with(arguments(&release))
@@ -169,6 +139,7 @@ impl Capability for Releases {
             retries: Retries::live(setting),
             service: LazyService::new(setting, RELEASES_API, crate::fly::refusals::refusal),
             copied: Mutex::default(),
+            marks: Marks::default(),
         }))
     }
 }
@@ -179,9 +150,18 @@ struct Executing {
     service: LazyService,
     /// The apps whose releases a fork has.
     copied: Mutex<BTreeSet<String>>,
+    marks: Marks,
 }
 
 impl Executing {
+    /// As plugins see it in a list.
+    fn release(&self, shown: Shown) -> Release {
+        release(Shown {
+            definition: self.marks.without_values(shown.definition),
+            ..shown
+        })
+    }
+
     /// The newest releases on the target itself, newest first.
     async fn on_target(
         &self,
@@ -224,25 +204,45 @@ impl Executing {
         })
     }
 
+    async fn newest(
+        &self,
+        effect: &Effect,
+        app: App<'_>,
+        limit: u32,
+    ) -> Result<Vec<Shown>, Trouble> {
+        let newest =
+            |fleet: &mut Fleet, _: &Caller<'_>| fleet.releases(app.text(), Some(limit as usize));
+        match self.on_fork(&effect.id, app, newest).await {
+            Some(answer) => answer,
+            None => self.on_target(&effect.id, app, limit).await,
+        }
+    }
+
     async fn list(
         &self,
         effect: &Effect,
         app: App<'_>,
         limit: u32,
     ) -> Result<Vec<Release>, Trouble> {
-        let newest =
-            |fleet: &mut Fleet, _: &Caller<'_>| fleet.releases(app.text(), Some(limit as usize));
-        let shown = match self.on_fork(&effect.id, app, newest).await {
-            Some(answer) => answer?,
-            None => self.on_target(&effect.id, app, limit).await?,
-        };
-        Ok(shown.into_iter().map(release).collect())
+        let newest = self.newest(effect, app, limit).await?.into_iter();
+        Ok(newest.map(|shown| self.release(shown)).collect())
+    }
+
+    /// What a release was deployed with, as it is.
+    async fn definition(&self, effect: &Effect, app: App<'_>) -> Result<Option<String>, Trouble> {
+        let id = effect.request.subject.as_deref().unwrap_or_default();
+        let mut all = self.newest(effect, app, MOST).await?.into_iter();
+        let found = all.find(|shown| shown.id == id).ok_or_else(|| {
+            let why = format!("release `{id}` of `{app}` is not among the newest {MOST}");
+            Trouble::refused(Failure::NotFound(why))
+        })?;
+        Ok(release(found).definition)
     }
 
     async fn current(&self, effect: &Effect, app: App<'_>) -> Result<Release, Trouble> {
         let current = |fleet: &mut Fleet, _: &Caller<'_>| fleet.release_current(app.text());
         if let Some(answer) = self.on_fork(&effect.id, app, current).await {
-            return Ok(release(answer?));
+            return Ok(self.release(answer?));
         }
         let path = [
             API,
@@ -254,7 +254,7 @@ impl Executing {
         ];
         let service = self.service.get()?;
         let request = service.request(Method::GET, &path, &effect.id)?;
-        Ok(release(service.read(request, ANSWER_BYTES).await?))
+        Ok(self.release(service.read(request, ANSWER_BYTES).await?))
     }
 
     async fn create(
@@ -272,13 +272,13 @@ impl Executing {
         };
         let make = |fleet: &mut Fleet, by: &Caller<'_>| fleet.release_create(by, &asked);
         if let Some(answer) = self.on_fork(&effect.id, app, make).await {
-            return Ok(Outcome::ok(&release(answer?)));
+            return Ok(Outcome::ok(&self.release(answer?)));
         }
         let service = self.service.get()?;
         let path = [API, V1, RELEASES];
         let request = service.request(Method::POST, &path, &effect.id)?;
         let made: ReleaseEnvelope = service.read(request.json(&asked), ANSWER_BYTES).await?;
-        Ok(Outcome::ok(&release(made.release)))
+        Ok(Outcome::ok(&self.release(made.release)))
     }
 
     async fn set_status(
@@ -361,15 +361,6 @@ fn definition(new: &NewRelease) -> Result<Value, Trouble> {
     Ok(parsed.unwrap_or_else(|| json!({})))
 }
 
-fn word(status: Status) -> &'static str {
-    match status {
-        Status::Running => "running",
-        Status::Complete => "complete",
-        Status::Failed => "failed",
-        Status::Interrupted => "interrupted",
-    }
-}
-
 fn release(shown: Shown) -> Release {
     let defined = shown
         .definition
@@ -443,6 +434,10 @@ impl Executor for Executing {
                     let current = || self.current(effect, app);
                     self.retries.read(effect, current).await.into()
                 }
+                "definition" => {
+                    let definition = || self.definition(effect, app);
+                    self.retries.read(effect, definition).await.into()
+                }
                 "create" => match request.arguments::<NewRelease>() {
                     Ok(new) => {
                         let send = || self.create(effect, app, &new);
@@ -474,9 +469,9 @@ mod tests {
 
     #[test]
     fn every_name_has_its_row() {
-        for name in ["list", "current", "create", "set-status"] {
+        for name in ["list", "current", "definition", "create", "set-status"] {
             assert_eq!(row(name).name, format!("releases.{name}"));
         }
-        assert_eq!(ROWS.len(), 4);
+        assert_eq!(ROWS.len(), 5);
     }
 }
