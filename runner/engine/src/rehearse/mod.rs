@@ -8,6 +8,7 @@ pub(crate) mod told;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -15,6 +16,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::Refusal;
+use crate::clock::after;
 use crate::digest::digest;
 use crate::effect::{Cover, Effect, EffectId, Executor, Forked, Row};
 use crate::engine::{Engine, StartError};
@@ -49,7 +51,8 @@ pub enum MakeError {
 pub(crate) struct Planning {
     pub(crate) author: String,
     pub(crate) made_at: Timestamp,
-    pub(crate) expires_at: Timestamp,
+    /// How long it can be applied, from when it is made.
+    pub(crate) valid_for: Duration,
     pub(crate) steps: Vec<Powers>,
     pub(crate) contingencies: Vec<Contingency>,
     pub(crate) made: Arc<Mutex<Option<Result<Plan, MakeError>>>>,
@@ -96,7 +99,8 @@ impl Planning {
             format: FORMAT,
             run: header.rehearses.clone().unwrap_or(header.run),
             made_at: self.made_at,
-            expires_at: self.expires_at,
+            // The rehearsals may have been slow.
+            expires_at: after(engine.wall.now(), self.valid_for),
             author: self.author.clone(),
             actor: header.actor,
             engine: header.engine,

@@ -15,6 +15,7 @@ use crate::journal::{
     Actor, Decision, Draft, Observer, RunClosed, RunState, RunStatus, StepEnded, StepProblem,
     StepStatus,
 };
+use crate::run::heartbeat::while_alive;
 use crate::scale::Scale;
 use crate::store::{Standing, Writer};
 use crate::target::Target;
@@ -37,7 +38,7 @@ impl Engine {
     /// # Errors
     /// If the run is alive, has ended, or the store fails.
     pub async fn cancel_run(
-        &self,
+        self: &Arc<Self>,
         run: &str,
         target: &Target,
         gone: Option<u64>,
@@ -51,7 +52,8 @@ impl Engine {
                 status: status.word(),
             });
         }
-        let until = after(now, CLAIM * 4);
+        let deadline = Deadline::new(self.wall.clone());
+        let until = after(now, CLAIM);
         let claim = self.store.claim(run, by, now, until, gone)?;
         let (records, state) = match self.journal(run) {
             Err(damaged @ StartError::Damaged { .. }) => {
@@ -63,7 +65,10 @@ impl Engine {
         };
         let rows = self.rows();
         let given_up = match state.mode() {
-            Some(Mode::Perform) => self.let_go(run, target, &state, &rows).await?,
+            Some(Mode::Perform) => {
+                let let_go = self.let_go(run, target, &state, &rows, deadline.clone());
+                while_alive(self, &claim, &deadline, let_go).await??
+            }
             Some(Mode::Rehearsal) | None => Vec::new(),
         };
         let in_doubt = in_doubt(&state, &rows);
@@ -107,15 +112,16 @@ impl Engine {
         target: &Target,
         state: &RunState,
         rows: &HashMap<&'static str, &'static Row>,
+        deadline: Deadline,
     ) -> Result<Vec<GivenUp>, StartError> {
         let clock = Arc::new(RealClock::new(Timestamp::UNIX_EPOCH, Scale::REAL));
         let setting = Setting {
             run: run.into(),
             target: target.clone(),
             mode: Mode::Perform,
-            clock: clock.clone(),
+            clock,
             seed: 0,
-            deadline: Deadline::never(clock),
+            deadline,
             commons: Commons::default(),
         };
         let executors = self.executors(&setting, &state.capabilities().collect())?;

@@ -1,7 +1,7 @@
 //! A run: opening its journal, keeping its claim alive, and letting its pipeline run to its end.
 //!
 //! `pipeline.rs` is which steps run when, `step.rs` one step with its attempts and its rescue,
-//! `report.rs` how they came out. `resume.rs` goes on with a run whose process is gone, `cancel.rs`
+//! `report.rs` how they came out. `heartbeat.rs` shows that it is alive. `resume.rs` goes on with a run whose process is gone, `cancel.rs`
 //! closes it, `replay.rs` does it again without effects, `plan.rs` makes a plan out of a rehearsal.
 //!
 //! An interrupt lets what was sent come to its end: the gate refuses forward writes, plugins and the
@@ -9,6 +9,7 @@
 //! [`crate::Limits::cleanup_timeout`] is stopped. A stop is at once, and leaves the run abandoned.
 
 mod cancel;
+mod heartbeat;
 mod pipeline;
 pub(crate) mod plan;
 pub(crate) mod replay;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admitted;
 use crate::clock::{Clock, RealClock, VirtualClock, after};
-use crate::deadline::{CLAIM, Deadline, HEARTBEAT};
+use crate::deadline::{CLAIM, Deadline};
 use crate::digest::digest;
 use crate::effect::Mode;
 use crate::engine::{Engine, Executors, StartError};
@@ -35,8 +36,9 @@ use crate::journal::{Draft, FORMAT, NoteBody, Observer, PlanApplied, RunOpened, 
 use crate::plan::SignedPlan;
 use crate::rehearse::Planning;
 use crate::rehearse::fits::fits;
+use crate::run::heartbeat::heartbeat;
 use crate::run::pipeline::Running;
-use crate::store::{Claim, JournalError, NewRun, StoreError, Writer};
+use crate::store::{Claim, NewRun, StoreError, Writer};
 
 pub use cancel::Closed;
 pub use report::RunReport;
@@ -107,13 +109,14 @@ pub(crate) async fn start(
     observer: Arc<dyn Observer>,
 ) -> Result<RunHandle, StartError> {
     let request = &admitted.request;
+    // However long it takes to look at the target: time begins after that.
+    let accepted_drift = fits(&engine, &admitted).await?;
     let now = engine.wall.now();
     let clock: Arc<dyn Clock> = match request.mode {
         Mode::Perform => Arc::new(RealClock::new(now, request.target.time_scale)),
         Mode::Rehearsal => Arc::new(VirtualClock::new(now)),
     };
     let deadline = Deadline::new(engine.wall.clone());
-    let accepted_drift = fits(&engine, &admitted).await?;
     let setting = admitted.setting(request.mode, clock.clone(), deadline.clone());
     let executors = engine.executors(&setting, &admitted.granted())?;
     // A rehearsal holds nobody up.
@@ -289,24 +292,4 @@ async fn note_interrupt(shared: &RunShared, known: bool) {
         shared.journal.append(vec![note]);
     }
     std::future::pending().await
-}
-
-/// Shows that the run is alive; returns when it has been taken over: nothing can be written down
-/// any more, whether the run had something to write or not.
-async fn heartbeat(engine: &Arc<Engine>, claim: &Claim, deadline: &Deadline) -> JournalError {
-    loop {
-        engine.wall.sleep(HEARTBEAT).await;
-        let began = deadline.beginning();
-        let (engine, claim) = (engine.clone(), claim.clone());
-        let beat = tokio::task::spawn_blocking(move || {
-            engine.store.beat(&claim, after(engine.wall.now(), CLAIM))
-        })
-        .await;
-        match beat {
-            Ok(Err(e @ StoreError::Fenced(_))) => return JournalError(Arc::new(e)),
-            Ok(Err(e)) => tracing::warn!("the run could not show that it is alive: {e}"),
-            Ok(Ok(())) => deadline.extend(began),
-            Err(_) => {}
-        }
-    }
 }

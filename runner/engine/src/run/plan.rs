@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::RunReport;
 use crate::admit::powers::powers;
 use crate::admit::{self, Identity, RunRequest};
-use crate::clock::after;
 use crate::effect::Mode;
 use crate::effect::fault::OperationRule;
 use crate::engine::Engine;
@@ -84,7 +83,7 @@ impl Engine {
         let planning = Planning {
             author: request.author.public().to_owned(),
             made_at,
-            expires_at: after(made_at, request.valid_for),
+            valid_for: request.valid_for,
             steps: powers(&main.steps, &main.finally),
             contingencies,
             made: made.clone(),

@@ -26,6 +26,7 @@ use crate::journal::{
     Settled, step_id,
 };
 use crate::plan::SignedPlan;
+use crate::run::heartbeat::while_alive;
 use crate::run::{self, Launch, RunHandle};
 use crate::store::{Claim, Standing, Writer};
 use crate::target::Target;
@@ -125,16 +126,21 @@ impl Engine {
                 status: status.word(),
             }));
         }
+        let deadline = Deadline::new(self.wall.clone());
         let until = after(now, CLAIM);
         let claim = self
             .store
             .claim(&request.run, &request.actor, now, until, request.gone)?;
-        let resumed = Resuming {
+        let resuming = Resuming {
             engine: self.clone(),
             claim: claim.clone(),
-            deadline: Deadline::new(self.wall.clone()),
+            deadline: deadline.clone(),
         };
-        let resumed = resumed.go(request, observer).await;
+        // Taking over and finding out ask the target, which may be slow.
+        let resumed = resuming.go(request, observer);
+        let resumed = while_alive(self, &claim, &deadline, resumed)
+            .await
+            .map_err(StartError::Journal)?;
         if resumed.is_err() {
             // So that it can be tried again at once, and its locks stay its own.
             self.store.abandon(&claim)?;
