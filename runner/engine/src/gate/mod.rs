@@ -55,6 +55,9 @@ pub(crate) struct Gate {
     under_way: Arc<Semaphore>,
 }
 
+/// More than may be under way of one step (`operations_in_flight`, at its widest).
+const UNDER_WAY: u32 = 1 << 24;
+
 /// An effect under way.
 struct Underway {
     cancel: CancellationToken,
@@ -112,7 +115,7 @@ impl Gate {
             arrived: Notify::new(),
             ending,
             given_up: CancellationToken::new(),
-            under_way: Arc::new(Semaphore::new(u32::MAX as usize)),
+            under_way: Arc::new(Semaphore::new(UNDER_WAY as usize)),
         })
     }
 
@@ -300,7 +303,7 @@ impl Gate {
     pub(crate) async fn give_up(&self) -> Vec<u64> {
         self.given_up.cancel();
         // All of them are gone once all permits are back.
-        let _ = self.under_way.acquire_many(u32::MAX).await;
+        let _ = self.under_way.acquire_many(UNDER_WAY).await;
         self.in_doubt()
     }
 

@@ -205,12 +205,10 @@ impl Attempt<'_> {
 
     /// The input, validated before the step's first effect.
     async fn input(&self) -> Result<Value, StepProblem> {
-        let busy = self.shared.busy();
         let input = given(&self.step.step.with, self.scope)
             .await
             .map_err(|e| problem("expression", e))?;
         let faults = self.step.plugin.input_faults(&input).await;
-        drop(busy);
         if faults.is_empty() {
             return Ok(input);
         }
@@ -363,9 +361,7 @@ impl Attempt<'_> {
                 );
             }
         };
-        let busy = self.shared.busy();
         let faults = self.step.plugin.output_faults(&value).await;
-        drop(busy);
         if faults.is_empty() {
             return ended(key, StepStatus::Succeeded, Some(value), None);
         }

@@ -28,6 +28,11 @@ const STEP: u64 = 64;
 const LISTED: u64 = 8;
 /// Steps for one byte of a text and a pattern, see `PATTERN_BYTES`.
 const MATCHED: u64 = 2048;
+/// Steps for one byte of a text whose characters are counted, or that is decoded.
+const COUNTED: u64 = 1;
+const DECODED: u64 = 16;
+/// Steps to divide fractions, which may have a thousand digits.
+const DIVIDED: u64 = 4096;
 /// Comparisons of one item of a list with others.
 const COMPARED: u64 = 16;
 
@@ -355,6 +360,19 @@ impl<'a> Reader<'a> {
             }
             "pattern" => {
                 self.pattern(1, node)?;
+                (Vec::new(), Vec::new())
+            }
+            "minLength" | "maxLength" => {
+                node.byte += COUNTED;
+                (Vec::new(), Vec::new())
+            }
+            // Of older dialects, which look into the text.
+            "contentMediaType" | "contentEncoding" => {
+                node.byte += DECODED;
+                (Vec::new(), Vec::new())
+            }
+            "multipleOf" => {
+                node.each += DIVIDED;
                 (Vec::new(), Vec::new())
             }
             "uniqueItems" => {

@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn time_runs_differently_on_this_machine_only() {
+    fn time_runs_differently_on_this_host_only() {
         let fast = Target::new("t", None, Scale::new(20.0).unwrap());
         let at = |at: &str| fast.clone().with_place("api", Place::new(url(at), None));
         assert!(at("http://localhost:1").is_ok());

@@ -150,8 +150,10 @@ fn all_together_have_one_budget() {
     assert!(!budget.exceeded);
     assert!(expression.evaluate(&scope, &mut budget).is_err());
     assert!(budget.exceeded);
-    let mut bytes = Budget::default();
-    bytes.bytes = 2 * 1008;
+    let mut bytes = Budget {
+        bytes: 2 * 1008,
+        ..Budget::default()
+    };
     assert!(expression.evaluate(&scope, &mut bytes).is_ok());
     assert!(expression.evaluate(&scope, &mut bytes).is_ok());
     assert_eq!(

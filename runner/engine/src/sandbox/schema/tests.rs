@@ -153,6 +153,41 @@ fn a_value_is_judged_up_to_a_size() {
     assert!(!schema.is_heavy(&list(100)) && schema.is_heavy(&list(100_000)));
 }
 
+/// Nothing that looks at all of a text, or reckons with it, is taken for one step.
+#[test]
+fn what_is_dear_for_one_value_is_reckoned_as_dear() {
+    let long = Value::from("é".repeat(1 << 20));
+    let numbers = Value::from(vec![1e-300; 1000]);
+    for (keyword, value) in [
+        (json!({ "minLength": 1 }), &long),
+        (json!({ "maxLength": 9_000_000 }), &long),
+        (json!({ "contentMediaType": "application/json" }), &long),
+        (json!({ "contentEncoding": "base64" }), &long),
+        (json!({ "pattern": "é$" }), &long),
+        (json!({ "items": { "multipleOf": 1e-307 } }), &numbers),
+        (json!({ "uniqueItems": true }), &numbers),
+    ] {
+        let many = vec![keyword.clone(); 1000];
+        let draft = "http://json-schema.org/draft-07/schema#";
+        let schema = json!({ "$schema": draft, "allOf": many });
+        let began = Instant::now();
+        let schema = Schema::compile(&schema.to_string());
+        let said = schema.map_or_else(
+            |refused| vec![refused.reason],
+            |schema| schema.faults(value),
+        );
+        assert!(
+            began.elapsed().as_secs() < 5,
+            "{keyword}: {:?}",
+            began.elapsed()
+        );
+        assert!(
+            said.iter().all(|said| said.contains("too")),
+            "{keyword}: {said:?}"
+        );
+    }
+}
+
 #[test]
 fn references_are_paths_in_the_schema() {
     for (schema, said) in [
