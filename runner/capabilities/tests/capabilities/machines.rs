@@ -299,7 +299,7 @@ async fn the_group_of_a_machine_is_looked_up_and_how_large_it_is() {
         };
         assert_eq!(run.executor("machines").population("web", "web"), Some(0));
         let found = group(on("machines.get", &first.id)).await.unwrap();
-        assert_eq!(found, [first.group.clone()]);
+        assert_eq!(found, std::slice::from_ref(&first.group));
         let executor = run.executor("machines");
         assert_eq!(executor.population("web", "web"), Some(6));
         assert_eq!(executor.population("web", "worker"), Some(2));

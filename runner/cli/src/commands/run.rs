@@ -107,8 +107,12 @@ pub(crate) fn confirm(
     yes: bool,
     shared: &Shared,
 ) -> Result<(), Exit> {
+    if yes && mode == Mode::Perform {
+        return Ok(());
+    }
     // A rehearsal shows it in any case.
-    if (yes && mode == Mode::Perform) || !render::may(engine, admitted, mode) || yes {
+    let something = render::may(engine, admitted, mode);
+    if yes || !something {
         return Ok(());
     }
     let (what, hint) = match mode {
