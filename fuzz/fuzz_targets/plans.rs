@@ -17,7 +17,7 @@ pub(crate) fn run(text: &str) {
     let _ = SignedPlan::open(text, known);
     let Some(signed) = again(text) else { return };
     if let Ok(plan) = SignedPlan::open(&signed, known) {
-        let shown = plan_text::of(&plan, &["somebody".to_owned()]);
+        let shown = plan_text::of(&plan, &["somebody".to_owned()]).finished();
         assert!(
             shown.len() < 64 * (signed.len() + 1024),
             "{} bytes",
