@@ -184,7 +184,7 @@ mod tests {
                 *field = field.as_u64().unwrap().saturating_add(more).into();
                 let limits: Limits = serde_json::from_value(wide).unwrap();
                 let said = limits.too_wide().unwrap();
-                assert!(said.contains(&format!("`{name}`")), "{said}");
+                assert!(said.contains(&format!("`{name}")), "{said}");
             }
         }
     }
