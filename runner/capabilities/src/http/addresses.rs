@@ -21,7 +21,7 @@ pub(super) enum Reach {
 impl Reach {
     fn has(self, address: IpAddr) -> bool {
         match self {
-            Self::Public => is_public(address),
+            Self::Public => is_public(address) && !tells_secrets(address),
             Self::Private => !tells_secrets(address),
             Self::Anywhere => true,
         }

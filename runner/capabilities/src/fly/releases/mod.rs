@@ -231,8 +231,10 @@ impl Executing {
     /// What a release was deployed with, as it is.
     async fn definition(&self, effect: &Effect, app: App<'_>) -> Result<Option<String>, Trouble> {
         let id = effect.request.subject.as_deref().unwrap_or_default();
+        let id = Name::of("a release's id", id);
+        let id = id.map_err(|why| Trouble::refused(Failure::Invalid(why)))?;
         let mut all = self.newest(effect, app, MOST).await?.into_iter();
-        let found = all.find(|shown| shown.id == id).ok_or_else(|| {
+        let found = all.find(|shown| shown.id == id.text()).ok_or_else(|| {
             let why = format!("release `{id}` of `{app}` is not among the newest {MOST}");
             Trouble::refused(Failure::NotFound(why))
         })?;
