@@ -12,7 +12,6 @@ use groundcrew_capabilities::fly;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::context::builtin;
 use crate::exit::Exit;
 use crate::files::Directory;
 use crate::place::PlaceConfig;
@@ -210,6 +209,31 @@ impl Config {
             .as_deref()
             .or(self.user.default_target.as_deref())
             .unwrap_or("fly")
+    }
+}
+
+/// Targets that need no configuration: Fly itself, and a simulator on its usual port.
+pub(crate) fn builtin(name: &str) -> Option<TargetConfig> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    match name {
+        "fly" => Some(TargetConfig {
+            organisation: variable("FLY_ORG"),
+            machines_api: variable("FLY_FLAPS_BASE_URL"),
+            credential: None,
+            releases_api: variable("FLY_UIEX_BASE_URL"),
+            ..TargetConfig::default()
+        }),
+        "sim" => Some(TargetConfig {
+            organisation: Some("groundcrew".to_owned()),
+            machines_api: Some("http://127.0.0.1:4280".to_owned()),
+            credential: Some("sim://".to_owned()),
+            // What is no number is no scale, and is refused as such.
+            time_scale: variable("GROUNDCREW_SIM_TIME_SCALE")
+                .map(|v| v.parse().unwrap_or(f64::NAN)),
+            http2: true,
+            ..TargetConfig::default()
+        }),
+        _ => None,
     }
 }
 

@@ -13,7 +13,7 @@ use groundcrew::{
 use groundcrew_capabilities::fly;
 use jiff::Timestamp;
 
-use crate::config::{Config, TargetConfig};
+use crate::config::{Config, builtin};
 use crate::credentials::{Source, Trust};
 use crate::exit::Exit;
 use crate::files::Directory;
@@ -316,31 +316,6 @@ pub(crate) fn scale(times: f64) -> Result<Scale, String> {
             Scale::FASTEST
         )
     })
-}
-
-/// Targets that need no configuration: Fly itself, and a simulator on its usual port.
-pub(crate) fn builtin(name: &str) -> Option<TargetConfig> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-    match name {
-        "fly" => Some(TargetConfig {
-            organisation: variable("FLY_ORG"),
-            machines_api: variable("FLY_FLAPS_BASE_URL"),
-            credential: None,
-            releases_api: variable("FLY_UIEX_BASE_URL"),
-            ..TargetConfig::default()
-        }),
-        "sim" => Some(TargetConfig {
-            organisation: Some("groundcrew".to_owned()),
-            machines_api: Some("http://127.0.0.1:4280".to_owned()),
-            credential: Some("sim://".to_owned()),
-            // What is no number is no scale, and is refused as such.
-            time_scale: variable("GROUNDCREW_SIM_TIME_SCALE")
-                .map(|v| v.parse().unwrap_or(f64::NAN)),
-            http2: true,
-            ..TargetConfig::default()
-        }),
-        _ => None,
-    }
 }
 
 /// Beside the executable, as a release unpacks; or one up, where a development build puts them.

@@ -247,15 +247,16 @@ fn output_within(words: &[String], limit: Duration) -> Result<Secret, String> {
             said => format!(": {}", &said[..said.floor_char_boundary(1000)]),
         }
     };
+    // It may have ended badly because nobody hears more than that.
+    if printed.len() as u64 > HELPER_BYTES {
+        return Err(format!(
+            "`{program}`, run for the token, printed more than {HELPER_BYTES} bytes"
+        ));
+    }
     if !status.success() {
         return Err(format!(
             "`{program}`, run for the token, ended with {status}{}",
             said()
-        ));
-    }
-    if printed.len() as u64 > HELPER_BYTES {
-        return Err(format!(
-            "`{program}`, run for the token, printed more than {HELPER_BYTES} bytes"
         ));
     }
     match std::str::from_utf8(&printed) {

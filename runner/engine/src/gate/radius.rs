@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{target, unmade};
 use crate::effect::{Executor, Outcome, Request, Row};
-use crate::grant::effective::{Effective, Whose};
+use crate::grant::bound::Whose;
+use crate::grant::effective::Effective;
 use crate::journal::{Decision, RunState, step_id};
 
 /// Capability, app and subject.

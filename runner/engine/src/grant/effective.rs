@@ -4,20 +4,14 @@
 
 use std::collections::HashMap;
 
-use globset::{Glob, GlobMatcher};
 use serde_json::{Map, Value};
 
+use super::bound::{Bound, Whose, words};
 use super::policy::Policy;
-use super::{CapabilityGrant, Covers, Radius, Scope, Terms, Unsaid, quoted};
+use super::within::{List, Within};
+use super::{CapabilityGrant, Covers, Radius, Scope, Terms, Unsaid};
 use crate::effect::{Cover, Request};
 use crate::target::Whereabouts;
-
-/// Names in one list. Every effect is compared with each of them.
-const MAX_NAMES: usize = 1000;
-/// Bytes of a pattern: more than twice as many as a name has.
-const MAX_PATTERN: usize = 256;
-/// Alternatives in a pattern, `{a,b}`: each may be within another.
-const MAX_ALTERNATIVES: usize = 16;
 
 /// What a step may do with one capability, after everyone has been heard.
 #[derive(Debug, Clone)]
@@ -32,113 +26,8 @@ pub struct Effective {
     policy_denied: Vec<String>,
 }
 
-/// Whose bound: each counts by its own measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// The step's own: what the step writes to, in all its attempts.
-    Step,
-    /// The operator's: what the run writes to, in all its steps.
-    Policy,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Bound {
-    step: Option<u64>,
-    policy: Option<u64>,
-}
-
-impl Bound {
-    fn of(self, whose: Whose) -> Option<u64> {
-        match whose {
-            Whose::Step => self.step,
-            Whose::Policy => self.policy,
-        }
-    }
-
-    fn least(self) -> Option<u64> {
-        self.step.into_iter().chain(self.policy).min()
-    }
-}
-
 /// What of an answer each step may see, by step and capability.
 pub(crate) type StepCovers = HashMap<(String, &'static str), Cover>;
-
-/// One list for each party that said something; a name must be covered by each.
-#[derive(Debug, Clone)]
-struct Within {
-    scope: &'static Scope,
-    lists: Vec<List>,
-}
-
-#[derive(Debug, Clone)]
-struct List {
-    whose: &'static str,
-    texts: Vec<String>,
-    globs: Vec<GlobMatcher>,
-}
-
-impl List {
-    fn of(scope: &Scope, whose: &'static str, texts: &[String]) -> Result<Self, String> {
-        if texts.len() > MAX_NAMES {
-            return Err(format!(
-                "{whose} has {} {}; at most {MAX_NAMES} are compared with",
-                texts.len(),
-                scope.key
-            ));
-        }
-        let glob = |text: &String| pattern(text, scope.key);
-        let globs = match scope.covers {
-            Covers::Pattern => texts.iter().map(glob).collect::<Result<_, _>>()?,
-            Covers::Name | Covers::Same(_) => Vec::new(),
-        };
-        Ok(Self {
-            whose,
-            texts: texts.to_vec(),
-            globs,
-        })
-    }
-
-    fn covers(&self, by: Covers, name: &str) -> bool {
-        match by {
-            Covers::Name => self.texts.iter().any(|text| text == name),
-            Covers::Pattern => self.globs.iter().any(|glob| glob.is_match(name)),
-            Covers::Same(same) => self.texts.iter().any(|text| same(text, name)),
-        }
-    }
-}
-
-/// A pattern of names. Its own library trusts it: one that is too large makes it panic.
-fn pattern(text: &str, of: &str) -> Result<GlobMatcher, String> {
-    let alternatives = text.bytes().filter(|byte| *byte == b'{').count();
-    if text.len() > MAX_PATTERN || alternatives > MAX_ALTERNATIVES {
-        let start: String = text.chars().take(40).collect();
-        return Err(format!(
-            "`{start}…` is too large a pattern of {of}: it may have {MAX_PATTERN} bytes and {MAX_ALTERNATIVES} `{{`"
-        ));
-    }
-    match Glob::new(text) {
-        Ok(glob) => Ok(glob.compile_matcher()),
-        Err(e) => Err(format!("`{text}` is not a pattern of {of}: {}", e.kind())),
-    }
-}
-
-impl Within {
-    fn allows(&self, name: &str) -> Result<(), String> {
-        let scope = self.scope;
-        let short = self
-            .lists
-            .iter()
-            .find(|list| !list.covers(scope.covers, name));
-        short.map_or(Ok(()), |list| {
-            Err(format!(
-                "{} does not cover the {} `{name}` (it covers {})",
-                list.whose,
-                scope.one,
-                quoted(&list.texts)
-            ))
-        })
-    }
-}
 
 impl Effective {
     /// What a step may do with a capability, as admission finds out: to look at a grant without a run.
@@ -358,13 +247,6 @@ impl Effective {
     }
 }
 
-fn words(whose: Whose) -> &'static str {
-    match whose {
-        Whose::Step => "the grant",
-        Whose::Policy => "the operator's policy",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use groundcrew_runbook::LimitValue;
@@ -372,6 +254,7 @@ mod tests {
     use super::*;
     use crate::effect::{Kind, Row};
     use crate::grant::Radius;
+    use crate::grant::within::{MAX_ALTERNATIVES, MAX_NAMES, MAX_PATTERN};
 
     static MOVE: Row = Row {
         name: "shelf.move",

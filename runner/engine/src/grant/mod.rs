@@ -3,8 +3,10 @@
 //!
 //! `policy.rs` is what the operator says, `effective.rs` where everybody's words meet.
 
+pub(crate) mod bound;
 pub(crate) mod effective;
 pub(crate) mod policy;
+mod within;
 
 use std::collections::BTreeMap;
 use std::fmt;
