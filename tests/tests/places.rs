@@ -5,7 +5,16 @@ use anyhow::{Result, ensure};
 use groundcrew::Key;
 use groundcrew_tests::{Said, World, fleet};
 
-const RESTART: [&str; 6] = ["run", "restart-by-group", "-i", "app=web", "--yes", "-t"];
+const RESTART: [&str; 8] = [
+    "run",
+    "restart-by-group",
+    "-i",
+    "app=web",
+    "-i",
+    "group=web",
+    "--yes",
+    "-t",
+];
 
 fn says(said: &Said, code: i32, text: &str) -> Result<()> {
     ensure!(
