@@ -109,7 +109,9 @@ async fn while_a_run_is_cancelled() -> Result<()> {
         let (world, run) = killed().await?;
         slow(&world, kth)?;
         let said = world.run(&["runs", "cancel", &run]).await?;
-        ensure!(said.code == 0, "answer {kth}: {said:?}");
+        // Nobody finds out what was under way when it was killed: that is said.
+        ensure!(matches!(said.code, 0 | 6), "answer {kth}: {said:?}");
+        ensure!(said.err.contains("cancelled"), "answer {kth}: {said:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
         world.verify()
     }
