@@ -246,7 +246,7 @@ fn fit(run: &str, records: &mut [Record]) {
     let header = serde_json::json!({
         "format": groundcrew::journal::FORMAT, "run": run, "engine": "0", "mode": "perform",
         "started_at": Timestamp::UNIX_EPOCH, "runbook": "bench", "runbook_digest": "", "runbook_text": "",
-        "inputs": {}, "target": {}, "actor": Actor::default(), "seed": 1, "plugins": [],
+        "inputs": {}, "target": { "name": "bench" }, "actor": Actor::default(), "seed": 1, "plugins": [],
         "policy_digest": null, "limits": groundcrew::Limits::default(), "locks": [],
     });
     let began = serde_json::json!({ "step": "restart", "plugin": "p", "attempt": 1, "input": {}, "grant": {}, "now": 0 });

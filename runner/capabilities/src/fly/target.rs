@@ -18,7 +18,7 @@ const FLY_RELEASES_API: &str = "https://api.fly.io";
 const FLY_HOSTS: [&str; 2] = ["api.machines.dev", "api.fly.io"];
 
 /// Fly's address inside its own network, which has no certificate. It is trusted where whoever runs this
-/// says so, and only at [`is_inside`] addresses: outside Fly's network the name is anybody's.
+/// says so, and only where it leads to `fdaa::/16`: outside Fly's network the name is anybody's.
 pub const FLY_INSIDE: &str = "_api.internal";
 
 /// The place of the Machines API.
