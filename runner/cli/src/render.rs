@@ -107,6 +107,18 @@ pub(crate) fn may(engine: &Engine, admitted: &Admitted, mode: Mode) -> bool {
     let leaving: Vec<_> = granted()
         .filter(|(_, capability, _)| engine.leaves(capability))
         .collect();
+    if writing.is_empty() && leaving.is_empty() {
+        return false;
+    }
+    let target = admitted.target();
+    say!(
+        "On target `{}` (organisation {}):",
+        target.name,
+        target.organisation.as_deref().unwrap_or("not named")
+    );
+    for (place, at) in target.places() {
+        say!("  {} {}", place, at.url());
+    }
     for (what, steps) in [
         ("This run may write:", &writing),
         ("This run may ask others than the target:", &leaving),
@@ -122,7 +134,7 @@ pub(crate) fn may(engine: &Engine, admitted: &Admitted, mode: Mode) -> bool {
             );
         }
     }
-    !writing.is_empty() || !leaving.is_empty()
+    true
 }
 
 /// The steps that came to no good end, where nobody has followed the run.

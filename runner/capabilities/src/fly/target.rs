@@ -131,7 +131,8 @@ pub fn target_showing(
 
 fn own(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
-    FLY_HOSTS.contains(&host) && url.scheme() == "https"
+    // At its own port: what listens at another one is somebody else, and no policy speaks of it.
+    FLY_HOSTS.contains(&host) && url.scheme() == "https" && url.port().is_none()
 }
 
 /// Whether an address is one of Fly's private network: `fdaa::/16`. (Fly's documentation of its private

@@ -282,3 +282,39 @@ async fn no_text_leads_to_another_place_than_its_operation_has() {
         .collect();
     assert_eq!(performed, all, "every operation is asked");
 }
+
+/// An answer is believed only as far as it is about what was asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_about_something_else_are_none() {
+    let machine = |id: &str| json!({ "id": id, "name": "n", "state": "started", "config": {} });
+    for (request, answer, says) in [
+        (
+            requests("web", "d1", "x").remove(0),
+            json!([machine("d1"), machine("d2"), machine("d1")]),
+            "listed twice",
+        ),
+        (
+            requests("web", "d1", "x").remove(0),
+            json!([machine("../d1")]),
+            "is not a Machine's id",
+        ),
+        (
+            requests("web", "d1", "x").remove(2),
+            machine("d2"),
+            "was asked for",
+        ),
+    ] {
+        let answer = answer.to_string();
+        let web = Web::serve(move |_, _| support::http("200 OK", "", &answer)).await;
+        let place = groundcrew::Place::new(Url::parse(&web.url).unwrap(), None::<&Credential>);
+        let fast = Scale::new(500.0).unwrap();
+        let target = Target::new("t", Some("groundcrew"), fast);
+        let target = target.with_place("machines_api", place).unwrap();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let process = Process::start("run", target, Mode::Perform, now);
+        let effect = process.unchecked(request);
+        let outcome = process.executor("machines").perform(effect).await;
+        let failure = outcome.result.unwrap_err().to_string();
+        assert!(failure.contains(says), "{failure}");
+    }
+}

@@ -151,6 +151,11 @@ impl Admitted {
         all.into_iter()
     }
 
+    /// Where it acts.
+    pub fn target(&self) -> &crate::target::Target {
+        &self.request.target
+    }
+
     /// The plugins that its steps are.
     pub fn plugins(&self) -> &[PluginUsed] {
         &self.plugins

@@ -33,7 +33,11 @@ impl Whereabouts {
 
     /// Whether something of it is at an address.
     pub(crate) fn is_at(&self, address: &str) -> bool {
-        origin_of(address).is_some_and(|origin| self.origins.contains(&origin))
+        let Some(there) = origin_of(address).map(|origin| one_spelling(&origin)) else {
+            return false;
+        };
+        let mut here = self.origins.iter();
+        here.any(|origin| one_spelling(origin) == there)
     }
 }
 
@@ -63,6 +67,17 @@ pub(super) fn origin(url: &Url) -> String {
         url.scheme(),
         url.host_str().unwrap_or_default()
     )
+}
+
+/// An origin with one name for this machine, which has many.
+fn one_spelling(origin: &str) -> String {
+    match Url::parse(origin) {
+        Ok(url) if is_loopback(&url) => {
+            let port = url.port_or_known_default().unwrap_or_default();
+            format!("{}://localhost:{port}", url.scheme())
+        }
+        Ok(_) | Err(_) => origin.to_owned(),
+    }
 }
 
 /// Whether an address is on this machine.

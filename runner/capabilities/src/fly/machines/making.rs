@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use groundcrew::service::trouble::Trouble;
-use groundcrew::{Effect, EffectId, Failure, Found, Outcome, digest};
+use groundcrew::{Effect, EffectId, Executor, Failure, Found, Outcome, digest};
 use groundcrew_fleet::api::{ConfigView, CreateRequest, Machine, UpdateRequest};
 use serde_json::Value;
 
@@ -298,6 +298,18 @@ impl Executing {
             ..CreateRequest::default()
         };
         let machine = match self.api.create(&effect.id, app, &request).await {
+            // What was there before is not what has been made: to take it back would destroy it.
+            Ok(machine) if self.belongs(app.text(), &machine.id).is_some() => {
+                return Err(Trouble {
+                    failure: Failure::Unavailable(format!(
+                        "the answer is about Machine `{}`, which was there before",
+                        machine.id
+                    )),
+                    may_have_happened: true,
+                    transient: true,
+                    retry_after: None,
+                });
+            }
             Ok(machine) => machine,
             Err(trouble) => {
                 let Some(id) = namesake(&trouble.failure) else {

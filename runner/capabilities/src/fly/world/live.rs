@@ -3,6 +3,7 @@
 //! Facts: Fly's OpenAPI document and documentation, and flyctl's and fly-go's sources for what the
 //! document leaves out.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -128,8 +129,14 @@ impl<'de> Visitor<'de> for OneByOne<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        // One that is listed twice would be counted, and written to, twice.
+        let mut seen = HashSet::new();
         while let Some(machine) = list.next_element::<Machine>()? {
-            MachineId::read(&machine.id).map_err(serde::de::Error::custom)?;
+            let id = MachineId::read(&machine.id).map_err(serde::de::Error::custom)?;
+            if !seen.insert(id.text().to_owned()) {
+                let twice = format!("Machine `{id}` is listed twice");
+                return Err(serde::de::Error::custom(twice));
+            }
             (self.0)(machine);
         }
         Ok(())
@@ -203,6 +210,7 @@ impl Api for Live {
                 .ok_or_else(|| invalid("the target names no organisation".to_owned()))?;
             let organisation = Name::of("an organisation's name", organisation).map_err(invalid)?;
             let mut all = Everything::default();
+            let mut seen = HashSet::new();
             let mut cursor = String::new();
             for _ in 0..ORGANISATION_PAGES {
                 let path = [Name::fixed("orgs"), organisation, MACHINES];
@@ -214,7 +222,10 @@ impl Api for Live {
                 let page: OrgMachines = self.read(request).await?;
                 for machine in &page.machines {
                     App::read(&machine.app_name).map_err(|why| other(&why))?;
-                    MachineId::read(&machine.id).map_err(|why| other(&why))?;
+                    let id = MachineId::read(&machine.id).map_err(|why| other(&why))?;
+                    if !seen.insert(id.text().to_owned()) {
+                        return Err(other(&format!("Machine `{id}` is listed twice")));
+                    }
                 }
                 all.machines.extend(page.machines);
                 all.missing_regions.extend(page.error_regions);
