@@ -114,6 +114,10 @@ async fn a_policy_that_cannot_be_kept_is_an_error() -> Result<()> {
         ),
         ("plan_authors = [\"no key\"]\n", "the operator's policy"),
         (
+            "[grant.machines]\nverbs = [\"list\", \"restrat\"]\n",
+            "did you mean `restart`?",
+        ),
+        (
             "[target.test]\naddress = \"nowhere\"\n",
             "is not an address",
         ),

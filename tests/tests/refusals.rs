@@ -212,3 +212,21 @@ async fn answers_that_say_no_are_said_with_their_reason() -> Result<()> {
     }
     Ok(())
 }
+
+/// Whoever opens a pipe waits until somebody writes into it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_a_project_keeps_nobody_waiting() -> Result<()> {
+    let world = world().await?;
+    let runbooks = world.project().join("runbooks");
+    std::fs::create_dir_all(&runbooks)?;
+    let made = std::process::Command::new("mkfifo")
+        .arg(runbooks.join("count-machines.toml"))
+        .status()?;
+    ensure!(made.success());
+    let said = world.run(&["run", "count-machines"]).await?;
+    ensure!(
+        said.code == 2 && said.err.contains("not a regular file"),
+        "{said:?}"
+    );
+    world.verify()
+}

@@ -130,6 +130,8 @@ impl Directory {
         match self.dir.metadata(name) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(unreadable(&e)),
+            // A pipe in a project would keep whoever reads it waiting for ever.
+            Ok(found) if !found.is_file() => Err(unreadable(&"it is not a regular file")),
             Ok(found) if found.len() > TEXT_BYTES => Err(unreadable(&format!(
                 "it has {} bytes; at most {TEXT_BYTES} are allowed",
                 found.len()

@@ -24,7 +24,11 @@ impl Admission<'_> {
             let capabilities = &self.engine.capabilities;
             let names = || capabilities.iter().map(|capability| capability.name());
             let faults = match capabilities.iter().find(|c| c.name() == name) {
-                Some(capability) => terms(capability.as_ref()).faults(grant),
+                Some(capability) => {
+                    let mut faults = terms(capability.as_ref()).faults(grant);
+                    faults.extend(no_verbs(capability.as_ref(), grant));
+                    faults
+                }
                 None => {
                     let near = nearest(name, names()).map(|near| format!("did you mean `{near}`?"));
                     vec![(format!("there is no capability `{name}` to limit"), near)]
@@ -195,6 +199,27 @@ impl Admission<'_> {
         locks.dedup();
         locks
     }
+}
+
+/// Verbs of a policy that the capability does not have.
+fn no_verbs(
+    capability: &dyn Capability,
+    grant: &CapabilityGrant,
+) -> impl Iterator<Item = (String, Option<String>)> {
+    let known = verbs(capability.operations());
+    let name = capability.name();
+    let said = grant.verbs.clone().unwrap_or_default().into_iter();
+    said.filter(|verb| !known.contains(verb))
+        .map(|verb| {
+            let near = nearest(&verb, known.iter().map(String::as_str));
+            let hint = near.map_or_else(
+                || format!("its verbs are {}", quoted(&known)),
+                |near| format!("did you mean `{near}`?"),
+            );
+            (format!("`{name}` has no verb `{verb}`"), Some(hint))
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn verbs(rows: &[Row]) -> Vec<String> {
