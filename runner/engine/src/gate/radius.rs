@@ -3,7 +3,7 @@
 //! operator's policy counts what the run did in all its steps. Both go on counting after a resume. No
 //! I/O here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::{target, unmade};
 use crate::effect::{Executor, Outcome, Request, Row};
@@ -18,15 +18,16 @@ type Thing = (&'static str, String, String);
 struct Touched {
     /// What it was found to belong to, where that was asked.
     within: Option<String>,
-    /// By which steps.
-    steps: BTreeSet<String>,
+    /// By which steps, in the order of [`Radius::steps`]: there are thousands of things, and few steps.
+    steps: Vec<u16>,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Radius {
     things: HashMap<Thing, Touched>,
-    by_step: HashMap<(&'static str, String), usize>,
+    steps: Vec<String>,
+    by_step: HashMap<(&'static str, u16), usize>,
     by_run: HashMap<&'static str, usize>,
 }
 
@@ -73,14 +74,15 @@ impl Radius {
         within: Option<&str>,
     ) -> Result<(), String> {
         let known = self.things.get(thing);
-        let by_step = known.is_some_and(|known| known.steps.contains(step_id(step)));
+        let step = self.place(step_id(step));
+        let by_step = known.is_some_and(|known| step.is_some_and(|s| known.steps.contains(&s)));
         for (whose, counted) in [(Whose::Step, by_step), (Whose::Policy, known.is_some())] {
             if counted {
                 continue;
             }
-            grant.allows_one_more(whose, self.count(whose, thing.0, step_id(step)))?;
+            grant.allows_one_more(whose, self.count(whose, thing.0, step))?;
             if let (true, Some(within)) = (grant.asks_share(), within) {
-                let alike = self.alike(whose, thing, step_id(step), executor, within);
+                let alike = self.alike(whose, thing, step, executor, within);
                 let size = executor.and_then(|executor| executor.population(&thing.1, within));
                 grant.allows_share(whose, within, alike, size.unwrap_or(0))?;
             }
@@ -88,9 +90,14 @@ impl Radius {
         Ok(())
     }
 
-    fn count(&self, whose: Whose, capability: &'static str, step: &str) -> usize {
+    fn place(&self, step: &str) -> Option<u16> {
+        let at = self.steps.iter().position(|known| known == step)?;
+        u16::try_from(at).ok()
+    }
+
+    fn count(&self, whose: Whose, capability: &'static str, step: Option<u16>) -> usize {
         let count = match whose {
-            Whose::Step => self.by_step.get(&(capability, step.to_owned())),
+            Whose::Step => step.and_then(|step| self.by_step.get(&(capability, step))),
             Whose::Policy => self.by_run.get(capability),
         };
         count.copied().unwrap_or(0)
@@ -102,7 +109,7 @@ impl Radius {
         &self,
         whose: Whose,
         thing: &Thing,
-        step: &str,
+        step: Option<u16>,
         executor: Option<&dyn Executor>,
         within: &str,
     ) -> usize {
@@ -110,7 +117,8 @@ impl Radius {
             let asked = || executor.and_then(|executor| executor.belongs(&key.1, &key.2));
             let of = touched.within.clone().or_else(asked);
             (key.0, &key.1) == (thing.0, &thing.1)
-                && (whose == Whose::Policy || touched.steps.contains(step))
+                && (whose == Whose::Policy
+                    || step.is_some_and(|step| touched.steps.contains(&step)))
                 && of.is_none_or(|of| of == within)
         };
         self.things.iter().filter(alike).count()
@@ -118,16 +126,24 @@ impl Radius {
 
     /// Counts what has been allowed.
     pub(super) fn add(&mut self, step: &str, thing: Thing, within: Option<String>) {
-        let step = step_id(step);
+        let step = match self.place(step_id(step)) {
+            Some(step) => step,
+            None => {
+                self.steps.push(step_id(step).to_owned());
+                u16::try_from(self.steps.len() - 1).unwrap_or(u16::MAX)
+            }
+        };
+        self.count_in(step, thing, within);
+    }
+
+    fn count_in(&mut self, step: u16, thing: Thing, within: Option<String>) {
         let capability = thing.0;
         let known = self.things.contains_key(&thing);
         let touched = self.things.entry(thing).or_default();
         touched.within = within.or(touched.within.take());
-        if touched.steps.insert(step.to_owned()) {
-            *self
-                .by_step
-                .entry((capability, step.to_owned()))
-                .or_default() += 1;
+        if !touched.steps.contains(&step) {
+            touched.steps.push(step);
+            *self.by_step.entry((capability, step)).or_default() += 1;
         }
         if !known {
             *self.by_run.entry(capability).or_default() += 1;
@@ -163,7 +179,7 @@ impl Radius {
             return;
         };
         for step in &touched.steps {
-            if let Some(count) = self.by_step.get_mut(&(key.0, step.clone())) {
+            if let Some(count) = self.by_step.get_mut(&(key.0, *step)) {
                 *count = count.saturating_sub(1);
             }
         }
@@ -173,7 +189,7 @@ impl Radius {
         if let Some(id) = answer.and_then(|answer| row.made(answer)) {
             let made = (key.0, key.1, id);
             for step in touched.steps {
-                self.add(&step, made.clone(), touched.within.clone());
+                self.count_in(step, made.clone(), touched.within.clone());
             }
         }
     }
