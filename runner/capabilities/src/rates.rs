@@ -81,6 +81,14 @@ impl Rate {
         on: &str,
     ) -> Result<(), Failure> {
         let key = (action, on.to_owned());
+        match self.limiter.check_key(&key) {
+            Ok(()) => Ok(()),
+            // Apart: thousands of effects keep room for it, and few ever wait.
+            Err(_) => Box::pin(self.wait(cancel, key)).await,
+        }
+    }
+
+    async fn wait(&self, cancel: &CancellationToken, key: Key) -> Result<(), Failure> {
         while let Err(not_until) = self.limiter.check_key(&key) {
             let wait = not_until.wait_time_from(OurClock(self.clock.clone()).now());
             tokio::select! {

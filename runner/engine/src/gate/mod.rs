@@ -473,13 +473,15 @@ impl Gate {
             .map(crate::clock::VirtualClock::ticket);
         let gate = self.clone();
         let permit = self.under_way.clone().try_acquire_owned();
+        // Made once, and not moved: thousands may be under way.
+        let work = Box::pin(work(gate.clone(), effect));
         tokio::spawn(async move {
             let worked = async {
                 let _busy = match ticket {
                     Some(ticket) => Some(ticket.turn().await),
                     None => None,
                 };
-                work(gate.clone(), effect).await
+                work.await
             };
             tokio::select! {
                 biased;
