@@ -68,6 +68,7 @@ impl Processes {
                         policy: Policy::default(),
                         actor: Actor::default(),
                         answers: BTreeMap::from([("0".to_owned(), Answer::Retry)]),
+                        accepted_drift: Vec::new(),
                         gone,
                     };
                     engine.resume(request, Arc::new(Unobserved)).await?

@@ -59,12 +59,8 @@ impl Exit {
     }
 
     /// 7: the target is not as it was when the plan was made.
-    pub(crate) fn drift(hint: &str) -> Self {
-        Self::with(
-            7,
-            "the plan does not fit any more; nothing has been written",
-            Some(hint),
-        )
+    pub(crate) fn drift(message: &str, hint: &str) -> Self {
+        Self::with(7, message, Some(hint))
     }
 
     /// The same, about a file.
@@ -190,7 +186,7 @@ impl From<StartError> for Exit {
                     "`groundcrew runs show {run}` shows what it did; a plan is applied once"
                 )),
             ),
-            StartError::Drifted(_) => Self::drift(&e.to_string()),
+            StartError::Drifted(_) => Self::with(7, &e.to_string(), None),
             StartError::Fault(_) => Self::bug(e.to_string()),
         }
     }
@@ -208,6 +204,7 @@ impl From<ResumeError> for Exit {
                 e.to_string(),
                 Some(&format!("`groundcrew runs cancel {run}` ends it")),
             ),
+            ResumeError::Drifted(_) => Self::with(7, &e.to_string(), None),
             ResumeError::Unknown(_) => Self::silent(6),
         }
     }

@@ -364,10 +364,18 @@ pub(crate) fn entry_line(record: &Record) -> String {
                 format!("{name} {word} {detail}")
             }
             groundcrew::journal::NoteBody::Interrupted => "interrupted".to_owned(),
-            groundcrew::journal::NoteBody::Resumed { actor, .. } => format!(
-                "resumed by {} on {}, process {}",
-                actor.user, actor.host, actor.process
-            ),
+            groundcrew::journal::NoteBody::Resumed {
+                actor, accepted, ..
+            } => {
+                let by = format!(
+                    "resumed by {} on {}, process {}",
+                    actor.user, actor.host, actor.process
+                );
+                match accepted.len() {
+                    0 => by,
+                    many => format!("{by}, who accepted {many} changes of others"),
+                }
+            }
             groundcrew::journal::NoteBody::TakenIn {
                 actor, by, digest, ..
             } => format!(

@@ -9,16 +9,15 @@ use groundcrew::journal::Mode;
 use groundcrew::plan::Drift;
 use groundcrew::store::StoreError;
 use groundcrew::{Observer, RunRequest, StartError, Whereabouts};
-use serde_json::json;
 
+use super::drift;
 use super::follow::{follow, locked};
 use super::plan::{known, read};
 use crate::audit;
 use crate::context::{Shared, actor};
 use crate::exit::Exit;
 use crate::progress::Progress;
-use crate::shown::as_json;
-use crate::terminal::{data, say};
+use crate::terminal::say;
 
 /// Do what a plan says, and nothing else
 #[derive(Debug, Arguments)]
@@ -63,7 +62,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         }
         Err(StartError::Drifted(drifts)) => {
             progress.finish();
-            return Err(drifted(shared, &args, drifts));
+            return Err(drifted(shared, &args, &drifts));
         }
         other => other?,
     };
@@ -72,33 +71,15 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     seen
 }
 
-fn drifted(shared: &Shared, args: &Args, drifts: Vec<Drift>) -> Exit {
-    if shared.json {
-        data!("{}", as_json(&json!({ "drift": drifts })));
-    }
-    say!("since the plan was made, the target has changed:");
-    let mut open = Vec::new();
-    for drift in &drifts {
-        let accepted = match drift.accepted(&args.accept_drift) {
-            true => "  (accepted)",
-            false => {
-                open.push(drift.name());
-                ""
-            }
-        };
-        say!("  {}{}", drift, accepted);
-    }
-    open.sort();
-    open.dedup();
+fn drifted(shared: &Shared, args: &Args, drifts: &[Drift]) -> Exit {
     let mut command = format!("groundcrew apply {}", args.plan.display());
     if let Some(key) = &args.key {
         let _ = write!(command, " --key {}", key.display());
     }
-    for name in args.accept_drift.iter().chain(open.iter().take(3)) {
-        let _ = write!(command, " --accept-drift {name}");
-    }
-    let more = if open.len() > 3 { " …" } else { "" };
-    Exit::drift(&format!(
-        "make the plan again; or, if that makes no difference, `{command}{more}`"
-    ))
+    let heading = "since the plan was made, the target has changed:";
+    let command = drift::shown(shared, heading, drifts, &args.accept_drift, command);
+    Exit::drift(
+        "the plan does not fit any more; nothing has been written",
+        &format!("make the plan again; or, if that makes no difference, `{command}`"),
+    )
 }

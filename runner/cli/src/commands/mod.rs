@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+mod drift;
 mod follow;
 pub(crate) mod keys;
 pub(crate) mod machines;

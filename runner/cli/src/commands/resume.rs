@@ -1,16 +1,19 @@
 //! `groundcrew resume`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args as Arguments;
 use groundcrew::journal::{Mode, RunState};
+use groundcrew::plan::Drift;
 use groundcrew::store::{Store, bundle};
 use groundcrew::{Answer, Engine, Limits, Observer, Question, ResumeError, ResumeRequest};
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::drift;
 use super::follow::{follow, unfinished};
 use crate::audit;
 use crate::config::Config;
@@ -32,6 +35,10 @@ pub(crate) struct Args {
     /// What became of a write that cannot be found out: EFFECT is its number, or STEP/NUMBER
     #[arg(long, value_name = "EFFECT=happened|retry", value_parser = answer)]
     resolve: Vec<(String, Answer)>,
+    /// Something that others have changed since the run stopped, and may have: APP/MACHINE, or
+    /// APP/MACHINE.FIELD; may be given many times
+    #[arg(long, value_name = "WHAT")]
+    accept_drift: Vec<String>,
     /// Take the run up from a bundle of `groundcrew runs export`
     #[arg(long, value_name = "BUNDLE", conflicts_with = "run")]
     from: Option<PathBuf>,
@@ -53,6 +60,7 @@ impl Args {
         Self {
             run: Some(run),
             resolve: Vec::new(),
+            accept_drift: Vec::new(),
             from: None,
             target: None,
             key: None,
@@ -102,11 +110,37 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
             }
             Err(Exit::silent(6))
         }
+        Err(ResumeError::Drifted(drifts)) => {
+            progress.finish();
+            if terminal::on_github() {
+                unfinished(shared, &run);
+            }
+            Err(drifted(shared, &args, &run, &drifts))
+        }
         Err(e) => {
             progress.finish();
             Err(e.into())
         }
     }
+}
+
+fn drifted(shared: &Shared, args: &Args, run: &str, drifts: &[Drift]) -> Exit {
+    let mut command = format!("groundcrew resume {run}");
+    for (effect, answer) in &args.resolve {
+        let word = match answer {
+            Answer::Happened => "happened",
+            Answer::Retry => "retry",
+        };
+        let _ = write!(command, " --resolve {effect}={word}");
+    }
+    let heading = "since the run stopped, others have changed:";
+    let command = drift::shown(shared, heading, drifts, &args.accept_drift, command);
+    Exit::drift(
+        "the run would go on with what it knew before; nothing more has been written",
+        &format!(
+            "`groundcrew runs cancel {run}` ends the run and leaves everything as it is; to go on all the same: `{command}`"
+        ),
+    )
 }
 
 /// The engine and the request to go on with a run.
@@ -134,6 +168,7 @@ fn going_on(
         target,
         policy: config.policy.clone(),
         actor: actor(),
+        accepted_drift: args.accept_drift.clone(),
         answers: args.resolve.iter().cloned().collect::<BTreeMap<_, _>>(),
         gone: found.and_then(|found| found.gone()),
     };

@@ -54,6 +54,15 @@ pub enum Found {
     Unknown(String),
 }
 
+/// Something that an earlier process of the run asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What was asked for, and by whose grant it is covered.
+    pub effect: Effect,
+    /// What it was answered, as JSON; none if it failed or was never answered.
+    pub answer: Option<Arc<str>>,
+}
+
 /// What has become of a fork.
 #[derive(Debug, Clone, Default)]
 pub struct Forked {
@@ -125,6 +134,13 @@ pub trait Executor: Send + Sync + 'static {
         Box::pin(async { found })
     }
 
+    /// What others have changed of what a run rests on since its earlier process was gone; `asked` has
+    /// everything that it asked for, in order. Its own writes are no such change.
+    fn changed_since(&self, asked: Vec<Asked>) -> BoxFuture<'_, Result<Vec<Difference>, Failure>> {
+        let _ = asked;
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     /// What a plugin is answered when a write is known to have happened.
     fn happened(&self, effect: &Effect) -> Outcome {
         let _ = effect;
@@ -181,8 +197,8 @@ pub struct InService {
     pub gap_ms: u64,
 }
 
-/// A field that will be different.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A field that will be different, or is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// `app/id`.
     pub subject: String,

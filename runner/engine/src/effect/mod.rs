@@ -17,7 +17,7 @@ use crate::contract::Failure;
 
 pub use cover::Cover;
 pub use executor::{
-    Afterwards, Difference, Effect, Executor, Forked, Found, GivenUp, InService, Population,
+    Afterwards, Asked, Difference, Effect, Executor, Forked, Found, GivenUp, InService, Population,
 };
 pub use name::Name;
 pub use row::{Kind, Row};

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::Actor;
 use crate::contract::{Failure, ItemState, Level, ProblemKind};
-use crate::effect::{Mode, Request, Row};
+use crate::effect::{Difference, Mode, Request, Row};
 
 /// The header of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -373,6 +373,9 @@ pub enum NoteBody {
         actor: Actor,
         /// The version of this crate.
         engine: String,
+        /// What others had changed meanwhile, and whoever goes on with it accepted.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        accepted: Vec<Difference>,
     },
     /// The run comes from another store: what stands before this was taken in with a bundle.
     TakenIn {

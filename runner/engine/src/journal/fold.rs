@@ -10,6 +10,7 @@ use super::{
     Actor, Decision, Delivered, Entry, Intended, Mode, NoteBody, Record, RunClosed, RunOpened,
     Settled, StepBegan, StepEnded, StepStatus,
 };
+use crate::effect::Difference;
 
 /// Where one effect is.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub struct RunState {
     pub closed: Option<RunClosed>,
     /// Who works on it, or did last.
     pub actor: Option<Actor>,
+    /// What others changed while nobody worked on it, as far as whoever went on with it accepted that.
+    pub accepted: Vec<Difference>,
     /// It was interrupted, and was being brought to an end.
     pub interrupted: bool,
     /// When the first entry was written, by the wall clock.
@@ -177,9 +180,13 @@ impl RunState {
             Entry::Note(note) => {
                 match note.note {
                     NoteBody::Interrupted => self.interrupted = true,
-                    NoteBody::Resumed { actor, .. } | NoteBody::TakenIn { actor, .. } => {
+                    NoteBody::Resumed {
+                        actor, accepted, ..
+                    } => {
                         self.actor = Some(actor);
+                        self.accepted.extend(accepted);
                     }
+                    NoteBody::TakenIn { actor, .. } => self.actor = Some(actor),
                     NoteBody::Text { .. } | NoteBody::Expect { .. } | NoteBody::Item { .. } => {}
                 }
                 if let Some(step) = note.step.and_then(|key| self.steps.get_mut(&key)) {

@@ -1,8 +1,8 @@
 //! A run: opening its journal, keeping its claim alive, and letting its pipeline run to its end.
 //!
 //! `pipeline.rs` is which steps run when, `step.rs` one step with its attempts and its rescue,
-//! `report.rs` how they came out. `heartbeat.rs` shows that it is alive. `resume.rs` goes on with a run whose process is gone, `cancel.rs`
-//! closes it, `replay.rs` does it again without effects, `plan.rs` makes a plan out of a rehearsal.
+//! `report.rs` how they came out. `heartbeat.rs` shows that it is alive. `resume.rs` goes on with a run whose process is gone, after `since.rs` has
+//! looked for what others have changed, `cancel.rs` closes it, `replay.rs` does it again without effects, `plan.rs` makes a plan out of a rehearsal.
 //!
 //! An interrupt lets what was sent come to its end: the gate refuses forward writes, plugins and the
 //! host give back what is held, `finally` still runs; a plugin that has not ended after
@@ -15,6 +15,7 @@ pub(crate) mod plan;
 pub(crate) mod replay;
 mod report;
 pub(crate) mod resume;
+mod since;
 mod step;
 
 use std::sync::{Arc, Mutex};

@@ -3,8 +3,8 @@
 //! In this order: take the run over; read its journal; admit the same runbook with the same inputs,
 //! limits and plugins; take over what it holds; find out what is in doubt, by the rule of each
 //! operation's row; then run, which repeats what each step did (`gate/past.rs`) and goes on where the
-//! journal ends. What cannot be found out is put to a person, and until it is answered nothing is
-//! sent but what the taking over needs. A step that has ended is not repeated. A run that was being
+//! journal ends. What cannot be found out is put to a person, as is what others have changed meanwhile
+//! (`since.rs`), and until that is answered nothing is sent but what the taking over needs. A step that has ended is not repeated. A run that was being
 //! interrupted is brought to its end and not on.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use crate::journal::{
     Actor, Decision, Draft, NoteBody, Observer, OperationState, PluginUsed, RunOpened, RunState,
     Settled, step_id,
 };
-use crate::plan::SignedPlan;
+use crate::plan::{Drift, SignedPlan};
 use crate::run::heartbeat::while_alive;
 use crate::run::{self, Launch, RunHandle};
 use crate::store::{Claim, Standing, Writer};
@@ -45,6 +45,8 @@ pub struct ResumeRequest {
     /// What a person knows of writes that cannot be found out: by `step/number`, or by the number
     /// alone where only one step has it.
     pub answers: BTreeMap<String, Answer>,
+    /// What others have changed meanwhile, and may have: by the names of [`Drift::name`].
+    pub accepted_drift: Vec<String>,
     /// The token of its claim, if the caller knows that the process that holds it is gone
     /// ([`RunSummary::gone`](crate::store::RunSummary::gone)): then nobody has to wait for the claim to
     /// expire.
@@ -90,6 +92,9 @@ pub enum ResumeError {
     /// It is not admitted any more.
     #[error("the run is not admitted any more")]
     Refused(Vec<Refusal>),
+    /// Others have changed meanwhile what it rests on, in more than was accepted.
+    #[error("others have changed the target since the run stopped, in {} places", .0.len())]
+    Drifted(Vec<Drift>),
     /// A person has to say what happened.
     #[error("it is not known whether {} happened", writes(.0))]
     Unknown(Vec<Question>),
@@ -225,7 +230,7 @@ impl Engine {
     }
 }
 
-struct Resuming {
+pub(super) struct Resuming {
     engine: Arc<Engine>,
     claim: Claim,
     deadline: Deadline,
@@ -261,22 +266,29 @@ impl Resuming {
             self.engine.wall.clone(),
             observer,
         );
-        let note = NoteBody::Resumed {
-            actor: request.actor.clone(),
-            engine: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let mut drafts = vec![Draft::note(None, note)];
-        drafts.extend(self.take_over(&past, &executors).await);
+        let mut drafts = self.take_over(&past, &executors).await;
         let (found, questions, said) = self.find_out(&past, &executors, &records, &request).await;
         drafts.extend(said);
         for (step, number, outcome) in found {
             drafts.push(Draft::settled(&step, number, &outcome));
             settle(&mut past, &step, number, &outcome);
         }
+        let others = match questions.is_empty() {
+            true => {
+                let (covers, accepted) = (admitted.covers(), &request.accepted_drift);
+                self.changed_by_others(&past, &executors, &covers, accepted)
+                    .await
+            }
+            false => Err(ResumeError::Unknown(questions)),
+        };
+        let note = NoteBody::Resumed {
+            actor: request.actor.clone(),
+            engine: env!("CARGO_PKG_VERSION").to_owned(),
+            accepted: others.as_ref().cloned().unwrap_or_default(),
+        };
+        drafts.insert(0, Draft::note(None, note));
         journal.commit(drafts).await.map_err(StartError::Journal)?;
-        if !questions.is_empty() {
-            return Err(ResumeError::Unknown(questions));
-        }
+        others?;
         Ok(run::launch(Launch {
             engine: self.engine,
             admitted,
@@ -294,7 +306,7 @@ impl Resuming {
         self.engine.operations().find(|row| row.name == operation)
     }
 
-    fn effect(&self, step: &str, state: &OperationState) -> Option<Effect> {
+    pub(super) fn effect(&self, step: &str, state: &OperationState) -> Option<Effect> {
         let recorded = &state.intended.request;
         let request = recorded.request(self.row(&recorded.operation)?);
         Some(Effect {

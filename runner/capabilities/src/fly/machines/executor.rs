@@ -9,8 +9,8 @@ use std::time::Duration;
 use groundcrew::service::retry::said;
 use groundcrew::service::trouble::Trouble;
 use groundcrew::{
-    Afterwards, BoxFuture, Effect, Executor, Failure, Forked, Found, GivenUp, Kind, Outcome,
-    Request, Row,
+    Afterwards, Asked, BoxFuture, Difference, Effect, Executor, Failure, Forked, Found, GivenUp,
+    Kind, Outcome, Request, Row,
 };
 use groundcrew_fleet::api::ConfigView;
 use serde_json::{Value, json};
@@ -292,6 +292,10 @@ impl Executor for Executing {
 
     fn find_out<'a>(&'a self, effect: &'a Effect, age: Duration) -> BoxFuture<'a, Found> {
         Box::pin(self.find_out_later(effect, age))
+    }
+
+    fn changed_since(&self, asked: Vec<Asked>) -> BoxFuture<'_, Result<Vec<Difference>, Failure>> {
+        Box::pin(self.changed_by_others(asked))
     }
 
     fn happened(&self, effect: &Effect) -> Outcome {

@@ -4,7 +4,7 @@
 //! `executor.rs` performs effects, with retries, by what `reach.rs` and `rates.rs` know of how Fly wants
 //! to be asked; `find_out.rs` finds out what became of them; `making.rs` makes Machines and gives them
 //! other configurations, which `change.rs` merges; `watch.rs` waits; `leases.rs` keeps leases alive;
-//! `original.rs` has what a fork was when it was made. What answers is `../world/`.
+//! `original.rs` has what a fork was when it was made; `since.rs` what others have changed. What answers is `../world/`.
 
 pub(super) mod change;
 mod commands;
@@ -16,6 +16,7 @@ mod original;
 mod rates;
 mod reach;
 pub(super) mod rows;
+mod since;
 mod sound;
 mod watch;
 
