@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use groundcrew::service::trouble::Trouble;
 use groundcrew::{Effect, EffectId, Executor, Failure, Found, Outcome, digest};
-use groundcrew_fleet::api::{ConfigView, CreateRequest, Machine, UpdateRequest};
+use groundcrew_fleet::api::{ConfigView, CreateRequest, Machine, MachineVersion, UpdateRequest};
 use serde_json::Value;
 
 use super::change;
@@ -98,13 +98,13 @@ fn whole(machine: &Machine) -> Result<&Value, Failure> {
     )))
 }
 
-fn updated(effect: &Effect, machine: &Machine) -> Outcome {
+fn updated(effect: &Effect, version: String) -> Outcome {
     let before = |field: &str| {
         let baseline = effect.baseline.as_ref().and_then(|b| b[field].as_str());
         baseline.unwrap_or_default().to_owned()
     };
     Outcome::ok(&Updated {
-        instance_id: machine.instance_id.clone(),
+        instance_id: version,
         previous: before("instance"),
         baseline_event: before("event"),
     })
@@ -158,7 +158,8 @@ impl Executing {
         let wanted = Wanted::of(effect).map_err(refused)?;
         let machine = self.get(effect, at).await.map_err(refused)?;
         if change::marked(machine.config_view(), &effect.id) {
-            return Ok(updated(effect, &machine));
+            let ours = self.made_as(effect, at, &machine).await.map_err(refused)?;
+            return Ok(updated(effect, ours));
         }
         if let Some(expected) = wanted.expected.filter(|v| *v != machine.instance_id) {
             return Err(refused(Failure::Conflict(format!(
@@ -186,7 +187,7 @@ impl Executing {
         };
         let nonce = self.leases.nonce(at);
         let machine = self.api.update(at, &request, nonce.as_deref()).await?;
-        Ok(updated(effect, &machine))
+        Ok(updated(effect, machine.instance_id))
     }
 
     /// An update that arrived left its mark; one that did not is refused when it arrives late, once
@@ -199,16 +200,42 @@ impl Executing {
             }
         };
         let before = effect.baseline.as_ref().map(|b| &b["instance"]);
-        if change::marked(machine.config_view(), &effect.id) {
-            Found::Happened(updated(effect, &machine))
-        } else if before.is_some_and(|before| *before == *machine.instance_id) {
-            Found::DidNot
-        } else {
-            Found::Unknown(format!(
+        let marked = change::marked(machine.config_view(), &effect.id);
+        if !marked && before.is_some_and(|before| *before == *machine.instance_id) {
+            return Found::DidNot;
+        }
+        match self.made_as(effect, at, &machine).await {
+            Ok(ours) if marked || ours != machine.instance_id => {
+                Found::Happened(updated(effect, ours))
+            }
+            Ok(_) => Found::Unknown(format!(
                 "somebody has updated it since, to version {}",
                 machine.instance_id
-            ))
+            )),
+            Err(failure) => Found::Unknown(format!("its versions cannot be read ({failure})")),
         }
+    }
+
+    /// The version that an effect made, of a Machine as it is now. Whoever changes a configuration keeps
+    /// what it does not know, the mark included: ours is the first that has it. The present one if none
+    /// has, or Fly does not say.
+    async fn made_as(
+        &self,
+        effect: &Effect,
+        at: At<'_>,
+        machine: &Machine,
+    ) -> Result<String, Failure> {
+        self.rates.action(effect, "versions", at.id.text()).await?;
+        let versions = match self.read(effect, || self.api.versions(at)).await {
+            Err(Failure::NotFound(_)) => Vec::new(),
+            other => other?,
+        };
+        let ours = |version: &MachineVersion| {
+            change::marked(ConfigView::new(&version.user_config), &effect.id)
+        };
+        // The newest is the first.
+        let first = versions.into_iter().rev().find(ours);
+        Ok(first.map_or_else(|| machine.instance_id.clone(), |first| first.version))
     }
 
     /// The configuration that a Machine had.
@@ -229,7 +256,7 @@ impl Executing {
             self.read(effect, || self.api.versions(at)).await
         };
         let versions = versions.await;
-        let shown = |version: groundcrew_fleet::api::MachineVersion| {
+        let shown = |version: MachineVersion| {
             let config = ConfigView::new(&version.user_config);
             Version {
                 image: config.image().to_owned(),
@@ -335,9 +362,10 @@ impl Executing {
         }
         let found = Mutex::new(None);
         let held = || found.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = name(&effect.id);
         let each = |machine: Machine| {
-            // By whatever else it was listed.
-            if change::marked(machine.config_view(), &effect.id) {
+            // By whatever else it was listed. A clone of it has the mark as well, and another name.
+            if change::marked(machine.config_view(), &effect.id) && machine.name == ours {
                 *held() = Some(machine);
             }
         };
