@@ -70,7 +70,7 @@ async fn a_plan_is_shown_saved_applied_once_and_told_about() -> Result<()> {
     ensure!(world.writes() == 0);
     for text in [
         "its plugins CAN do no more than this:",
-        "imports  machines: lease, list, release, restart, wait, wait-healthy",
+        "imports  machines: announce, lease, list, release, restart, wait, wait-healthy",
         "granted  machines `list`, `restart`, `wait`, `lease` of apps `web`, groups `web`, at most 600 Machines",
         &format!(
             "blast radius: {machines} of 15 Machines of `web`; at most 15 at once, 15 afterwards"

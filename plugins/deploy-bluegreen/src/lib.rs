@@ -97,7 +97,11 @@ async fn beside(
         pool,
         surge,
     };
-    let alone = alone(host, &deploy.pool).await;
+    let announced = announced(host, &deploy).await;
+    let alone = match announced {
+        Ok(()) => alone(host, &deploy.pool).await,
+        Err(error) => Err(error),
+    };
     let room = match &alone {
         Ok(_) => has_room(host, &deploy.pool, surge).await,
         Err(_) => Ok(()),
@@ -117,6 +121,19 @@ async fn beside(
         lease.give_back(host).await;
     }
     concluded
+}
+
+/// Says what is going to be written to, as far as that is known: the new Machines, and the old ones once
+/// all that serve are new.
+async fn announced(host: &Host, deploy: &Deploy<'_>) -> Result<()> {
+    let pool = &deploy.pool;
+    let blues = match deploy.input.share {
+        100.. => pool.machines(&pool.all_blues()),
+        _ => Vec::new(),
+    };
+    let makes = pool.missing(usize::MAX).len();
+    host.will_write(&deploy.input.select.app, blues, makes)
+        .await
 }
 
 /// A failure after which everything is as it was found.

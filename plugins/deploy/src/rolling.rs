@@ -80,6 +80,10 @@ pub async fn roll(
         }
     }
     host.expect(groups.values().map(Vec::len).sum(), "machines");
+    if let Some(first) = groups.values().flatten().next() {
+        let all = groups.values().flatten().copied();
+        host.will_write(&first.app, all, 0).await?;
+    }
     let rolling = Rolling {
         host,
         target,

@@ -37,6 +37,7 @@ pub async fn exec_on(input: Input, host: Host) -> Result<Report> {
             input.app
         ));
     }
+    host.will_write(&input.app, &selection.chosen, 0).await?;
     let swept = run_all(&host, &input, &selection).await;
     report::conclude(&input, &selection, swept)
 }

@@ -48,6 +48,8 @@ pub async fn replace_machine(input: Input, host: Host) -> Result<Report> {
             plan.bereft.join(", ")
         ));
     }
+    let old = plan.orders.iter().map(|order| &order.old);
+    host.will_write(&input.app, old, plan.orders.len()).await?;
     let swept = replace_all(&host, &input, &plan).await;
     let missed = look_again(&host, &input, &swept.results).await;
     report::conclude(&plan, swept, missed)

@@ -50,10 +50,11 @@ fn the_new_one_is_in_order_before_the_old_one_goes() {
         tested.operations(),
         [
             ("machines.list", ""),
+            ("machines.announce", ""),
             ("machines.lease", "m1"),
             ("machines.create", "m1"),
-            ("machines.wait-healthy", "new-3"),
-            ("machines.uncordon", "new-3"),
+            ("machines.wait-healthy", "new-4"),
+            ("machines.uncordon", "new-4"),
             ("machines.destroy", "m1"),
             ("machines.release", "m1"),
             ("machines.list", "")
@@ -64,7 +65,7 @@ fn the_new_one_is_in_order_before_the_old_one_goes() {
     let report = tested.result.unwrap();
     assert_eq!(report.totals.replaced, 1);
     let one = &report.machines[0];
-    assert_eq!(one.replacement.as_deref(), Some("new-3"));
+    assert_eq!(one.replacement.as_deref(), Some("new-4"));
     assert_eq!((one.pattern.as_deref(), one.destroyed), (Some("m1"), true));
     assert!(report.missed.is_empty());
 }
@@ -182,11 +183,11 @@ fn what_was_cordoned_stays_out_of_service() {
 #[test]
 fn a_replacement_that_does_not_get_well_goes_and_the_old_one_stays() {
     let sick = Failure::Application("check `http` stays critical".to_owned());
-    let host = fleet(2).fail("machines.wait-healthy", "new-3", sick);
+    let host = fleet(2).fail("machines.wait-healthy", "new-4", sick);
     let tested = run(host, &["m1"], json!({}));
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
-    assert_eq!(tested.subjects_of("machines.destroy"), ["new-3"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["new-4"]);
     let one = &report["machines"][0];
     assert_eq!(
         (&one["destroyed"], &one["replacement"]),
@@ -194,7 +195,7 @@ fn a_replacement_that_does_not_get_well_goes_and_the_old_one_stays() {
     );
     assert_eq!(
         one["reason"],
-        "the replacement new-3 was destroyed again: check `http` stays critical"
+        "the replacement new-4 was destroyed again: check `http` stays critical"
     );
 }
 
@@ -203,19 +204,19 @@ fn a_replacement_that_stays_against_our_will_is_no_reason_for_a_retry() {
     let host = fleet(2)
         .fail(
             "machines.wait-healthy",
-            "new-3",
+            "new-4",
             Failure::Timeout("no checks".to_owned()),
         )
         .fail(
             "machines.destroy",
-            "new-3",
+            "new-4",
             Failure::Unavailable("503".to_owned()),
         );
     let (kind, report) = run(host, &["m1"], json!({})).failed();
     assert_eq!(kind, Kind::Other);
     assert_eq!(
         report["machines"][0]["reason"],
-        "no checks; the replacement new-3 is still there: 503"
+        "no checks; the replacement new-4 is still there: 503"
     );
 }
 
@@ -229,7 +230,7 @@ fn one_that_cannot_be_destroyed_is_reported_beside_its_replacement() {
     );
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Other, "a retry would make one more");
-    assert_eq!(report["machines"][0]["replacement"], "new-3");
+    assert_eq!(report["machines"][0]["replacement"], "new-4");
     assert_eq!(tested.subjects_of("machines.destroy"), ["m1"]);
 }
 
@@ -237,13 +238,13 @@ fn one_that_cannot_be_destroyed_is_reported_beside_its_replacement() {
 fn without_room_the_old_one_goes_first() {
     let tested = run(fleet(2), &["m1"], json!({ "destroy_first": true }));
     assert_eq!(
-        tested.operations()[1..6],
+        tested.operations()[2..7],
         [
             ("machines.lease", "m1"),
             ("machines.destroy", "m1"),
             ("machines.create", "m0"),
-            ("machines.wait-healthy", "new-4"),
-            ("machines.uncordon", "new-4"),
+            ("machines.wait-healthy", "new-5"),
+            ("machines.uncordon", "new-5"),
         ]
     );
     assert_eq!(tested.result.unwrap().totals.replaced, 1);
@@ -281,7 +282,7 @@ fn a_last_look_tells_what_did_not_come_true() {
         report["missed"],
         json!([
             "m1 was destroyed and is still there",
-            "new-3 replaced m1 and is gone"
+            "new-4 replaced m1 and is gone"
         ])
     );
 }
@@ -289,12 +290,12 @@ fn a_last_look_tells_what_did_not_come_true() {
 #[test]
 fn an_interrupt_leaves_no_replacement_behind() {
     let host = fleet(3)
-        .delay("machines.wait-healthy", "new-3", Duration::from_secs(300))
+        .delay("machines.wait-healthy", "new-4", Duration::from_secs(300))
         .interrupt_after(Duration::from_secs(5));
     let tested = run(host, &["m1", "m2"], json!({ "parallel": 1 }));
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Cancelled);
-    assert_eq!(tested.subjects_of("machines.destroy"), ["new-3"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["new-4"]);
     assert_eq!(report["machines"][1]["result"], "not-attempted");
     assert!(tested.took < Duration::from_secs(6));
 }

@@ -31,6 +31,7 @@ pub async fn restart_by_group(input: Input, host: Host) -> Result<Report> {
     if selection.chosen.is_empty() {
         host.warn(&format!("no Machine of `{}` to restart", input.app));
     }
+    host.will_write(&input.app, &selection.chosen, 0).await?;
     let swept = restart_all(&host, &input, &selection, at_once).await;
     report::conclude(&selection, swept)
 }

@@ -101,6 +101,15 @@ impl<'a> Kept<'a> {
             self.release
         ));
         host.expect(self.back.len() + self.out.len(), "machines");
+        if let Some(first) = self.back.first().or(self.out.first()) {
+            let all = self
+                .back
+                .iter()
+                .chain(&self.resting)
+                .chain(&self.out)
+                .copied();
+            host.will_write(&first.app, all, 0).await?;
+        }
         let returns = || self.back.iter().chain(&self.resting);
         let came = async {
             all(self.asleep.iter().map(|machine| wake(machine, input))).await?;

@@ -42,6 +42,12 @@ pub async fn scale_group(input: Input, host: Host) -> Result<Report> {
         host.note(&format!("there are {} already", plan.before));
         return Ok(Report::already(&input, &plan));
     }
+    let going = plan.tasks.iter().filter_map(|task| match task {
+        Task::Destroy(machine) => Some(machine),
+        Task::Make(_) => None,
+    });
+    let makes = plan.tasks.len() - going.clone().count();
+    host.will_write(&input.app, going, makes).await?;
     let swept = do_all(&host, &input, &plan).await;
     let after = list(&host, &input).await.map(|it| plan::count(&it));
     if let Err(error) = &after {

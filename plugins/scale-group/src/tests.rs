@@ -102,13 +102,14 @@ fn a_new_one_serves_when_its_checks_pass() {
         tested.operations(),
         [
             ("machines.list", ""),
+            ("machines.announce", ""),
             ("machines.create", "m0"),
-            ("machines.wait-healthy", "new-2"),
-            ("machines.uncordon", "new-2"),
+            ("machines.wait-healthy", "new-3"),
+            ("machines.uncordon", "new-3"),
             ("machines.list", "")
         ]
     );
-    let create = &tested.submitted[1].options;
+    let create = &tested.submitted[2].options;
     assert!(create.contains("launch: true") && create.contains("cordoned: true"));
     let report = tested.result.unwrap();
     assert_eq!(
@@ -117,7 +118,7 @@ fn a_new_one_serves_when_its_checks_pass() {
     );
     assert_eq!(report.totals.created, 1);
     let one = &report.machines[0];
-    assert_eq!(one.id.as_deref(), Some("new-2"));
+    assert_eq!(one.id.as_deref(), Some("new-3"));
     assert_eq!(one.pattern.as_deref(), Some("m0"));
     assert_eq!(one.result, Outcome::Created);
 }
@@ -209,11 +210,11 @@ fn one_that_cannot_be_made_leaves_the_others_alone() {
 fn one_that_does_not_get_well_goes_again() {
     let late = Failure::Timeout("not healthy within 5m".to_owned());
     let tested = run(
-        fleet(1).fail("machines.wait-healthy", "new-2", late.clone()),
+        fleet(1).fail("machines.wait-healthy", "new-3", late.clone()),
         3,
         json!({ "parallel": 1 }),
     );
-    assert_eq!(tested.subjects_of("machines.destroy"), ["new-2"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["new-3"]);
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Timeout);
     assert_eq!(
@@ -222,13 +223,13 @@ fn one_that_does_not_get_well_goes_again() {
     );
     assert_eq!(
         tested.result.unwrap_err().message(),
-        "there are 2 Machines, 3 are wanted: 1 created, 1 failed; new-2: it was destroyed again: \
+        "there are 2 Machines, 3 are wanted: 1 created, 1 failed; new-3: it was destroyed again: \
          not healthy within 5m"
     );
 
-    let host = fleet(1).fail("machines.wait-healthy", "new-2", late).fail(
+    let host = fleet(1).fail("machines.wait-healthy", "new-3", late).fail(
         "machines.destroy",
-        "new-2",
+        "new-3",
         Failure::Unavailable("503".to_owned()),
     );
     let (kind, report) = run(host, 2, json!({})).failed();
@@ -242,7 +243,7 @@ fn one_that_does_not_get_well_goes_again() {
 #[test]
 fn an_app_that_does_not_come_up_is_not_tried_again_and_again() {
     let sick = Failure::Application("check `http` stays critical".to_owned());
-    let host = fleet(1).fail("machines.wait-healthy", "new-2", sick);
+    let host = fleet(1).fail("machines.wait-healthy", "new-3", sick);
     let tested = run(host, 20, json!({ "parallel": 1 }));
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Application);
@@ -257,6 +258,7 @@ fn an_old_one_leaves_service_before_it_is_stopped_and_destroyed() {
         tested.operations(),
         [
             ("machines.list", ""),
+            ("machines.announce", ""),
             ("machines.lease", "m1"),
             ("machines.get", "m1"),
             ("machines.cordon", "m1"),
@@ -284,7 +286,7 @@ fn what_serves_nobody_is_not_drained() {
     };
     let tested = run(group([well("a", "fra"), worker]), 1, json!({}));
     assert_eq!(
-        tested.operations()[1..7],
+        tested.operations()[2..8],
         [
             ("machines.lease", "w"),
             ("machines.get", "w"),
@@ -297,7 +299,7 @@ fn what_serves_nobody_is_not_drained() {
     let resting = in_state("b", "fra", "stopped");
     let tested = run(group([well("a", "fra"), resting]), 1, json!({}));
     assert_eq!(
-        tested.operations()[1..5],
+        tested.operations()[2..6],
         [
             ("machines.lease", "b"),
             ("machines.get", "b"),
@@ -306,7 +308,7 @@ fn what_serves_nobody_is_not_drained() {
         ]
     );
     let tested = run(group([well("a", "fra"), dead("b", "fra")]), 1, json!({}));
-    assert_eq!(tested.operations()[1..2], [("machines.destroy", "b")]);
+    assert_eq!(tested.operations()[2..3], [("machines.destroy", "b")]);
 }
 
 #[test]
@@ -360,7 +362,7 @@ fn an_interrupt_while_draining_puts_it_back_into_service() {
     let (kind, report) = tested.failed();
     assert_eq!(kind, Kind::Cancelled);
     assert_eq!(
-        tested.operations()[4..7],
+        tested.operations()[5..8],
         [
             ("operations.sleep", ""),
             ("machines.uncordon", "m2"),
@@ -377,11 +379,11 @@ fn an_interrupt_while_draining_puts_it_back_into_service() {
 #[test]
 fn an_interrupt_leaves_no_new_machine_behind() {
     let host = fleet(1)
-        .delay("machines.wait-healthy", "new-2", Duration::from_secs(60))
+        .delay("machines.wait-healthy", "new-3", Duration::from_secs(60))
         .interrupt_after(Duration::from_secs(3));
     let tested = run(host, 3, json!({ "parallel": 1 }));
     assert_eq!(tested.failed().0, Kind::Cancelled);
-    assert_eq!(tested.subjects_of("machines.destroy"), ["new-2"]);
+    assert_eq!(tested.subjects_of("machines.destroy"), ["new-3"]);
     assert_eq!(tested.subjects_of("machines.create").len(), 1);
 }
 

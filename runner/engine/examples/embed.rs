@@ -28,6 +28,7 @@ static RING: Row = Row {
     in_doubt: "cannot be found out",
     undo: None,
     creates: None,
+    announces: None,
     fork: "nobody hears it",
     assumes: "",
     projection: &[],

@@ -1,5 +1,6 @@
 //! Machines: listing them, and what can be done to one.
 
+mod announce;
 mod change;
 mod create;
 mod lease;

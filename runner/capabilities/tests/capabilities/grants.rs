@@ -68,6 +68,14 @@ async fn asked(run: &Process, grant: &Effective, request: Request) -> Outcome {
         ..run.unchecked(request)
     };
     let executor = run.executor(effect.request.row.capability());
+    if let Some(announced) = effect.request.row.announces {
+        let (ids, _) = announced(&effect.request).unwrap();
+        for found in ids.iter().filter_map(|id| executor.belongs("web", id)) {
+            if let Err(why) = grant.allows_found(&found) {
+                return refused(why);
+            }
+        }
+    }
     if effect.request.subject.is_some() || effect.request.row.creates.is_some() {
         let _busy = run.busy();
         match executor.within(&effect).await {
@@ -106,6 +114,7 @@ fn requests(id: &str) -> Vec<Request> {
         on("machines.get", Value::Null),
         on("machines.events", json!(5)),
         on("machines.versions", Value::Null),
+        within("machines.announce", json!([[id], 1])),
         on(
             "machines.wait",
             json!({ "states": ["started"], "version": null, "from_event": null, "timeout_ms": 1 }),

@@ -83,6 +83,7 @@ impl Walk<'_> {
             within("machines.list", "web", &of_web),
             on("machines.get", &b),
             on_with("machines.events", &b, &5),
+            within("machines.announce", "web", &([&b], 1)),
             on("machines.lease", &b),
             on_with("machines.stop", &b, &StopOptions::default()),
             until("stopped"),

@@ -96,6 +96,7 @@ fn requests(app: &str, id: &str, text: &str) -> Vec<Request> {
         on("machines.get", Value::Null),
         on("machines.events", json!(5)),
         on("machines.versions", Value::Null),
+        in_app("machines.announce", json!([[text], 1])),
         on("machines.start", Value::Null),
         on(
             "machines.stop",

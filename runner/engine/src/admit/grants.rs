@@ -101,6 +101,10 @@ impl Admission<'_> {
             let (policy, target) = (&self.request.policy, self.request.target.whereabouts());
             match Effective::meet(terms, &granted, &requested, policy, &target) {
                 Ok(met) => {
+                    for why in met.withheld() {
+                        let hint = "grant less, or ask whoever keeps the policy";
+                        self.refuse(&step.id, why, Some(hint.to_owned()));
+                    }
                     self.note_gaps(step, plugin, capability.as_ref(), &met);
                     if met.verbs().iter().any(|verb| writes(rows, verb)) {
                         self.writes = true;

@@ -30,6 +30,7 @@ static SLEEP: Row = Row {
     in_doubt: "slept again",
     undo: None,
     creates: None,
+    announces: None,
     fork: "virtual time passes",
     assumes: "",
     projection: &[],

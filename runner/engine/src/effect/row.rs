@@ -39,6 +39,10 @@ pub struct Row {
     /// Where in its answer (a JSON pointer) the id of the new thing is that it makes, in the
     /// request's app. What takes it back then acts on that.
     pub creates: Option<&'static str>,
+    /// It says what the step is going to write to, before it does: which things of the app its request
+    /// names, and how many more are going to be made.
+    #[serde(skip)]
+    pub announces: Option<fn(&Request) -> Result<(Vec<String>, usize), Failure>>,
     /// What it does in a rehearsal.
     pub fork: &'static str,
     /// What a rehearsal takes for granted in its answer; empty if the answer is exact.
@@ -64,6 +68,7 @@ impl Row {
         in_doubt: "asked again",
         undo: None,
         creates: None,
+        announces: None,
         fork: "answered by the target",
         assumes: "",
         projection: &[],

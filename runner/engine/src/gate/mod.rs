@@ -432,12 +432,16 @@ impl Gate {
         let capability = request.row.capability();
         let thing = radius::thing(&self.step, number, request);
         let mut radius = self.run.radius();
+        let executor = self.run.executors.get(capability);
+        let executor = executor.map(|executor| &**executor);
+        if let (Some(announced), Some(grant)) = (request.row.announces, self.grants.get(capability))
+        {
+            let announced = announced(request)?;
+            radius
+                .allows_all(&self.step, request, announced, grant, executor)
+                .map_err(Failure::Denied)?;
+        }
         if let (Some(thing), Some(grant)) = (&thing, self.grants.get(capability)) {
-            let executor = self
-                .run
-                .executors
-                .get(capability)
-                .map(|executor| &**executor);
             radius
                 .allows(&self.step, thing, grant, executor, within.as_deref())
                 .map_err(Failure::Denied)?;

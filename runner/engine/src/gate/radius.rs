@@ -3,7 +3,7 @@
 //! operator's policy counts what the run did in all its steps. Both go on counting after a resume. No
 //! I/O here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{target, unmade};
 use crate::effect::{Executor, Outcome, Request, Row};
@@ -85,6 +85,55 @@ impl Radius {
                 let alike = self.alike(whose, thing, step, executor, within);
                 let size = executor.and_then(|executor| executor.population(&thing.1, within));
                 grant.allows_share(whose, within, alike, size.unwrap_or(0))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether writes to all of these things of an app, and to so many more that are going to be made, would
+    /// stay within a grant. Counts nothing.
+    ///
+    /// # Errors
+    /// The limit in words.
+    pub(super) fn allows_all(
+        &self,
+        step: &str,
+        request: &Request,
+        (ids, makes): (Vec<String>, usize),
+        grant: &Effective,
+        executor: Option<&dyn Executor>,
+    ) -> Result<(), String> {
+        let app = request.app.clone().unwrap_or_default();
+        let step = self.place(step_id(step));
+        let ids: BTreeSet<String> = ids.into_iter().collect();
+        let belongs = |id: &str| executor.and_then(|executor| executor.belongs(&app, id));
+        for id in &ids {
+            if let Some(within) = belongs(id) {
+                grant.allows_found(&within)?;
+            }
+        }
+        for whose in [Whose::Step, Whose::Policy] {
+            let mut more = makes;
+            let mut alike: BTreeMap<String, (usize, Thing)> = BTreeMap::new();
+            for id in &ids {
+                let thing = (request.row.capability(), app.clone(), id.clone());
+                let counted = self.things.get(&thing).is_some_and(|known| {
+                    whose == Whose::Policy || step.is_some_and(|step| known.steps.contains(&step))
+                });
+                if counted {
+                    continue;
+                }
+                more += 1;
+                if let Some(within) = belongs(id).filter(|_| grant.asks_share()) {
+                    alike.entry(within).or_insert((0, thing)).0 += 1;
+                }
+            }
+            let before = self.count(whose, request.row.capability(), step);
+            grant.allows_more(whose, before, more)?;
+            for (within, (more, thing)) in alike {
+                let before = self.alike(whose, &thing, step, executor, &within);
+                let size = executor.and_then(|executor| executor.population(&app, &within));
+                grant.allows_share(whose, &within, before + more - 1, size.unwrap_or(0))?;
             }
         }
         Ok(())

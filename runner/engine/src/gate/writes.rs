@@ -360,6 +360,7 @@ mod tests {
             in_doubt: "",
             undo,
             creates: None,
+            announces: None,
             fork: "",
             assumes: "",
             projection: &[],

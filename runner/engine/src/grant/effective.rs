@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::bound::{Bound, Whose, words};
 use super::policy::Policy;
-use super::within::{List, Within};
+use super::within::{List, STEP, Within};
 use super::{CapabilityGrant, Covers, Radius, Scope, Terms, Unsaid};
 use crate::effect::{Cover, Request};
 use crate::target::Whereabouts;
@@ -78,7 +78,7 @@ impl Effective {
                 (None, Unsaid::Nothing) => Some([].as_slice()),
                 (said, _) => said,
             };
-            let step = step.map(|texts| ("the step's grant", texts));
+            let step = step.map(|texts| (STEP, texts));
             let policy = limits.iter().filter_map(|limit| limit.names(scope.key));
             let policy = policy.map(|texts| ("the operator's policy", texts));
             let said = step
@@ -172,6 +172,46 @@ impl Effective {
             )),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether writes to so many more things stay within the blast radius, `written` being those written
+    /// to so far.
+    ///
+    /// # Errors
+    /// The limit in words.
+    pub(crate) fn allows_more(
+        &self,
+        whose: Whose,
+        written: usize,
+        more: usize,
+    ) -> Result<(), String> {
+        match self.most.of(whose) {
+            Some(most) if more > 0 && (written + more) as u64 > most => Err(format!(
+                "{} allows writes on at most {most} {}; {written} have been written to, and this would be {more} more",
+                words(whose),
+                self.many()
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What the step is granted and the operator's policy does not allow, a sentence each, as far as that
+    /// is known before the step runs: verbs, and names that are no patterns.
+    pub(crate) fn withheld(&self) -> Vec<String> {
+        let capability = self.terms.capability;
+        let mut all: Vec<String> = self
+            .policy_denied
+            .iter()
+            .map(|verb| {
+                format!(
+                    "the operator's policy does not allow `{verb}` of `{capability}` on this target"
+                )
+            })
+            .collect();
+        all.extend(self.within.iter().flat_map(Within::withheld));
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// Whether the share has to be known before a write can be decided.

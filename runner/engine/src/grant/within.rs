@@ -4,6 +4,9 @@ use globset::{Glob, GlobMatcher};
 
 use super::{Covers, Scope, quoted};
 
+/// Whose list a step's own is.
+pub(super) const STEP: &str = "the step's grant";
+
 /// Names in one list. Every effect is compared with each of them.
 pub(super) const MAX_NAMES: usize = 1000;
 
@@ -73,6 +76,17 @@ fn pattern(text: &str, of: &str) -> Result<GlobMatcher, String> {
 }
 
 impl Within {
+    /// Names that the step's own list has and another party's does not cover, a sentence each.
+    pub(super) fn withheld(&self) -> Vec<String> {
+        let is_name = |text: &&String| {
+            matches!(self.scope.covers, Covers::Name | Covers::Same(_))
+                || !text.contains(['*', '?', '[', '{', '\\'])
+        };
+        let own = self.lists.iter().filter(|list| list.whose == STEP);
+        let names = own.flat_map(|list| list.texts.iter().filter(is_name));
+        names.filter_map(|name| self.allows(name).err()).collect()
+    }
+
     pub(super) fn allows(&self, name: &str) -> Result<(), String> {
         let scope = self.scope;
         let short = self

@@ -78,22 +78,33 @@ async fn a_verb_that_is_not_asked_for_is_denied_although_granted() {
 }
 
 #[tokio::test]
-async fn a_verb_that_the_policy_withholds_is_denied() {
-    let mut stage = Stage::new(Limits::default(), &guest(WRITE));
-    let ledger = groundcrew::CapabilityGrant {
-        verbs: Some(vec!["read".to_owned()]),
-        ..Default::default()
+async fn what_the_policy_withholds_is_refused_before_anything_begins() {
+    let stage = Stage::new(Limits::default(), &guest(WRITE));
+    let refused = async |policy: &str| {
+        let runbook = ONE.replace("apps = [\"*\"]", "apps = [\"web\", \"a*\"]");
+        let mut request = stage.request(&runbook, Mode::Perform, 1);
+        request.policy = toml::from_str::<Policy>(policy).unwrap();
+        match stage.engine.admit(request).await {
+            Ok(_) => Vec::new(),
+            Err(refusals) => refusals.into_iter().map(|r| r.message).collect(),
+        }
     };
-    stage.policy = Policy {
-        grant: [("ledger".to_owned(), ledger)].into(),
-        ..Policy::default()
+    let not = |verb: &str| {
+        format!("the operator's policy does not allow `{verb}` of `ledger` on this target")
     };
-    let ended = stage.run(ONE, Mode::Perform).await;
-    denied_and_nothing_happened(
-        &stage,
-        &ended,
-        "the operator's policy does not allow `write` of `ledger` on this target",
+    assert_eq!(
+        refused("[grant.ledger]\nverbs = [\"read\"]").await,
+        [not("keep"), not("wait"), not("write")]
     );
+    assert_eq!(
+        refused("[grant.ledger]\napps = [\"api\"]").await,
+        ["the operator's policy does not cover the app `web` (it covers `api`)"]
+    );
+    // Of a pattern it is not known which apps it is going to be.
+    for fine in ["apps = [\"web\"]", "apps = [\"we*\"]", "max_accounts = 1"] {
+        assert!(refused(&format!("[grant.ledger]\n{fine}")).await.is_empty());
+    }
+    assert_eq!(stage.ledger.performed(), [] as [&str; 0]);
 }
 
 #[tokio::test]

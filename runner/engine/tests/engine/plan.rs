@@ -470,7 +470,7 @@ async fn what_people_read_in_a_plan_is_so_even_if_its_author_lies() {
     }
     // A policy that is stricter now is fine.
     let mut stricter = applying(&stage, &plan);
-    let limit = "[grant.ledger]\nverbs = [\"write\"]\nmax_accounts = 3\n";
+    let limit = "[grant.ledger]\nmax_accounts = 3\n";
     stricter.policy = toml::from_str(limit).unwrap();
     assert!(stage.engine.admit(stricter).await.is_ok());
     // Inputs that its runbook does not have.

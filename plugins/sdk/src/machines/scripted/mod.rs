@@ -76,6 +76,18 @@ pub(crate) fn take_get(op: u64) -> Result<Machine, Failure> {
     })
 }
 
+pub(crate) fn announce(_app: &str, ids: &[String], makes: u32) -> u64 {
+    submit(Call {
+        // No write: an interrupt lets it be.
+        cleans_up: true,
+        ..Call::new("machines.announce", "").options((ids, makes))
+    })
+}
+
+pub(crate) fn take_announce(op: u64) -> Result<(), Failure> {
+    take(op)
+}
+
 pub(crate) fn events(_app: &str, id: &str, limit: u32) -> u64 {
     submit(Call::new("machines.events", id).options(limit))
 }

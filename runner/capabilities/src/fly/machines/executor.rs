@@ -324,6 +324,10 @@ impl Executor for Executing {
             if row.creates.is_some() {
                 return Box::pin(self.create(&effect)).await;
             }
+            // It was for the gate.
+            if row.announces.is_some() {
+                return Outcome::ok(&());
+            }
             let at = match At::of(&effect) {
                 Ok(at) => at,
                 Err(failure) => return failure.into(),

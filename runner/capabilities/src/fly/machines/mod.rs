@@ -119,6 +119,11 @@ impl Capability for Machines {
                 .on(app, id)
                 .with(limit.clamp(1, 50).into())
         })?;
+        linking.operation::<(String, Vec<String>, u32), ()>("announce", |(app, ids, makes)| {
+            Request::new(row("announce"))
+                .in_app(app)
+                .with(arguments(&(ids, makes)))
+        })?;
         for name in ["start", "suspend", "cordon", "uncordon"] {
             linking.operation::<(String, String), Done>(name, on(name))?;
         }
@@ -196,6 +201,7 @@ mod tests {
             "list",
             "get",
             "events",
+            "announce",
             "start",
             "stop",
             "restart",

@@ -1,6 +1,6 @@
 //! The rows of the operations table: those of the commands (`commands.rs`), and the others.
 
-use groundcrew::{Kind, Row};
+use groundcrew::{Failure, Kind, Request, Row};
 
 use super::commands::COMMANDS;
 use super::sound;
@@ -47,8 +47,14 @@ const SEEN: [&str; 8] = [
     "standbys",
 ];
 
+/// Machines of the app that the step is going to write to, and how many more it is going to make.
+fn announced(request: &Request) -> Result<(Vec<String>, usize), Failure> {
+    let (ids, makes): (Vec<String>, u32) = request.arguments()?;
+    Ok((ids, makes as usize))
+}
+
 /// What is no command.
-const OTHERS: [Row; 12] = [
+const OTHERS: [Row; 13] = [
     Row {
         name: "machines.list",
         projection: &SEEN,
@@ -66,6 +72,12 @@ const OTHERS: [Row; 12] = [
     },
     Row {
         name: "machines.versions",
+        ..READ
+    },
+    Row {
+        name: "machines.announce",
+        announces: Some(announced),
+        fork: "nothing is sent",
         ..READ
     },
     Row {

@@ -10,6 +10,9 @@ use crate::fly::contract::{
 };
 use crate::fly::names::{App, MachineId, Sound, few, named, regions, words};
 
+/// Ids in one announcement: twice as many as a run may hold.
+const ANNOUNCED: usize = 10_000;
+
 fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
     request
         .arguments()
@@ -34,6 +37,16 @@ pub(super) fn sound(request: &Request) -> Sound {
                 _ => return Err("the app to list is not the app that was asked for".to_owned()),
             }
             filtered(&filter)
+        }
+        "announce" => {
+            let (ids, _): (Vec<String>, u32) = read(request)?;
+            if ids.len() > ANNOUNCED {
+                return Err(format!(
+                    "{} Machines are announced; at most {ANNOUNCED} may be at once",
+                    ids.len()
+                ));
+            }
+            ids.iter().try_for_each(|id| MachineId::read(id).map(drop))
         }
         "stop" => named("a signal", &read::<StopOptions>(request)?.signal),
         "restart" => named("a signal", &read::<RestartOptions>(request)?.signal),

@@ -33,6 +33,7 @@ const fn row(
         in_doubt: "",
         undo: None,
         creates: None,
+        announces: None,
         fork: "",
         assumes: "",
         projection: &[],
@@ -57,6 +58,7 @@ static ROWS: [Row; 9] = [
     row("ledger.unwrite", Kind::Write, "write", false, false),
     Row {
         creates: Some(""),
+        announces: None,
         undo: Some("ledger.unwrite"),
         ..row("ledger.make", Kind::Write, "write", false, false)
     },
