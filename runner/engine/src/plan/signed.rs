@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use signed_note::Signature;
 
-use super::truth::of_runbook;
+use super::truth::{of_numbers, of_runbook};
 use super::{FORMAT, Plan, PlanError};
 use crate::clock::millis;
 use crate::digest::digest;
@@ -44,7 +44,9 @@ impl SignedPlan {
     pub fn open(text: &str, known: &[Key]) -> Result<Self, PlanError> {
         let signed = Self::reopen(text)?;
         signed.trusted(known)?;
-        if let Some(untrue) = of_runbook(signed.plan()).pop() {
+        let mut untrue = of_numbers(signed.plan());
+        untrue.extend(of_runbook(signed.plan()));
+        if let Some(untrue) = untrue.pop() {
             return Err(PlanError::Untrue(untrue));
         }
         Ok(signed)
