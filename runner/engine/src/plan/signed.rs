@@ -44,12 +44,17 @@ impl SignedPlan {
     pub fn open(text: &str, known: &[Key]) -> Result<Self, PlanError> {
         let signed = Self::reopen(text)?;
         signed.trusted(known)?;
-        let mut untrue = of_numbers(signed.plan());
-        untrue.extend(of_runbook(signed.plan()));
-        if let Some(untrue) = untrue.pop() {
+        signed.bounded()?;
+        if let Some(untrue) = of_runbook(signed.plan()).pop() {
             return Err(PlanError::Untrue(untrue));
         }
         Ok(signed)
+    }
+
+    /// Whether its numbers are within their bounds, by whomever it is signed.
+    pub(crate) fn bounded(&self) -> Result<(), PlanError> {
+        let untrue = of_numbers(self.plan()).pop();
+        untrue.map_or(Ok(()), |untrue| Err(PlanError::Untrue(untrue)))
     }
 
     /// Whether its author is one of `known`.

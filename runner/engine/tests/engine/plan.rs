@@ -473,7 +473,11 @@ async fn a_plan_is_made_for_some_time_and_not_for_ever() {
 }
 
 /// The same plan with something in it changed, signed again by its author.
-fn forged(plan: &SignedPlan, author: &Key, change: impl Fn(&mut serde_json::Value)) -> String {
+pub(crate) fn forged(
+    plan: &SignedPlan,
+    author: &Key,
+    change: impl Fn(&mut serde_json::Value),
+) -> String {
     let mut file: serde_json::Value = serde_json::from_str(&plan.text()).unwrap();
     change(&mut file["plan"]);
     let digest: String = Sha256::digest(file["plan"].to_string())
