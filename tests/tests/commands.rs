@@ -183,6 +183,53 @@ async fn a_state_directory_that_may_only_be_read() -> Result<()> {
     Ok(())
 }
 
+/// Journals are where they are whatever a project says: who reads them is told that its file is broken,
+/// and who needs the file is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_configuration_is_said_whether_it_is_needed_or_not() -> Result<()> {
+    let world = World::start(fleet(20, 7), 20.0).await?;
+    let said = world.run(&RESTART).await?;
+    ensure!(said.code == 0, "{said:?}");
+    let run = world.newest_run().await?;
+    std::fs::write(
+        world.project().join("groundcrew.toml"),
+        "default_target = [",
+    )?;
+    let broken = "groundcrew.toml` does not read";
+    let does_without: [&[&str]; 4] = [
+        &["runs", "list"],
+        &["runs", "show", &run],
+        &["audit", "list"],
+        &["audit", "show", &run],
+    ];
+    for arguments in does_without {
+        let said = world.run(arguments).await?;
+        ensure!(
+            said.code == 0 && !said.out.is_empty(),
+            "{arguments:?}: {said:?}"
+        );
+        ensure!(
+            said.err.contains("this command does without it") && said.err.contains(broken),
+            "{arguments:?}: {said:?}"
+        );
+    }
+    let needs_it: [&[&str]; 5] = [
+        &RESTART,
+        &["resume", &run],
+        &["runs", "cancel", &run],
+        &["audit", "verify"],
+        &["machines", "web"],
+    ];
+    for arguments in needs_it {
+        let said = world.run(arguments).await?;
+        ensure!(
+            said.code == 2 && said.err.starts_with("error: ") && said.err.contains(broken),
+            "{arguments:?}: {said:?}"
+        );
+    }
+    Ok(())
+}
+
 /// The user and group `nobody` of most systems; any number that owns nothing would do.
 const NOBODY: u32 = 65_534;
 

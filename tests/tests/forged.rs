@@ -103,6 +103,20 @@ fn lies() -> Vec<(&'static str, i32, &'static str, Change)> {
         lie("its runbook's digest", 4, "has another digest", |plan| {
             plan["runbook_digest"] = digest("x").into();
         }),
+        lie("for ever", 4, "more than 30d after it was made", |plan| {
+            plan["expires_at"] = "9999-01-01T00:00:00Z".into();
+        }),
+        lie(
+            "another time",
+            4,
+            "its target's time scale is 1e+300",
+            |plan| {
+                plan["target"]["time_scale"] = json!(1e300);
+            },
+        ),
+        lie("half of it", 4, "missing field `writes`", |plan| {
+            plan.as_object_mut().map(|plan| plan.remove("writes"));
+        }),
         lie("a plugin's version", 4, "is not in the plan", |plan| {
             plan["plugins"][0]["version"] = "9.9.9".into();
         }),

@@ -183,6 +183,9 @@ async fn a_killed_run_can_be_taken_along() -> Result<()> {
     ensure!(
         unasked.code == 4
             && unasked.err.contains("has to be confirmed")
+            && unasked
+                .err
+                .contains("can be taken up in more than one store")
             && unasked.err.contains("This run may write:"),
         "{unasked:?}"
     );

@@ -112,6 +112,11 @@ const DOORS: &[(&str, &[&str], &str)] = &[
         "a test that reads the kernel's locks, on Linux only",
     ),
     (
+        "runner/engine/tests/engine/private.rs",
+        &["Command::new"],
+        "a test; both have `sh`, and it starts this very program",
+    ),
+    (
         "runner/simulator/tests/simulator/flyctl.rs",
         &["Command::new", "process::id"],
         "a test of `flyctl`, where there is one; a directory of its own",

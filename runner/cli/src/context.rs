@@ -18,7 +18,7 @@ use crate::credentials::{Source, Trust};
 use crate::exit::Exit;
 use crate::files::Directory;
 use crate::shown;
-use crate::terminal;
+use crate::terminal::{self, say};
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -102,6 +102,17 @@ impl Shared {
             user.as_ref(),
             self.policy.as_deref(),
         )
+    }
+
+    /// Says that the configuration is broken, for a command that does without it. Where journals are kept
+    /// depends on no project: they are read all the same.
+    pub(crate) fn warn_of_config(&self) {
+        if let Err(wrong) = self.config() {
+            say!(
+                "warning: the configuration cannot be used, and this command does without it: {}",
+                wrong.message()
+            );
+        }
     }
 
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Exit> {

@@ -180,6 +180,10 @@ impl From<StartError> for Exit {
             StartError::Expired(_) => {
                 Self::refused(e.to_string(), Some("`groundcrew plan` makes another one"))
             }
+            StartError::Unmade(_) => Self::refused(
+                e.to_string(),
+                Some("one of the two clocks is wrong, that of the plan's author or the one here"),
+            ),
             StartError::Applied(ref run) => Self::refused(
                 e.to_string(),
                 Some(&format!(

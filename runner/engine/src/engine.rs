@@ -91,6 +91,9 @@ pub enum StartError {
     /// The plan that it applies has expired.
     #[error("the plan has expired at {0}")]
     Expired(Timestamp),
+    /// The plan that it applies says that it was made later than now.
+    #[error("the plan says that it was made at {0}, which is still to come")]
+    Unmade(Timestamp),
     /// The plan that it applies has been applied.
     #[error("the plan has been applied, by run `{0}`")]
     Applied(String),

@@ -69,7 +69,7 @@ pub enum LimitValue {
     Names(Vec<String>),
     /// So many.
     Number(u64),
-    /// So many of a hundred, 0 to 100.
+    /// So many of a hundred, 1 to 100.
     Share(u8),
 }
 
@@ -129,11 +129,12 @@ impl Limit {
     }
 }
 
-/// `25%` as 25.
+/// `25%` as 25. Nothing is no share: it would allow nothing, and look like a limit.
 pub(crate) fn parse_share(text: &str) -> Option<u8> {
     let digits = text.strip_suffix('%')?;
     let whole = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|share| whole && *share <= 100)
+    let share = digits.parse().ok().filter(|_| whole);
+    share.filter(|share| (1..=100).contains(share))
 }
 
 fn texts(

@@ -101,7 +101,12 @@ impl Step {
             let reason = format!("{value} is not a duration such as `90s`");
             return Err(template.error(template.source(), reason));
         };
-        parse_duration(text).map_err(|error| template.error(template.source(), error.to_string()))
+        let wrong = |why: String| template.error(template.source(), why);
+        let timeout = parse_duration(text).map_err(|error| wrong(error.to_string()))?;
+        match timeout.is_zero() {
+            true => Err(wrong(format!("`{text}` gives the step no time"))),
+            false => Ok(timeout),
+        }
     }
 
     /// Its grants with their values.

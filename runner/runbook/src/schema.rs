@@ -115,7 +115,7 @@ fn sequential() -> Value {
             "description": "What the step may do, by capability. Whatever is not listed is denied.",
             "$ref": "#/$defs/grant",
         },
-        "timeout": described(duration(true), "How long an attempt may take, such as `20m`; an hour if absent."),
+        "timeout": described(some_time(), "How long an attempt may take, such as `20m`; an hour if absent."),
         "retry": {
             "description": "Retries of failures that may pass by themselves.",
             "$ref": "#/$defs/retry",
@@ -171,7 +171,7 @@ fn limit(form: Option<GrantForm>) -> Value {
         Some(GrantForm::Number) => json!({ "anyOf": [number(), expression()] }),
         Some(GrantForm::Share) => json!({
             "anyOf": [
-                { "type": "string", "pattern": r"^0*(100|[0-9]{1,2})%$" },
+                { "type": "string", "pattern": r"^0*(100|[1-9][0-9]?)%$" },
                 expression(),
             ],
         }),
@@ -231,6 +231,13 @@ fn duration(expressions: bool) -> Value {
     } else {
         literal
     }
+}
+
+/// A duration that is not zero.
+fn some_time() -> Value {
+    let (unit, any) = ("(d|h|ms|m|s)", "([0-9]+(d|h|ms|m|s))*");
+    let pattern = format!("^{any}[0-9]*[1-9][0-9]*{unit}{any}$");
+    json!({ "anyOf": [{ "type": "string", "pattern": pattern }, expression()] })
 }
 
 /// A list of texts, or one `${…}` that gives a list.

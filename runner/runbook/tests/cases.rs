@@ -105,6 +105,14 @@ fn errors_of_evaluation_name_their_place() {
         "step `a`, key `grant.machines.max_share`: cannot evaluate `${inputs.x}`: 25 is not a share such as `25%`"
     );
     assert_eq!(
+        evaluate("max_share", json!("0%")),
+        r#"step `a`, key `grant.machines.max_share`: cannot evaluate `${inputs.x}`: "0%" is not a share such as `25%`"#
+    );
+    assert_eq!(
+        evaluate("timeout", json!("0m")),
+        "step `a`, key `timeout`: cannot evaluate `${inputs.x}`: `0m` gives the step no time"
+    );
+    assert_eq!(
         evaluate("apps", json!("")),
         r#"step `a`, key `grant.machines.apps`: cannot evaluate `${inputs.x}`: a grant holds names, and "" is none"#
     );

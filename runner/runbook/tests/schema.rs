@@ -100,6 +100,8 @@ fn it_refuses_each_wrong_thing_by_itself() {
         ("/inputs/size", "type", json!("text")),
         ("/inputs/size", "defualt", json!("s")),
         ("/step/0", "timeout", json!("10")),
+        ("/step/0", "timeout", json!("0s")),
+        ("/step/0", "timeout", json!("0h00m0ms")),
         ("/step/0", "on_failure", json!("ignore")),
         ("/step/0/retry", "max_attempts", json!(101)),
         ("/step/0/retry", "attempts", json!(2)),
@@ -109,11 +111,24 @@ fn it_refuses_each_wrong_thing_by_itself() {
         ("/step/1/grant/machines", "max_machines", json!(-1)),
         ("/step/1/grant/machines", "max_machines", json!("6")),
         ("/step/1/grant/machines", "max_share", json!("101%")),
+        ("/step/1/grant/machines", "max_share", json!("0%")),
+        ("/step/1/grant/machines", "max_share", json!("00%")),
         ("/finally/0", "repeatable", json!("yes")),
     ] {
         let mut runbook = right.clone();
         runbook.pointer_mut(pointer).unwrap()[key] = wrong;
         assert!(!validator.is_valid(&runbook), "{pointer}/{key}");
+    }
+    for (pointer, key, right) in [
+        ("/step/0", "timeout", json!("1h0m")),
+        ("/step/0", "timeout", json!("0h10ms")),
+        ("/step/1/grant/machines", "max_share", json!("9%")),
+        ("/step/1/grant/machines", "max_share", json!("100%")),
+        ("/step/1/grant/machines", "max_machines", json!(0)),
+    ] {
+        let mut runbook = read(include_str!("../cases/valid/everything.toml"));
+        runbook.pointer_mut(pointer).unwrap()[key] = right;
+        assert!(validator.is_valid(&runbook), "{pointer}/{key}");
     }
     let mut without = right;
     without["inputs"]["size"]

@@ -15,7 +15,14 @@ pub const FLY_MACHINES_API: &str = "https://api.machines.dev";
 const FLY_RELEASES_API: &str = "https://api.fly.io";
 
 /// Fly's own public addresses.
-const FLY_HOSTS: [&str; 2] = ["api.machines.dev", "api.fly.io"];
+const FLY_HOSTS: [&str; 2] = [FLY_MACHINES_HOST, "api.fly.io"];
+
+/// Where Fly's Machines API is, from outside its network.
+const FLY_MACHINES_HOST: &str = "api.machines.dev";
+
+/// Whatever else is under these names is Fly's, and no Machines API. (Apps of Fly's customers are under
+/// `fly.dev`.)
+const FLY_DOMAINS: [&str; 2] = ["fly.io", "machines.dev"];
 
 /// Fly's address inside its own network, which has no certificate. It is trusted where whoever runs this
 /// says so, and only where it leads to `fdaa::/16`: outside Fly's network the name is anybody's.
@@ -99,7 +106,16 @@ pub fn target_showing(
     // As flyctl does: an address is scheme, host and port; its path does not count.
     machines.set_path("");
     machines.set_query(None);
+    let misplaced = || TargetError::Place {
+        target: name.to_owned(),
+        why: format!(
+            "`{machines}` is no Machines API: Fly's is at `{FLY_MACHINES_API}`, and inside its network at `http://{FLY_INSIDE}:4280`"
+        ),
+    };
     let host = machines.host_str().unwrap_or_default();
+    if is_another_of_flys(host) {
+        return Err(misplaced());
+    }
     let beside = match FLY_HOSTS.contains(&host) || host == FLY_INSIDE {
         true => read(FLY_RELEASES_API)?,
         false => machines.clone(),
@@ -115,6 +131,10 @@ pub fn target_showing(
     let credential = source
         .map(|source| Credential::resolve(name, &machines, source, scheme, trusted_origins))
         .transpose()?;
+    let inside = machines.scheme() == "http" && machines.port() == Some(4280);
+    if (host == FLY_MACHINES_HOST && !own(&machines)) || (host == FLY_INSIDE && !inside) {
+        return Err(misplaced());
+    }
     let place = |url: Url| {
         let http2 = addresses.http2 && url.origin() == machines.origin();
         let inside = url.host_str() == Some(FLY_INSIDE);
@@ -133,6 +153,16 @@ fn own(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     // At its own port: what listens at another one is somebody else, and no policy speaks of it.
     FLY_HOSTS.contains(&host) && url.scheme() == "https" && url.port().is_none()
+}
+
+/// Whether a host is Fly's, and none where the Machines API is. A dot at its end does not make it another.
+fn is_another_of_flys(host: &str) -> bool {
+    let name = host.trim_end_matches('.');
+    let fly = FLY_DOMAINS.iter().any(|domain| {
+        let before = name.strip_suffix(domain);
+        before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    });
+    (fly || name == FLY_INSIDE) && ![FLY_MACHINES_HOST, FLY_INSIDE].contains(&host)
 }
 
 /// Whether an address is one of Fly's private network: `fdaa::/16`. (Fly's documentation of its private
@@ -224,6 +254,37 @@ mod tests {
             assert!(!only(elsewhere.parse().unwrap()), "{elsewhere}");
         }
         assert!(at("https://user:pw@api.machines.dev", &[]).is_err());
+    }
+
+    #[test]
+    fn what_is_flys_and_no_machines_api_is_refused() {
+        let trusted = [
+            "https://api.machines.dev:8443",
+            "http://api.machines.dev",
+            "https://_api.internal:4280",
+            "http://_api.internal",
+            "http://_api.internal.:4280",
+        ];
+        let flys = [
+            "https://api.fly.io",
+            "https://API.FLY.IO./graphql",
+            "https://fly.io",
+            "https://machines.dev",
+            "https://api.machines.dev.",
+            "https://other.machines.dev",
+            "https://registry.fly.io",
+        ];
+        for bad in trusted.into_iter().chain(flys) {
+            let refused = at(bad, &trusted).unwrap_err().to_string();
+            assert!(
+                refused.contains("is no Machines API: Fly's is at `https://api.machines.dev`"),
+                "{bad}: {refused}"
+            );
+        }
+        // An app of a customer's, and what only looks alike, are as trusted as their user says.
+        for other in ["https://proxy.fly.dev", "https://notfly.io"] {
+            assert!(at(other, &[other]).is_ok(), "{other}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use groundcrew::{Credential, Mode, Place, Request, Scale, Target, Url};
 use groundcrew_capabilities::all;
-use groundcrew_capabilities::fly::contract::{RestartOptions, StopOptions};
+use groundcrew_capabilities::fly::contract::{CreateOptions, RestartOptions, StopOptions};
 use serde_json::{Value, json};
 
 use crate::support::{self, Process, Web, row};
@@ -284,6 +284,14 @@ async fn no_text_leads_to_another_place_than_its_operation_has() {
     assert_eq!(performed, all, "every operation is asked");
 }
 
+/// A process of a run against a server, where time is short.
+fn at(web: &Web) -> Process {
+    let place = groundcrew::Place::new(Url::parse(&web.url).unwrap(), None::<&Credential>);
+    let target = Target::new("t", Some("groundcrew"), Scale::new(500.0).unwrap());
+    let target = target.with_place("machines_api", place).unwrap();
+    Process::start("run", target, Mode::Perform, jiff::Timestamp::UNIX_EPOCH)
+}
+
 /// An answer is believed only as far as it is about what was asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_about_something_else_are_none() {
@@ -307,15 +315,57 @@ async fn answers_about_something_else_are_none() {
     ] {
         let answer = answer.to_string();
         let web = Web::serve(move |_, _| support::http("200 OK", "", &answer)).await;
-        let place = groundcrew::Place::new(Url::parse(&web.url).unwrap(), None::<&Credential>);
-        let fast = Scale::new(500.0).unwrap();
-        let target = Target::new("t", Some("groundcrew"), fast);
-        let target = target.with_place("machines_api", place).unwrap();
-        let now = jiff::Timestamp::UNIX_EPOCH;
-        let process = Process::start("run", target, Mode::Perform, now);
+        let process = at(&web);
         let effect = process.unchecked(request);
         let outcome = process.executor("machines").perform(effect).await;
         let failure = outcome.result.unwrap_err().to_string();
         assert!(failure.contains(says), "{failure}");
+    }
+}
+
+/// What was there before is not what has been made: whoever takes the making back would destroy it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_before_has_not_been_made() {
+    let machine = |id: &str| json!({ "id": id, "name": "n", "state": "started", "region": "ams", "config": { "image": "i" } });
+    // Known from a listing, or as what is copied; and one that is new.
+    for (listed, answered, old) in [("d1", "d1", true), ("d2", "d1", true), ("d1", "d9", false)] {
+        let there = json!([machine(listed)]).to_string();
+        let (copied, made) = (machine("d1").to_string(), machine(answered).to_string());
+        let web = Web::serve(move |request, _| {
+            let body = match shape(request).0 {
+                create if create.starts_with("POST") => &made,
+                list if list.starts_with("GET /v1/apps/*/machines?") => &there,
+                list if list == "GET /v1/apps/*/machines" => &there,
+                _ => &copied,
+            };
+            support::http("200 OK", "", body)
+        })
+        .await;
+        let process = at(&web);
+        process.done(requests("web", "d1", "x").remove(0)).await;
+        let like = CreateOptions {
+            like: Some("d1".to_owned()),
+            ..CreateOptions::default()
+        };
+        let create = support::within("machines.create", "web", &like);
+        let made: Result<Value, _> = process.ask(create).await;
+        if !old {
+            assert_eq!(made.unwrap()["id"], "d9");
+            continue;
+        }
+        let failure = made.unwrap_err().to_string();
+        assert!(
+            failure.contains("the answer is about Machine `d1`, which was there before"),
+            "{failure}"
+        );
+        // It was asked for the mark of what it made, and tried again; nothing else was written.
+        let sent: BTreeSet<String> = web.seen().iter().map(|seen| shape(seen).0).collect();
+        let marked = "GET /v1/apps/*/machines?include_deleted&metadata.groundcrew_effect";
+        assert!(sent.contains(marked), "{sent:?}");
+        assert!(
+            sent.iter()
+                .all(|sent| sent.starts_with("GET") || sent == "POST /v1/apps/*/machines"),
+            "{sent:?}"
+        );
     }
 }

@@ -83,6 +83,9 @@ pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
     {
         return show_bundle(shared, path);
     }
+    if let Command::List { .. } | Command::Show { .. } | Command::Export = &command {
+        shared.warn_of_config();
+    }
     let store = shared.store()?;
     let log = || audit::open(shared, &shared.config()?);
     match command {

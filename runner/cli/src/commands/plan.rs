@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args as Arguments;
 use groundcrew::journal::Mode;
-use groundcrew::plan::{PlanError, SignedPlan};
+use groundcrew::plan::{LONGEST_VALIDITY, PlanError, SignedPlan};
 use groundcrew::{Key, OperationRule, Policy, RunRequest, Unobserved, Whereabouts};
 use groundcrew::{MakeError, PlanRequest};
 use serde_json::{Value, json};
@@ -43,9 +44,9 @@ pub(crate) struct Args {
     /// is a case of its own; commas join several faults to one case
     #[arg(long, value_name = "FAULTS", value_parser = faults)]
     fault: Vec<Faults>,
-    /// How long the plan can be applied
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
-    valid_for: std::time::Duration,
+    /// How long the plan can be applied, 30d at most
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = validity)]
+    valid_for: Duration,
     /// The directory with your key [default: `identity` in your configuration]
     #[arg(long, value_name = "DIR")]
     key: Option<PathBuf>,
@@ -66,8 +67,16 @@ fn faults(text: &str) -> Result<Faults, String> {
     rules.map(Faults).map_err(|e| e.to_string())
 }
 
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    groundcrew::runbook::parse_duration(text).map_err(|e| e.to_string())
+fn validity(text: &str) -> Result<Duration, String> {
+    let duration = groundcrew::runbook::parse_duration(text).map_err(|e| e.to_string())?;
+    match duration {
+        Duration::ZERO => Err("nobody could apply it".to_owned()),
+        long if long > LONGEST_VALIDITY => Err(format!(
+            "a plan can be applied for {} at most",
+            groundcrew::runbook::format_duration(LONGEST_VALIDITY)
+        )),
+        fine => Ok(fine),
+    }
 }
 
 pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
@@ -142,6 +151,7 @@ fn not_made(e: MakeError) -> Exit {
         MakeError::Refused(refusals) => Exit::refusals(&refusals),
         MakeError::Start(e) => e.into(),
         MakeError::Plan(e) => e.into(),
+        MakeError::Validity => Exit::usage(e.to_string(), None),
         MakeError::Unseen(_) => Exit::failed(e.to_string()),
     }
 }
@@ -219,5 +229,25 @@ impl From<PlanError> for Exit {
             ),
         };
         Exit::refused(format!("{e}; nothing has happened"), hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_valid_for_some_time_and_not_for_ever() {
+        assert_eq!(validity("1ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(validity("30d"), Ok(LONGEST_VALIDITY));
+        for (text, says) in [
+            ("0s", "nobody could apply it"),
+            ("30d1ms", "a plan can be applied for 30d at most"),
+            ("99999999999d", "longer than a year"),
+            ("soon", "does not start with a whole number"),
+        ] {
+            let refused = validity(text).unwrap_err();
+            assert!(refused.contains(says), "{text}: {refused}");
+        }
     }
 }

@@ -207,6 +207,10 @@ async fn taken_in(
         );
     }
     render::may(&engine, &admitted, Mode::Perform);
+    // Its export closed it only where it came from: no other store knows of this one.
+    say!(
+        "this bundle can be taken up in more than one store, and then the work is done twice; make sure that nobody else has"
+    );
     if !args.yes {
         let hint = "pass `--yes`; `groundcrew audit show --from FILE` shows what it has done";
         crate::ask::confirmed(shared, "a run from elsewhere", "Go on with it here?", hint)?;

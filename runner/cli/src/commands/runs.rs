@@ -62,6 +62,10 @@ pub(crate) enum Command {
 }
 
 pub(crate) async fn run(shared: &Shared, command: Command) -> Result<(), Exit> {
+    // Whoever cancels a run reads it, and is refused without.
+    if !matches!(command, Command::Cancel { .. }) {
+        shared.warn_of_config();
+    }
     match command {
         Command::List { max } => list(shared, max),
         Command::Show { run } => show(shared, &run),

@@ -51,6 +51,9 @@ pub enum Flaw {
         /// What does not fit.
         why: String,
     },
+    /// The store's file is not made as this program makes it.
+    #[error("{0}")]
+    Store(String),
     /// The tree is not the one that was signed.
     #[error("{what} was signed for another tree of {size} entries")]
     Root {

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::FlockOperation;
 use tlog_tiles::{Tile, TileReader};
 
@@ -91,8 +91,10 @@ impl Files {
     fn write(&self, path: &str, bytes: &[u8]) -> Result<(), AuditError> {
         let parent = path.rsplit_once('/').map(|(parent, _)| parent);
         if let Some(parent) = parent {
+            let mut private = DirBuilder::new();
+            private.recursive(true).mode(0o700);
             self.directory
-                .create_dir_all(parent)
+                .create_dir_with(parent, &private)
                 .map_err(failed(parent))?;
         }
         let aside = format!("{path}.new");

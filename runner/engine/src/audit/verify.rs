@@ -30,7 +30,7 @@ const PAGE: usize = 10_000;
 
 /// Verifies everything that is in the store and in the log's files, and that the tree goes on from
 /// `since`, an earlier checkpoint. Of the store's index of runs, and of its locks, all that a journal
-/// says too is compared with it (`index.rs`).
+/// says too is compared with it (`index.rs`), and its file has to be made as this version makes it.
 ///
 /// # Errors
 /// Everything that is wrong, the first of its kind each.
@@ -40,9 +40,16 @@ pub fn verify(
     since: Option<&str>,
 ) -> Result<Verified, Vec<Flaw>> {
     let mut flaws = Vec::new();
+    match store.altered() {
+        Ok(altered) => flaws.extend(altered.into_iter().map(Flaw::Store)),
+        Err(e) => flaws.push(Flaw::Unreadable(e.to_string())),
+    }
     let tree = match entries(store, &mut flaws) {
         Ok(tree) => tree,
-        Err(e) => return Err(vec![Flaw::Unreadable(e.to_string())]),
+        Err(e) => {
+            flaws.push(Flaw::Unreadable(e.to_string()));
+            return Err(flaws);
+        }
     };
     let last = match log.checkpoint() {
         Ok(Some(last)) => Some(last),

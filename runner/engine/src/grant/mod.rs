@@ -118,12 +118,12 @@ impl Terms {
             let wanted = match (known.form, value) {
                 (GrantForm::Names, LimitValue::Names(_))
                 | (GrantForm::Number, LimitValue::Number(_))
-                | (GrantForm::Share, LimitValue::Share(_)) => continue,
+                | (GrantForm::Share, LimitValue::Share(1..=100))
                 // A policy writes it as a number of percent.
-                (GrantForm::Share, LimitValue::Number(percent)) if *percent <= 100 => continue,
+                | (GrantForm::Share, LimitValue::Number(1..=100)) => continue,
                 (GrantForm::Names, _) => "a list of names",
                 (GrantForm::Number, _) => "a whole number",
-                (GrantForm::Share, _) => "a share of at most 100 percent",
+                (GrantForm::Share, _) => "a share from 1 to 100 percent",
             };
             let capability = self.capability;
             faults.push((

@@ -71,8 +71,12 @@ impl TargetPolicy {
 }
 
 impl Approvals {
-    /// Why nobody could ever keep to it, in words.
+    /// Why it asks for nothing, or nobody could ever keep to it, in words.
     pub(crate) fn fault(&self) -> Option<String> {
+        if self.required == 0 {
+            let why = "`required = 0` asks for no approval; leave the table `approvals` out if nobody has to approve";
+            return Some(why.to_owned());
+        }
         let mut keys: Vec<&str> = self.keys.iter().map(|key| key.trim()).collect();
         keys.sort_unstable();
         keys.dedup();

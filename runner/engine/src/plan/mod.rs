@@ -13,6 +13,7 @@ mod signed;
 mod truth;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,10 @@ pub(crate) use truth::untrue;
 
 /// The format that this crate writes.
 pub(crate) const FORMAT: u32 = 1;
+
+/// A plan cannot be applied for longer from when it was made: 30 days. Nobody remembers then what it
+/// was approved for.
+pub const LONGEST_VALIDITY: Duration = Duration::from_hours(30 * 24);
 
 /// What a rehearsal found, and what its application will do.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use signed_note::Signature;
 
-use super::truth::of_runbook;
+use super::truth::{of_numbers, of_runbook};
 use super::{FORMAT, Plan, PlanError};
 use crate::clock::millis;
 use crate::digest::digest;
@@ -44,10 +44,17 @@ impl SignedPlan {
     pub fn open(text: &str, known: &[Key]) -> Result<Self, PlanError> {
         let signed = Self::reopen(text)?;
         signed.trusted(known)?;
+        signed.bounded()?;
         if let Some(untrue) = of_runbook(signed.plan()).pop() {
             return Err(PlanError::Untrue(untrue));
         }
         Ok(signed)
+    }
+
+    /// Whether its numbers are within their bounds, by whomever it is signed.
+    pub(crate) fn bounded(&self) -> Result<(), PlanError> {
+        let untrue = of_numbers(self.plan()).pop();
+        untrue.map_or(Ok(()), |untrue| Err(PlanError::Untrue(untrue)))
     }
 
     /// Whether its author is one of `known`.

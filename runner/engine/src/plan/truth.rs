@@ -4,9 +4,13 @@
 
 use std::collections::HashMap;
 
-use super::{Plan, PlannedWrite};
+use groundcrew_runbook::format_duration;
+
+use super::{LONGEST_VALIDITY, Plan, PlannedWrite};
+use crate::clock::after;
 use crate::digest::digest;
 use crate::effect::Row;
+use crate::scale::Scale;
 
 /// What of it is not so, in words.
 pub(crate) fn untrue(plan: &Plan, rows: &HashMap<&'static str, &'static Row>) -> Vec<String> {
@@ -35,6 +39,34 @@ pub(crate) fn of_runbook(plan: &Plan) -> Vec<String> {
         }
         // That it is not valid here is said where it is used.
         Ok(_) | Err(_) => {}
+    }
+    all
+}
+
+/// Its numbers, which its author could have made up: how long it can be applied, and how fast its
+/// target's time runs.
+pub(crate) fn of_numbers(plan: &Plan) -> Vec<String> {
+    let mut all = Vec::new();
+    let (made_at, expires_at) = (plan.made_at, plan.expires_at);
+    if expires_at <= made_at {
+        all.push(format!(
+            "it was made at {made_at}, and could be applied until {expires_at}"
+        ));
+    }
+    if expires_at > after(made_at, LONGEST_VALIDITY) {
+        let longest = format_duration(LONGEST_VALIDITY);
+        all.push(format!(
+            "it could be applied until {expires_at}, which is more than {longest} after it was made"
+        ));
+    }
+    // The run itself goes by the scale that the configuration here has.
+    if let Some(scale) = plan.target.get("time_scale")
+        && scale.as_f64().and_then(Scale::new).is_none()
+    {
+        let (slowest, fastest) = (Scale::SLOWEST, Scale::FASTEST);
+        all.push(format!(
+            "its target's time scale is {scale}, and not a number from {slowest} to {fastest}"
+        ));
     }
     all
 }

@@ -3,15 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{ABOUT, cover, original};
 use crate::admit::Admitted;
-use crate::clock::{Clock, RealClock};
+use crate::clock::{Clock, RealClock, after};
 use crate::deadline::Deadline;
 use crate::effect::Mode;
 use crate::engine::{Engine, StartError};
 use crate::plan::{Drift, chosen, compare, misdescribed, projected};
 use crate::store::{RunSummary, Standing, StoreError, conflicts};
+
+/// How much the clock of a plan's author may be ahead of the one here.
+const SKEW: Duration = Duration::from_secs(300);
 
 impl Engine {
     /// What has changed on the target since the plan was made that an admitted run applies. By the
@@ -97,6 +101,9 @@ pub(crate) async fn fits(engine: &Engine, admitted: &Admitted) -> Result<Vec<Str
     let (plan, now) = (signed.plan(), engine.wall.now());
     if plan.expires_at <= now {
         return Err(StartError::Expired(plan.expires_at));
+    }
+    if plan.made_at > after(now, SKEW) {
+        return Err(StartError::Unmade(plan.made_at));
     }
     // Said before the fleet is looked at: it has changed since, by that very run.
     if engine.store.run(&plan.run, now).is_ok() {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use groundcrew_runbook::format_duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -24,8 +25,8 @@ use crate::gate::shared::RunShared;
 use crate::grant::effective::StepCovers;
 use crate::journal::{Intended, IntendedRequest, step_id};
 use crate::plan::{
-    Assumption, Contingency, FORMAT, Observation, Plan, PlanError, Powers, chosen, projected,
-    written,
+    Assumption, Contingency, FORMAT, LONGEST_VALIDITY, Observation, Plan, PlanError, Powers,
+    chosen, projected, written,
 };
 use told::Told;
 
@@ -41,6 +42,12 @@ pub enum MakeError {
     /// It cannot be written or signed.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// It could be applied for no time, or for too long.
+    #[error(
+        "a plan can be applied for some time, and for {} at most",
+        format_duration(LONGEST_VALIDITY)
+    )]
+    Validity,
     /// The fleet could not be looked at.
     #[error("the plan cannot be made: {0}")]
     Unseen(String),
@@ -99,8 +106,9 @@ impl Planning {
             format: FORMAT,
             run: header.rehearses.clone().unwrap_or(header.run),
             made_at: self.made_at,
-            // The rehearsals may have been slow.
-            expires_at: after(engine.wall.now(), self.valid_for),
+            // The rehearsals may have been slow; the longest validity counts them all the same.
+            expires_at: after(engine.wall.now(), self.valid_for)
+                .min(after(self.made_at, LONGEST_VALIDITY)),
             author: self.author.clone(),
             actor: header.actor,
             engine: header.engine,

@@ -13,7 +13,7 @@ use crate::effect::fault::OperationRule;
 use crate::engine::Engine;
 use crate::journal::Observer;
 use crate::key::Key;
-use crate::plan::{Contingency, Plan, SignedPlan, texts};
+use crate::plan::{Contingency, LONGEST_VALIDITY, Plan, SignedPlan, texts};
 use crate::rehearse::told::Told;
 use crate::rehearse::{MakeError, Planning};
 
@@ -26,7 +26,7 @@ pub struct PlanRequest {
     pub contingencies: Vec<Vec<OperationRule>>,
     /// Signs it.
     pub author: Key,
-    /// How long it can be applied.
+    /// How long it can be applied; [`crate::plan::LONGEST_VALIDITY`] at most.
     pub valid_for: Duration,
 }
 
@@ -45,13 +45,16 @@ impl Engine {
     /// Rehearses a run, and makes a signed plan of what it did.
     ///
     /// # Errors
-    /// If it is not admitted, cannot be rehearsed, or the plan cannot be signed. A rehearsal that
+    /// If it is valid for no time or too long, is not admitted, cannot be rehearsed, or the plan cannot be signed. A rehearsal that
     /// fails is none: its report says why there is no plan.
     pub async fn plan(
         self: &Arc<Self>,
         request: PlanRequest,
         observer: Arc<dyn Observer>,
     ) -> Result<Made, MakeError> {
+        if request.valid_for.is_zero() || request.valid_for > LONGEST_VALIDITY {
+            return Err(MakeError::Validity);
+        }
         let made_at = self.wall.now();
         let run = admit::new_id(made_at, request.run.seed);
         let rehearsal = |suffix: String, faults: Vec<OperationRule>| {

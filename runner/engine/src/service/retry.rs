@@ -193,3 +193,97 @@ impl Retries {
 pub fn said(failure: &Failure, more: &str) -> Failure {
     Failure::Unavailable(format!("{}; {more}", failure.parts().1))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::clock::BoxFuture;
+    use crate::service::trouble::retry_after;
+
+    /// Never sleeps, and knows for how long it was to.
+    #[derive(Default)]
+    struct Awake(Mutex<Vec<Duration>>);
+
+    impl Clock for Awake {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+            self.0.lock().unwrap().push(duration);
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    fn asked(text: &str) -> Option<Duration> {
+        let mut headers = reqwest::header::HeaderMap::new();
+        headers.insert("retry-after", text.parse().unwrap());
+        retry_after(&headers)
+    }
+
+    #[tokio::test]
+    async fn a_service_is_waited_for_as_long_as_it_asks_up_to_a_minute() {
+        let clock = Arc::new(Awake::default());
+        let retries = Retries {
+            clock: clock.clone(),
+            seed: 1,
+        };
+        let (own, second) = (Duration::from_secs(8), Duration::from_secs(1));
+        for (text, waits) in [
+            ("0", own),
+            ("7", own),
+            ("8", own),
+            ("9", 9 * second),
+            ("59", 59 * second),
+            ("60", PATIENCE),
+            ("61", PATIENCE),
+            ("18446744073709551615", PATIENCE),
+            // What is no number of seconds is not asked for.
+            ("18446744073709551616", own),
+            ("-1", own),
+            ("1.5", own),
+            ("Wed, 21 Oct 2099 07:28:00 GMT", own),
+        ] {
+            let never = CancellationToken::new();
+            let paused = retries.pause(&never, own, asked(text)).await;
+            assert_eq!(paused, Ok(()));
+            assert_eq!(clock.0.lock().unwrap().pop(), Some(waits), "{text}");
+        }
+        assert_eq!(PATIENCE, 60 * second);
+    }
+
+    #[tokio::test]
+    async fn a_request_is_sent_seven_times_and_then_its_failure_is_final() {
+        for (failing, wins) in [(RETRIES, true), (RETRIES + 1, false)] {
+            let clock = Arc::new(Awake::default());
+            let retries = Retries {
+                clock: clock.clone(),
+                seed: 1,
+            };
+            let effect = EffectId {
+                run: "run".into(),
+                step: "step".into(),
+                number: 1,
+            };
+            let mut sent = 0;
+            let answer = retries.read_to_end(&effect, || {
+                sent += 1;
+                let answer = match sent > failing {
+                    true => Ok(sent),
+                    false => Err(Trouble {
+                        transient: true,
+                        retry_after: Some(Duration::from_secs(3600)),
+                        ..Trouble::refused(Failure::RateLimited("later".to_owned()))
+                    }),
+                };
+                std::future::ready(answer)
+            });
+            let answer = answer.await;
+            assert_eq!(answer.is_ok(), wins);
+            assert_eq!(sent, RETRIES + 1);
+            let slept = clock.0.lock().unwrap().clone();
+            assert_eq!(slept, vec![PATIENCE; RETRIES]);
+        }
+    }
+}

@@ -314,6 +314,7 @@ impl Bundle {
         }
         if let Some(plan) = header.and_then(|header| header.plan.as_ref()) {
             let plan = SignedPlan::reopen(&plan.text)?;
+            plan.bounded()?;
             // To be gone on with after that, it has to stay where it was begun.
             if plan.plan().expires_at <= now {
                 return Err(BundleError::Expired(plan.plan().expires_at));

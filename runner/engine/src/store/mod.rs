@@ -305,6 +305,15 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// If the store fails, or a line of the index does not read.
     fn index(&self) -> Result<Vec<Indexed>, StoreError>;
 
+    /// What its file is made of otherwise than this version makes it: tables, indexes, triggers and views
+    /// that are missing, more, or others; a sentence each. A store without a file has none.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn altered(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// How many leaves the audit log has.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! in one piece.
 
 use groundcrew::journal::{Actor, Entry, Note, NoteBody, RunStatus};
+use groundcrew::plan::PlanError;
 use groundcrew::store::bundle::{self, BundleError};
 use groundcrew::store::{NewRun, Standing, Store};
 use groundcrew::{Approvals, Clock, Key, Limits, Policy, ResumeError, TargetPolicy};
@@ -270,4 +271,18 @@ async fn a_plan_inside_stays_expired_and_is_approved_here_or_not() {
         read().trusted(&known, &Limits::default(), later),
         Err(BundleError::Expired(at)) if at == later
     ));
+    // Nor does it last for ever because it says so.
+    let for_ever = crate::plan::forged(&plan, &author, |plan| {
+        plan["expires_at"] = "9999-01-01T00:00:00Z".into();
+    });
+    let text = forged(&text, |header| {
+        header["plan"]["text"] = for_ever.clone().into();
+    });
+    let said = bundle::read(&text)
+        .unwrap()
+        .trusted(&known, &Limits::default(), now);
+    assert!(
+        matches!(&said, Err(BundleError::Plan(PlanError::Untrue(why))) if why.contains("more than 30d")),
+        "{said:?}"
+    );
 }

@@ -28,7 +28,7 @@ fn cache(directory: &Path) -> Result<CompiledCache, String> {
     CompiledCache::new(directory).map_err(|e| e.to_string())
 }
 
-async fn load(directory: &Path) {
+pub(crate) async fn load(directory: &Path) {
     let engine = Engine::new(EngineParts {
         capabilities: vec![Arc::new(Ledger::default()) as Arc<dyn Capability>],
         plugins: vec![Box::new(One(guest("(call $finish)").build()))],

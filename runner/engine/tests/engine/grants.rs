@@ -117,7 +117,15 @@ async fn a_policy_that_nobody_would_keep_is_refused() {
         ),
         (
             "[grant.ledger]\nmax_share = 101",
-            "the operator's policy: `max_share` in a grant of `ledger` has to be a share of at most 100 percent",
+            "the operator's policy: `max_share` in a grant of `ledger` has to be a share from 1 to 100 percent",
+        ),
+        (
+            "[grant.ledger]\nmax_share = 0",
+            "the operator's policy: `max_share` in a grant of `ledger` has to be a share from 1 to 100 percent",
+        ),
+        (
+            "[target.other.approvals]\nrequired = 0\nkeys = []",
+            "the operator's policy: `other`: `required = 0` asks for no approval; leave the table `approvals` out if nobody has to approve",
         ),
         (
             "[grant.ledger]\napps = 1",

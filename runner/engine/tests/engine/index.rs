@@ -363,6 +363,71 @@ fn what_differs_is_named() {
     );
 }
 
+/// What no row shows: what the file is made of.
+#[test]
+fn what_the_file_is_made_of_is_compared_too() {
+    let shown = Shown::new();
+    let file = shown.intruder();
+    let more = |what: &str| format!("the store has a {what}, which this program does not make");
+    let other = |what: &str| format!("the {what} of the store is not as this program makes it");
+    let as_made = "CREATE UNIQUE INDEX leaf_of ON leaf (run, sequence)";
+    for (change, back, says) in [
+        (
+            "CREATE TRIGGER quiet AFTER INSERT ON entry BEGIN DELETE FROM lock; END",
+            "DROP TRIGGER quiet",
+            more("trigger `quiet`"),
+        ),
+        (
+            "DROP INDEX leaf_of",
+            as_made,
+            "the store has no index `leaf_of`".to_owned(),
+        ),
+        (
+            "CREATE TABLE more (a)",
+            "DROP TABLE more",
+            more("table `more`"),
+        ),
+        (
+            "CREATE VIEW runs AS SELECT * FROM run",
+            "DROP VIEW runs",
+            more("view `runs`"),
+        ),
+        (
+            "CREATE INDEX more ON entry (at)",
+            "DROP INDEX more",
+            more("index `more`"),
+        ),
+        (
+            "DROP INDEX leaf_of; CREATE INDEX leaf_of ON leaf (run, sequence)",
+            &format!("DROP INDEX leaf_of; {as_made}"),
+            other("index `leaf_of`"),
+        ),
+        (
+            "ALTER TABLE run ADD COLUMN more TEXT",
+            "ALTER TABLE run DROP COLUMN more",
+            other("table `run`"),
+        ),
+    ] {
+        file.execute_batch(change).unwrap();
+        let flaws = shown.verify().unwrap_err();
+        assert_eq!(flaws, [Flaw::Store(says)], "{change}");
+        file.execute_batch(back).unwrap();
+        shown.verify().expect(back);
+    }
+    // A table in whose place something else answers.
+    file.execute_batch("ALTER TABLE lock RENAME TO held; CREATE VIEW lock AS SELECT * FROM held")
+        .unwrap();
+    let flaws = shown.verify().unwrap_err();
+    assert!(
+        flaws.contains(&Flaw::Store(more("view `lock`"))),
+        "{flaws:?}"
+    );
+    assert!(
+        flaws.contains(&Flaw::Store("the store has no table `lock`".to_owned())),
+        "{flaws:?}"
+    );
+}
+
 /// A word that nobody writes is not shown as another one.
 #[test]
 fn an_unknown_word_is_not_read_as_a_known_one() {

@@ -14,6 +14,7 @@ mod hostile;
 mod index;
 mod interrupt;
 mod plan;
+mod private;
 mod radius;
 mod rehearsal;
 mod resume;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use groundcrew::journal::{Actor, Decision, Mode, RunStatus};
-use groundcrew::plan::{PlanError, SignedPlan};
+use groundcrew::plan::{LONGEST_VALIDITY, PlanError, SignedPlan};
 use groundcrew::{
     Approvals, Key, Limits, OperationRule, Policy, Refusal, ResumeRequest, RunRequest, StartError,
     TargetPolicy, Unobserved,
@@ -407,8 +407,79 @@ async fn a_plan_is_taken_only_as_its_author_signed_it() {
     assert!(stage.engine.journal(&plan.plan().run).is_err());
 }
 
+fn said(opened: Result<SignedPlan, PlanError>, says: Option<&str>) {
+    match (opened, says) {
+        (Ok(_), None) => {}
+        (Err(e), Some(says)) if e.to_string().contains(says) => {}
+        (opened, _) => panic!("{says:?}: {opened:?}"),
+    }
+}
+
+/// Half a plan is none, and it is said what is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_lacks_something_is_none() {
+    let stage = Stage::new(Limits::default(), &guest(writes(&[1]) + "(call $finish)"));
+    let author = Key::generate("author");
+    let plan = made(&stage, ONE, &[], &author).await.plan.unwrap();
+    let whole = json!(plan.plan());
+    let mut missed = 0;
+    for key in whole.as_object().unwrap().keys() {
+        // There was no policy, and what steps said is only shown.
+        if ["policy_digest", "notes", "more_notes"].contains(&key.as_str()) {
+            continue;
+        }
+        let half = forged(&plan, &author, |plan| {
+            plan.as_object_mut().unwrap().remove(key);
+        });
+        let opened = SignedPlan::open(&half, std::slice::from_ref(&author));
+        said(
+            opened,
+            Some(&format!("this is no plan: missing field `{key}`")),
+        );
+        missed += 1;
+    }
+    assert!(missed >= 20, "{missed}");
+}
+
+/// One that was made later than now, but for what clocks differ by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_from_the_future_is_not_applied() {
+    let stage = Stage::new(Limits::default(), &guest(writes(&[1]) + "(call $finish)"));
+    let plan = planned(&stage, ONE, &[]).await;
+    stage.wall.advance(-301);
+    let made_at = plan.plan().made_at;
+    let refused = start(&stage, &plan).await;
+    assert!(matches!(refused, Err(StartError::Unmade(at)) if at == made_at));
+    assert!(stage.engine.journal(&plan.plan().run).is_err());
+    stage.wall.advance(1);
+    assert_eq!(apply(&stage, &plan).await.state.effects().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_made_for_some_time_and_not_for_ever() {
+    let stage = Stage::new(Limits::default(), &guest(writes(&[1]) + "(call $finish)"));
+    for valid_for in [
+        Duration::ZERO,
+        LONGEST_VALIDITY + Duration::from_millis(1),
+        Duration::MAX,
+    ] {
+        let planning = PlanRequest {
+            run: stage.request(ONE, Mode::Rehearsal, 1),
+            contingencies: Vec::new(),
+            author: Key::generate("author"),
+            valid_for,
+        };
+        let refused = stage.engine.plan(planning, Arc::new(Unobserved)).await;
+        assert!(matches!(refused, Err(MakeError::Validity)), "{valid_for:?}");
+    }
+}
+
 /// The same plan with something in it changed, signed again by its author.
-fn forged(plan: &SignedPlan, author: &Key, change: impl Fn(&mut serde_json::Value)) -> String {
+pub(crate) fn forged(
+    plan: &SignedPlan,
+    author: &Key,
+    change: impl Fn(&mut serde_json::Value),
+) -> String {
     let mut file: serde_json::Value = serde_json::from_str(&plan.text()).unwrap();
     change(&mut file["plan"]);
     let digest: String = Sha256::digest(file["plan"].to_string())
@@ -440,6 +511,35 @@ async fn what_people_read_in_a_plan_is_so_even_if_its_author_lies() {
             open(&text).is_err() || field == "run" && lie.ends_with("001"),
             "{field}: {lie}"
         );
+    }
+    // Its numbers.
+    let made = plan.plan().made_at;
+    let after = |seconds: i64| made + jiff::SignedDuration::from_secs(seconds);
+    let longest = i64::try_from(LONGEST_VALIDITY.as_secs()).unwrap();
+    for (expires_at, says) in [
+        (after(longest), None),
+        (after(longest + 1), Some("more than 30d after it was made")),
+        (jiff::Timestamp::MAX, Some("more than 30d")),
+        (made, Some("and could be applied until")),
+        (after(-1), Some("and could be applied until")),
+    ] {
+        let text = forged(&plan, &author, |plan| {
+            plan["expires_at"] = expires_at.to_string().into();
+        });
+        said(open(&text), says);
+    }
+    for (scale, says) in [
+        (json!(0.001), None),
+        (json!(100_000), None),
+        (json!(0), Some("time scale is 0, and not a number from")),
+        (json!(1e300), Some("time scale is 1e+300, and not")),
+        (json!(-1), Some("time scale is -1, and not")),
+        (json!("fast"), Some("time scale is \"fast\", and not")),
+    ] {
+        let text = forged(&plan, &author, |plan| {
+            plan["target"]["time_scale"] = scale.clone();
+        });
+        said(open(&text), says);
     }
     // What its plugins can do.
     for (what, lie) in [

@@ -690,6 +690,7 @@ fn brought_up_to_date(as_it_was: &str) {
         .execute_batch(as_it_was)
         .unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
+    assert_eq!(store.altered().unwrap(), Vec::<String>::new());
     assert_eq!(names(&store), [("x".into(), "old".into())]);
     assert!(matches!(
         store.open(&new("new", &["x"]), at(99), at(100)),
@@ -706,6 +707,39 @@ fn brought_up_to_date(as_it_was: &str) {
     store.export("old", at(99), None).unwrap();
     let found = store.run("old", at(99)).unwrap();
     assert_eq!(found.standing, Standing::Exported);
+}
+
+/// Word for word what version 2 made, and version 3 before a run could be exported.
+#[test]
+fn what_the_versions_before_made_is_brought_to_the_same_tables() {
+    let of = |version: u32, lock: &str| {
+        format!(
+            "
+CREATE TABLE run (
+    id TEXT PRIMARY KEY, runbook TEXT NOT NULL, target TEXT NOT NULL, mode TEXT NOT NULL,
+    opened_at INTEGER NOT NULL, closed_at INTEGER, status TEXT,
+    token INTEGER NOT NULL, expires_at INTEGER, length INTEGER NOT NULL, chain TEXT NOT NULL
+) STRICT;
+CREATE TABLE leaf (number INTEGER PRIMARY KEY, run TEXT NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
+CREATE UNIQUE INDEX leaf_of ON leaf (run, sequence);
+CREATE TABLE entry (
+    run TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, payload TEXT NOT NULL,
+    PRIMARY KEY (run, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE lock (name TEXT PRIMARY KEY, run TEXT NOT NULL{lock}) STRICT;
+PRAGMA user_version = {version};"
+        )
+    };
+    for tables in [of(2, ", expires_at INTEGER NOT NULL"), of(3, "")] {
+        let directory = tempfile::tempdir().unwrap();
+        drop(SqliteStore::open(directory.path()).unwrap());
+        let path = directory.path().join(SqliteStore::FILE);
+        let file = rusqlite::Connection::open(path).unwrap();
+        let none = "DROP TABLE run; DROP TABLE leaf; DROP TABLE entry; DROP TABLE lock;";
+        file.execute_batch(&format!("{none}{tables}")).unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap();
+        assert_eq!(store.altered().unwrap(), Vec::<String>::new());
+    }
 }
 
 #[test]

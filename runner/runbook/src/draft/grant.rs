@@ -103,7 +103,7 @@ fn share(reader: &mut Reader<'_>, node: &Node<'_>, path: &str, step: &str) -> Op
                 node.span(),
                 format!("`{text}` is not a share"),
             )
-            .hint("write a whole number of per cent from `0%` to `100%`, as in `25%`"),
+            .hint("write a whole number of per cent from `1%` to `100%`, as in `25%`"),
         );
     }
     Some(Limit::Share(template))

@@ -417,8 +417,12 @@ fn step(
     }
     let timeout = table.get("timeout").and_then(|node| {
         let template = reader.template(node, "timeout", &id, admission("timeout"))?;
-        if template.literal().is_some() {
-            duration(reader, node, "timeout")?;
+        if let Some(text) = template.literal()
+            && duration(reader, node, "timeout")?.is_zero()
+        {
+            let message = format!("a `timeout` of `{text}` gives the step no time");
+            let none = Diagnostic::error(Code::InvalidDuration, node.span(), message);
+            reader.report(none.hint("write how long an attempt may take, such as `20m`"));
         }
         Some(template)
     });

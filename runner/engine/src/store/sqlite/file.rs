@@ -46,6 +46,19 @@ UPDATE run SET opened_at = coalesce((SELECT at FROM entry WHERE entry.run = run.
 PRAGMA user_version = 4;
 ";
 
+/// Makes the tables, or brings those of an older version up to date.
+pub(super) fn brought_up(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    match version {
+        0 => connection.execute_batch(TABLES),
+        2 => {
+            connection.execute_batch(FROM_2)?;
+            connection.execute_batch(FROM_3)
+        }
+        3 => connection.execute_batch(FROM_3),
+        _ => Ok(()),
+    }
+}
+
 /// Of processes that find a new file at the same time one changes its mode. The others have begun to
 /// read by then, and SQLite tells a reader at once that the file is locked: the busy timeout is not
 /// for it.
@@ -112,15 +125,7 @@ impl SqliteStore {
             }
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let version = current(&tx)?;
-            match version {
-                0 => tx.execute_batch(TABLES)?,
-                2 => {
-                    tx.execute_batch(FROM_2)?;
-                    tx.execute_batch(FROM_3)?;
-                }
-                3 => tx.execute_batch(FROM_3)?,
-                _ => {}
-            }
+            brought_up(&tx, version)?;
             tx.commit()?;
             Ok(version)
         })();

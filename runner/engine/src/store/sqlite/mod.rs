@@ -5,6 +5,7 @@
 
 mod file;
 mod row;
+mod shape;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -353,6 +354,10 @@ impl Store for SqliteStore {
             }
             Ok(all)
         })
+    }
+
+    fn altered(&self) -> Result<Vec<String>, StoreError> {
+        self.query(|connection| Ok(shape::altered(connection)?))
     }
 
     fn leaf_count(&self) -> Result<u64, StoreError> {
