@@ -165,6 +165,7 @@ impl Stage {
                 .map_err(|wrong| anyhow!("{wrong:?}"))?,
             runbook: checked,
             text: RUNBOOK.to_owned(),
+            secrets: serde_json::Value::Null,
             target: Target::new("bench", None, Scale::REAL),
             mode: Mode::Perform,
             actor: Actor::default(),

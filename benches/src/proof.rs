@@ -61,6 +61,7 @@ async fn replay(setting: &Setting, report: &mut Report) -> Result<()> {
             policy: Policy::default(),
             actor: Actor::default(),
             answers: std::collections::BTreeMap::new(),
+            secrets: serde_json::Value::Null,
             accepted_drift: Vec::new(),
             gone: None,
         };

@@ -103,6 +103,7 @@ pub fn request(
         inputs: inputs.map_err(|wrong| anyhow!("{wrong:?}"))?,
         runbook,
         text: text.to_owned(),
+        secrets: serde_json::Value::Null,
         target,
         mode: Mode::Perform,
         actor: Actor::default(),

@@ -68,6 +68,7 @@ impl Processes {
                         policy: Policy::default(),
                         actor: Actor::default(),
                         answers: BTreeMap::from([("0".to_owned(), Answer::Retry)]),
+                        secrets: serde_json::Value::Null,
                         accepted_drift: Vec::new(),
                         gone,
                     };

@@ -110,7 +110,7 @@ fn arrows_point_one_way() -> Result<()> {
 }
 
 /// The rooms of the engine, from the ground to the roof: each names only those before it.
-const ROOMS: [&str; 24] = [
+const ROOMS: [&str; 25] = [
     "system",
     "scale",
     "clock",
@@ -119,6 +119,7 @@ const ROOMS: [&str; 24] = [
     "json",
     "key",
     "limits",
+    "sealed",
     "target",
     "deadline",
     "effect",

@@ -81,7 +81,7 @@ async fn a_configuration_and_a_policy_are_read_as_they_were() -> Result<()> {
     std::fs::write(world.project().join("policy.toml"), narrow)?;
     let denied = world.run(&arguments).await?;
     let why = "the operator's policy does not cover the origin";
-    ensure!(denied.code == 1 && denied.err.contains(why), "{denied:?}");
+    ensure!(denied.code == 4 && denied.err.contains(why), "{denied:?}");
     world.verify()
 }
 

@@ -85,6 +85,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             inputs: inputs.map_err(|wrong| wrong[0].to_string())?,
             runbook,
             text: RUNBOOK.to_owned(),
+            secrets: serde_json::Value::Null,
             target: target.clone(),
             mode,
             actor: Actor {

@@ -18,16 +18,7 @@ pub(crate) fn inputs(
     runbook: &Runbook,
     given: &[String],
 ) -> Result<serde_json::Value, Exit> {
-    let mut pairs = Vec::new();
-    for input in given {
-        let Some((name, value)) = input.split_once('=') else {
-            return Err(Exit::usage(
-                format!("`{input}` is no input"),
-                Some("write `-i NAME=VALUE`"),
-            ));
-        };
-        pairs.push((name.to_owned(), read(name, value)?));
-    }
+    let pairs = pairs(given)?;
     let target = target.unwrap_or_else(|| config.default_target());
     let inherited = inherited(config, target, runbook, &pairs)?;
     for (name, place) in &inherited.from {
@@ -50,6 +41,31 @@ pub(crate) fn inputs(
         );
         Exit::silent(2)
     })
+}
+
+/// Secret inputs that are given again, for a plan or a run whose other inputs are known.
+pub(crate) fn secrets(runbook: &Runbook, given: &[String]) -> Result<serde_json::Value, Exit> {
+    let bound = runbook.bind_secrets(&pairs(given)?);
+    bound.map_err(|errors| {
+        let mut errors = errors.into_iter();
+        let first = errors.next();
+        for error in errors {
+            say!("error: {}", error);
+        }
+        let (message, hint) = first.map_or_else(Default::default, |e| (e.message, e.hint));
+        Exit::usage(message, hint.as_deref())
+    })
+}
+
+fn pairs(given: &[String]) -> Result<Vec<(String, String)>, Exit> {
+    let pair = |input: &String| match input.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), read(name, value)?)),
+        None => Err(Exit::usage(
+            format!("`{input}` is no input"),
+            Some("write `-i NAME=VALUE`"),
+        )),
+    };
+    given.iter().map(pair).collect()
 }
 
 /// The longest file that an input may name: half of what an expression may result in, so that a

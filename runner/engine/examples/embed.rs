@@ -100,6 +100,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 .map_err(|wrong| wrong[0].to_string())?,
             runbook,
             text: RUNBOOK.to_owned(),
+            secrets: serde_json::Value::Null,
             target: Target::new("home", None, Scale::REAL),
             mode,
             actor: Actor {

@@ -22,7 +22,7 @@
 //! let inputs = runbook.bind_values(&serde_json::json!({ "app": "web" })).map_err(|wrong| wrong[0].to_string())?;
 //! let target = Target::new("production", Some("acme"), Scale::REAL); // and its places
 //! let actor = Actor { user: "deploy-bot".into(), ..Actor::default() };
-//! let request = RunRequest { runbook, text, inputs, target, mode: Mode::Rehearsal, actor, policy: Policy::default(), seed: 7, faults: vec![], plan: None, accepted_drift: vec![] };
+//! let request = RunRequest { runbook, text, inputs, secrets: serde_json::Value::Null, target, mode: Mode::Rehearsal, actor, policy: Policy::default(), seed: 7, faults: vec![], plan: None, accepted_drift: vec![] };
 //! let admitted = engine.admit(request).await.map_err(|refusals| refusals[0].to_string())?;
 //! let report = engine.start(admitted, Arc::new(Unobserved)).await?.finished().await;
 //! println!("{:?}", report.status);
@@ -53,6 +53,7 @@ mod rehearse;
 mod run;
 mod sandbox;
 mod scale;
+mod sealed;
 pub mod service;
 pub mod store;
 pub mod system;
@@ -90,6 +91,7 @@ pub use sandbox::cache::{CacheError, CompiledCache};
 pub use sandbox::schema::judge;
 pub use sandbox::{Plugin, PluginError};
 pub use scale::Scale;
+pub use sealed::Sealed;
 pub use service::EFFECT_HEADER;
 pub use target::{
     Credential, CredentialSource, Place, Scheme, Secret, Target, TargetError, Whereabouts, address,

@@ -62,6 +62,28 @@ pub struct InputSpec {
     pub max: Option<i64>,
     /// What an enum, or the enum items of a list, may be.
     pub values: Vec<String>,
+    /// Its value is kept nowhere; of the items of a list, what stands behind `=`.
+    pub secret: bool,
+}
+
+/// How the mark begins that stands for a secret value.
+pub const SEALED: &str = "sealed:";
+
+/// Whether a text is such a mark: 32 hexadecimal digits follow.
+pub fn is_sealed(text: &str) -> bool {
+    let hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    let mark = text.strip_prefix(SEALED);
+    mark.is_some_and(|mark| mark.len() == 32 && mark.bytes().all(hex))
+}
+
+/// What of a text of a secret input is shown, and what is secret: of an item of a list that has a `=`, what
+/// stands behind it.
+pub fn sealed_part<'a>(spec: &InputSpec, text: &'a str) -> (&'a str, &'a str) {
+    let at = match spec.kind {
+        InputType::List => text.find('=').map_or(0, |at| at + 1),
+        _ => 0,
+    };
+    text.split_at(at)
 }
 
 /// A given input that cannot be used, or a missing one.
@@ -89,18 +111,39 @@ impl InputSpec {
         Ok(value)
     }
 
+    /// The same for its default, which everybody can read.
+    pub(crate) fn accept_default(&self, value: &Value) -> Result<Value, String> {
+        let value = self.accept(value)?;
+        let empty = value == "" || value == Value::Array(Vec::new());
+        match self.secret && !empty {
+            true => Err("it is secret, and can only be empty".to_owned()),
+            false => Ok(value),
+        }
+    }
+
     fn accept_as(&self, kind: InputType, value: &Value) -> Result<Value, String> {
         let scalar = self.kind == kind;
-        let wrong = |wanted: &str| Err(format!("expected {wanted}, found {value}"));
+        let wrong = |wanted: &str| match self.secret {
+            true => Err(format!("expected {wanted}")),
+            false => Err(format!("expected {wanted}, found {value}")),
+        };
         match kind {
             InputType::String => {
                 let Some(text) = value.as_str() else {
                     return wrong("a string");
                 };
+                // It was checked before it was sealed.
+                if self.secret && is_sealed(sealed_part(self, text).1) {
+                    return Ok(value.clone());
+                }
                 if scalar {
                     self.in_bounds(text.chars().count() as i64, " characters")?;
                 }
                 match &self.pattern {
+                    Some(pattern) if self.secret && !pattern.is_match(text) => Err(format!(
+                        "a value does not match `{}`",
+                        self.pattern_source()
+                    )),
                     Some(pattern) if !pattern.is_match(text) => Err(format!(
                         "`{text}` does not match `{}`",
                         self.pattern_source()
@@ -191,7 +234,10 @@ impl InputSpec {
         };
         let value = match self.kind {
             InputType::List if text.trim_start().starts_with('[') => serde_json::from_str(text)
-                .map_err(|error| format!("`{text}` is not a JSON array: {error}"))?,
+                .map_err(|error| match self.secret {
+                    true => "a value is not a JSON array".to_owned(),
+                    false => format!("`{text}` is not a JSON array: {error}"),
+                })?,
             InputType::List if text.is_empty() => Value::Array(Vec::new()),
             InputType::List => text
                 .split(',')
@@ -233,6 +279,47 @@ impl Runbook {
             Given::Text(text) => spec.read(text),
             Given::Value(value) => spec.accept(value),
         })
+    }
+
+    /// Reads secret inputs alone, for a run whose other inputs are known.
+    ///
+    /// # Errors
+    /// For each that cannot be used, or is no secret input.
+    pub fn bind_secrets(&self, given: &[(String, String)]) -> Result<Value, Vec<InputError>> {
+        let secrets = self.inputs.iter().filter(|spec| spec.secret);
+        let secrets: Vec<&InputSpec> = secrets.collect();
+        let one = |(name, text): &(String, String)| {
+            let error = |message: String, hint| InputError {
+                input: name.clone(),
+                message,
+                hint,
+            };
+            let Some(spec) = secrets.iter().find(|spec| spec.name == *name) else {
+                let names = secrets.iter().map(|spec| spec.name.as_str());
+                let hint = match secrets.is_empty() {
+                    true => format!("`{}` has no secret inputs", self.name),
+                    false => format!("the secret inputs are {}", list_of(names, "and")),
+                };
+                let message =
+                    format!("input `{name}` is known already: only secret ones are given again");
+                return Err(error(message, Some(hint)));
+            };
+            match spec.read(text) {
+                Ok(value) => Ok((name.clone(), value)),
+                Err(reason) => Err(error(format!("input `{name}`: {reason}"), None)),
+            }
+        };
+        let (mut bound, mut errors) = (Map::new(), Vec::new());
+        for result in given.iter().map(one) {
+            match result {
+                Ok((name, value)) => drop(bound.insert(name, value)),
+                Err(error) => errors.push(error),
+            }
+        }
+        match errors.is_empty() {
+            true => Ok(Value::Object(bound)),
+            false => Err(errors),
+        }
     }
 
     /// Binds inputs given as an object.

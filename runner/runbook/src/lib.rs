@@ -41,7 +41,7 @@ pub use diagnostic::{Code, Diagnostic, Related, Severity, nearest, position, ren
 pub use duration::{DurationError, MAX_DURATION, format_duration, parse_duration};
 pub use expression::{Expression, ExpressionError, Scope};
 pub use grant::{EvaluatedGrant, Grant, GrantForm, GrantKey, GrantKeys, Limit, LimitValue};
-pub use input::{InputError, InputSpec, InputType};
+pub use input::{InputError, InputSpec, InputType, SEALED, is_sealed, sealed_part};
 pub use model::{DEFAULT_TIMEOUT, OnFailure, Retry, Runbook, Step};
 pub use schema::schema;
 pub use template::{Condition, Template, TemplateValue};

@@ -77,6 +77,10 @@ fn input() -> Value {
         "pattern": described(text(), "A regular expression that the whole of a string must match."),
         "min": bound("The least value; the least length of a string or list; a duration for durations."),
         "max": bound("The greatest value; the greatest length of a string or list; a duration for durations."),
+        "secret": {
+            "description": "Its value is kept nowhere: in expressions, plugins, journals and plans a mark stands in its place. Of the items of a list, what stands behind `=`.",
+            "type": "boolean",
+        },
         "values": {
             "description": "What an enum may be.",
             "type": "array",

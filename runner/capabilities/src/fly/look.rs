@@ -47,6 +47,7 @@ async fn look(target: &groundcrew::Target, scope: Scope) -> Result<Listing, grou
         seed: 0,
         deadline: groundcrew::Deadline::never(clock),
         commons: groundcrew::Commons::default(),
+        sealed: groundcrew::Sealed::default(),
     };
     let executor = Machines.executor(&setting).map_err(unlinked)?;
     let all = ListArguments {

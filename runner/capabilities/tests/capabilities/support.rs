@@ -233,6 +233,7 @@ impl Process {
             seed: RUN_SEED,
             deadline: Deadline::never(clock),
             commons: Commons::default(),
+            sealed: groundcrew::Sealed::default(),
         })
     }
 

@@ -16,6 +16,7 @@ use super::plan::{known, read};
 use crate::audit;
 use crate::context::{Shared, actor};
 use crate::exit::Exit;
+use crate::inputs::secrets;
 use crate::progress::Progress;
 use crate::terminal::say;
 
@@ -24,6 +25,10 @@ use crate::terminal::say;
 pub(crate) struct Args {
     /// The plan
     plan: PathBuf,
+    /// A secret input, given again: a plan has no values of those. NAME=VALUE, or NAME=@FILE for what
+    /// is in a file; may be given many times
+    #[arg(short, long = "input", value_name = "NAME=VALUE")]
+    input: Vec<String>,
     /// Something that has changed since it was made, and may: APP/MACHINE, or APP/MACHINE.FIELD; may
     /// be given many times
     #[arg(long, value_name = "WHAT")]
@@ -43,9 +48,11 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
     let target = shared.target(&config, plan.plan().target["name"].as_str())?;
     let engine = shared.engine(&config)?;
     audit::open(shared, &config)?.guard(engine.store())?;
+    let planned = RunRequest::applying(plan, target, actor(), policy.clone())?;
     let request = RunRequest {
         accepted_drift: args.accept_drift.clone(),
-        ..RunRequest::applying(plan, target, actor(), policy.clone())?
+        secrets: secrets(&planned.runbook, &args.input)?,
+        ..planned
     };
     let admitted = engine
         .admit(request)

@@ -101,6 +101,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         runbook,
         text: found.text.clone(),
         inputs,
+        secrets: serde_json::Value::Null,
         target,
         mode: Mode::Rehearsal,
         actor: actor(),

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use clap::Args as Arguments;
 use groundcrew::journal::{Mode, RunState};
 use groundcrew::plan::Drift;
+use groundcrew::runbook::Runbook;
 use groundcrew::store::{Store, bundle};
 use groundcrew::{Answer, Engine, Limits, Observer, Question, ResumeError, ResumeRequest};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::drift;
 use super::follow::{follow, unfinished};
@@ -20,6 +21,7 @@ use crate::config::Config;
 use crate::context::{Shared, actor};
 use crate::exit::Exit;
 use crate::files;
+use crate::inputs::secrets;
 use crate::keys;
 use crate::progress::Progress;
 use crate::render;
@@ -35,6 +37,10 @@ pub(crate) struct Args {
     /// What became of a write that cannot be found out: EFFECT is its number, or STEP/NUMBER
     #[arg(long, value_name = "EFFECT=happened|retry", value_parser = answer)]
     resolve: Vec<(String, Answer)>,
+    /// A secret input, given again: a journal has no values of those. NAME=VALUE, or NAME=@FILE for what
+    /// is in a file; may be given many times
+    #[arg(short, long = "input", value_name = "NAME=VALUE")]
+    input: Vec<String>,
     /// Something that others have changed since the run stopped, and may have: APP/MACHINE, or
     /// APP/MACHINE.FIELD; may be given many times
     #[arg(long, value_name = "WHAT")]
@@ -55,10 +61,16 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Just this run.
-    pub(crate) fn of(run: String) -> Self {
+    /// Just this run, with the secret inputs among these.
+    pub(crate) fn of(run: String, runbook: &Runbook, inputs: &[String]) -> Self {
+        let secret = |input: &&String| {
+            let name = input.split('=').next().unwrap_or_default();
+            let spec = runbook.inputs.iter().find(|spec| spec.name == name);
+            spec.is_some_and(|spec| spec.secret)
+        };
         Self {
             run: Some(run),
+            input: inputs.iter().filter(secret).cloned().collect(),
             resolve: Vec::new(),
             accept_drift: Vec::new(),
             from: None,
@@ -168,6 +180,11 @@ fn going_on(
         target,
         policy: config.policy.clone(),
         actor: actor(),
+        secrets: match header.map(|header| groundcrew::runbook::check(&header.runbook_text)) {
+            Some(Ok(runbook)) => secrets(&runbook, &args.input)?,
+            // Whoever admits it says what is wrong with it.
+            Some(Err(_)) | None => Value::Null,
+        },
         accepted_drift: args.accept_drift.clone(),
         answers: args.resolve.iter().cloned().collect::<BTreeMap<_, _>>(),
         gone: found.and_then(|found| found.gone()),

@@ -56,9 +56,10 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
         Mode::Perform
     };
     let request = RunRequest {
-        runbook,
+        runbook: runbook.clone(),
         text: found.text.clone(),
         inputs,
+        secrets: serde_json::Value::Null,
         target,
         mode,
         actor: actor(),
@@ -89,7 +90,7 @@ pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
             if !ask::yes("Go on with that run now?") {
                 return Err(Exit::refused("not confirmed; nothing has happened", None));
             }
-            return resume::run(shared, resume::Args::of(run)).await;
+            return resume::run(shared, resume::Args::of(run, &runbook, &args.input)).await;
         }
         other => other?,
     };

@@ -25,6 +25,7 @@ use crate::grant::effective::{Effective, StepCovers};
 use crate::grant::policy::Policy;
 use crate::journal::PluginUsed;
 use crate::sandbox::Plugin;
+use crate::sealed::{Sealed, seal};
 use powers::{powers, used};
 
 pub(crate) use planned::another_build;
@@ -68,6 +69,8 @@ pub struct Admitted {
     pub(crate) run: Arc<str>,
     pub(crate) started_at: Timestamp,
     pub(crate) scope: Scope,
+    /// The values behind its inputs' marks.
+    pub(crate) sealed: Sealed,
     pub(crate) steps: Vec<AdmittedStep>,
     pub(crate) finally: Vec<AdmittedStep>,
     pub(crate) locks: Vec<String>,
@@ -102,6 +105,7 @@ impl Admitted {
             seed: self.request.seed,
             deadline,
             commons: Commons::default(),
+            sealed: self.sealed.clone(),
         }
     }
 
@@ -224,6 +228,7 @@ pub(crate) async fn admit(
         known_as,
         started_at,
     } = identity;
+    let (request, sealed, unknown) = sealed(request).await;
     let scope = Scope {
         inputs: request.inputs.clone(),
         target: json!({ "name": request.target.name, "organisation": request.target.organisation }),
@@ -235,7 +240,7 @@ pub(crate) async fn admit(
         request: &request,
         scope,
         plugins: BTreeMap::new(),
-        refusals: Vec::new(),
+        refusals: unknown,
         warnings: Vec::new(),
         default_locks: Vec::new(),
         writes: false,
@@ -266,6 +271,7 @@ pub(crate) async fn admit(
         run: journal,
         started_at,
         scope,
+        sealed,
         steps,
         finally,
         locks,
@@ -275,6 +281,38 @@ pub(crate) async fn admit(
         warnings,
         request,
     })
+}
+
+/// Seals what is secret in the inputs; not on this thread, because that is meant to take a while. What
+/// cannot be opened is a refusal.
+async fn sealed(request: RunRequest) -> (RunRequest, Sealed, Vec<Refusal>) {
+    if !request.runbook.inputs.iter().any(|spec| spec.secret) {
+        return (request, Sealed::default(), Vec::new());
+    }
+    let place = request.target.organisation.clone().unwrap_or_default();
+    let (runbook, inputs) = (request.runbook.clone(), request.inputs.clone());
+    let given = request.secrets.clone();
+    let done = tokio::task::spawn_blocking(move || seal(&runbook, inputs, &given, &place)).await;
+    let refusal = |message: String| Refusal {
+        step: None,
+        message,
+        hint: Some("give it with `-i NAME=…`, as the first time".to_owned()),
+    };
+    match done.unwrap_or_else(|e| Err(vec![e.to_string()])) {
+        Ok((inputs, sealed)) => {
+            let request = RunRequest {
+                inputs,
+                secrets: Value::Null,
+                ..request
+            };
+            (request, sealed, Vec::new())
+        }
+        Err(unknown) => (
+            request,
+            Sealed::default(),
+            unknown.into_iter().map(refusal).collect(),
+        ),
+    }
 }
 
 /// What a step is given; not reckoned on this thread if that takes a while, because this thread shows

@@ -19,6 +19,9 @@ pub struct RunRequest {
     pub text: String,
     /// Its inputs, as [`Runbook::bind_inputs`] gives them.
     pub inputs: Value,
+    /// Secret inputs that are given again, where `inputs` has marks in their place (those of a plan, or of a
+    /// journal): as [`Runbook::bind_secrets`] gives them. Otherwise null.
+    pub secrets: Value,
     /// Where.
     pub target: Target,
     /// On the target, or on a fork of it.
@@ -61,6 +64,7 @@ impl RunRequest {
             runbook,
             text: planned.runbook_text.clone(),
             inputs: planned.inputs.clone(),
+            secrets: Value::Null,
             target,
             mode: Mode::Perform,
             actor,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::deadline::Deadline;
+use crate::sealed::Sealed;
 use crate::target::Target;
 
 /// Whether effects reach the world.
@@ -37,6 +38,8 @@ pub struct Setting {
     pub deadline: Deadline,
     /// What the capabilities of the run share.
     pub commons: Commons,
+    /// The values that the run was given and that nothing keeps.
+    pub sealed: Sealed,
 }
 
 /// What the capabilities of one run share, such as one fork of the fleet: one value of each type,

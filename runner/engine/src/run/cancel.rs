@@ -17,6 +17,7 @@ use crate::journal::{
 };
 use crate::run::heartbeat::while_alive;
 use crate::scale::Scale;
+use crate::sealed::Sealed;
 use crate::store::{Standing, Writer};
 use crate::target::Target;
 
@@ -123,6 +124,7 @@ impl Engine {
             seed: 0,
             deadline,
             commons: Commons::default(),
+            sealed: Sealed::default(),
         };
         let executors = self.executors(&setting, &state.capabilities().collect())?;
         let mut all = Vec::new();

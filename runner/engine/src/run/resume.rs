@@ -45,6 +45,8 @@ pub struct ResumeRequest {
     /// What a person knows of writes that cannot be found out: by `step/number`, or by the number
     /// alone where only one step has it.
     pub answers: BTreeMap<String, Answer>,
+    /// The run's secret inputs, given again ([`RunRequest::secrets`]).
+    pub secrets: serde_json::Value,
     /// What others have changed meanwhile, and may have: by the names of [`Drift::name`].
     pub accepted_drift: Vec<String>,
     /// The token of its claim, if the caller knows that the process that holds it is gone
@@ -187,6 +189,7 @@ impl Engine {
             runbook,
             text: header.runbook_text.clone(),
             inputs: header.inputs.clone(),
+            secrets: request.secrets.clone(),
             target: request.target.clone(),
             mode: header.mode,
             actor: request.actor.clone(),

@@ -38,6 +38,7 @@ async fn a_run_is_taken_in_marked_and_gone_on_with() {
     let bundle = bundle::read(&text).unwrap();
     let trusted = bundle.trusted(&known, &Limits::default(), now).unwrap();
     let resuming = groundcrew::ResumeRequest {
+        secrets: serde_json::Value::Null,
         accepted_drift: Vec::new(),
         gone: None,
         ..request(&here, &run, &[])
@@ -253,6 +254,7 @@ async fn a_plan_inside_stays_expired_and_is_approved_here_or_not() {
     for (policy, admitted) in [(wants(&ann), true), (wants(&bob), false)] {
         let resuming = groundcrew::ResumeRequest {
             policy,
+            secrets: serde_json::Value::Null,
             accepted_drift: Vec::new(),
             gone: None,
             ..request(&here, &run, &[])

@@ -129,6 +129,7 @@ async fn golden_journals_fold_and_are_repeated() {
                 policy: Policy::default(),
                 actor: Actor::default(),
                 answers: numbers.collect::<BTreeMap<_, _>>(),
+                secrets: serde_json::Value::Null,
                 accepted_drift: Vec::new(),
                 gone: None,
             };

@@ -274,6 +274,7 @@ async fn a_resumed_application_goes_on_with_what_is_left_of_its_plan() {
         policy: Policy::default(),
         actor: Default::default(),
         answers: Default::default(),
+        secrets: serde_json::Value::Null,
         accepted_drift: Vec::new(),
         gone: stage.token(&plan.plan().run),
     };
@@ -331,6 +332,7 @@ async fn what_is_made_is_known_by_its_name() {
         policy: Policy::default(),
         actor: Actor::default(),
         answers: BTreeMap::new(),
+        secrets: serde_json::Value::Null,
         accepted_drift: Vec::new(),
         gone: stage.token(&plan.plan().run),
     };

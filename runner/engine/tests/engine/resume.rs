@@ -29,6 +29,7 @@ pub(crate) fn request(stage: &Stage, run: &str, answers: &[(&str, Answer)]) -> R
             .iter()
             .map(|(effect, answer)| ((*effect).to_owned(), *answer))
             .collect::<BTreeMap<_, _>>(),
+        secrets: serde_json::Value::Null,
         accepted_drift: Vec::new(),
         gone: stage.token(run),
     }
@@ -331,6 +332,7 @@ async fn a_run_that_is_alive_is_left_alone_and_one_that_is_not_keeps_its_locks()
     let stage = Stage::new(Limits::default(), &quick());
     let run = stopped(&stage, ONE, 2).await;
     let unsure = ResumeRequest {
+        secrets: serde_json::Value::Null,
         accepted_drift: Vec::new(),
         gone: None,
         ..request(&stage, &run, &[])

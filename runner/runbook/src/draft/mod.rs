@@ -20,7 +20,7 @@ use crate::template::TemplateValue;
 use grant::grant;
 
 pub(crate) const TOP: [&str; 6] = ["name", "summary", "lock", "inputs", "step", "finally"];
-pub(crate) const INPUT: [&str; 8] = [
+pub(crate) const INPUT: [&str; 9] = [
     "type",
     "default",
     "pattern",
@@ -29,6 +29,7 @@ pub(crate) const INPUT: [&str; 8] = [
     "values",
     "items",
     "description",
+    "secret",
 ];
 pub(crate) const STEP: [&str; 11] = [
     "id",
@@ -188,6 +189,7 @@ fn input(
         min: None,
         max: None,
         values: Vec::new(),
+        secret: reader.boolean(table, "secret").unwrap_or(false),
     };
     spec.description = table
         .get("description")
@@ -204,6 +206,7 @@ fn input(
     };
     misplaced("items", kind == InputType::List);
     misplaced("pattern", element == InputType::String);
+    misplaced("secret", element == InputType::String);
     misplaced("values", element == InputType::Enum);
     misplaced("min", !matches!(kind, InputType::Boolean | InputType::Enum));
     misplaced("max", !matches!(kind, InputType::Boolean | InputType::Enum));
@@ -266,7 +269,7 @@ fn input(
         ));
     }
     if let Some(node) = table.get("default") {
-        match plain(reader, node).map(|value| spec.accept(&value)) {
+        match plain(reader, node).map(|value| spec.accept_default(&value)) {
             Some(Ok(value)) => spec.default = Some(value),
             Some(Err(reason)) => reader.report(Diagnostic::error(
                 Code::InvalidDefault,

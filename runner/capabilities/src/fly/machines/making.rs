@@ -177,6 +177,7 @@ impl Executing {
             }
         };
         change::mark(&mut config, &effect.id);
+        self.open_environment(&mut config).map_err(refused)?;
         let request = UpdateRequest {
             config,
             current_version: Some(machine.instance_id.clone()),
@@ -310,6 +311,8 @@ impl Executing {
             ..
         } = making.map_err(Trouble::refused)?;
         change::mark(&mut config, &effect.id);
+        self.open_environment(&mut config)
+            .map_err(Trouble::refused)?;
         let group = ConfigView::new(&config).process_group().to_owned();
         // Creates are limited by app and region, not by app alone. (flyctl's issue 3961.)
         let place = format!("{app}/{}", region.as_deref().unwrap_or_default());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use groundcrew::service::retry::Retries;
 use groundcrew::service::trouble::Trouble;
-use groundcrew::{Clock, Cover, Effect, Executor, Failure, Setting, after};
+use groundcrew::{Clock, Cover, Effect, Executor, Failure, Sealed, Setting, after};
 use jiff::Timestamp;
 
 use super::leases::Leases;
@@ -29,6 +29,7 @@ pub(super) struct Executing {
     pub(super) rates: Rates,
     pub(super) leases: Arc<Leases>,
     pub(super) retries: Retries,
+    sealed: Sealed,
     /// Process groups of Machines that have been read: a grant may name groups.
     pub(super) groups: Mutex<HashMap<(String, String), String>>,
     /// When Machines were made, by this process.
@@ -50,6 +51,7 @@ impl Executing {
             rates,
             leases,
             retries: Retries::new(setting),
+            sealed: setting.sealed.clone(),
             groups: Mutex::default(),
             made: Mutex::default(),
         })
@@ -65,6 +67,18 @@ impl Executing {
         F: Future<Output = Result<T, Trouble>>,
     {
         self.retries.read(effect, send).await
+    }
+
+    /// Puts the values of an environment in the place of their marks: right before it is sent, and nowhere
+    /// else in a configuration.
+    pub(super) fn open_environment(&self, config: &mut serde_json::Value) -> Result<(), Failure> {
+        let environment = config.get_mut("env").and_then(|env| env.as_object_mut());
+        for value in environment.into_iter().flat_map(|env| env.values_mut()) {
+            if let Some(text) = value.as_str() {
+                *value = self.sealed.open(text)?.into();
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn get(

@@ -161,6 +161,7 @@ impl Stage {
             inputs: checked.bind_inputs(&[]).unwrap(),
             runbook: checked,
             text: runbook.to_owned(),
+            secrets: serde_json::Value::Null,
             target: target(),
             mode,
             actor: Actor::default(),
