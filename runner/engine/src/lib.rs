@@ -70,8 +70,9 @@ pub use deadline::{Deadline, WRITE};
 pub use digest::digest;
 pub use effect::fault::{OperationFault, OperationRule};
 pub use effect::{
-    Afterwards, Asked, Commons, Cover, Difference, Effect, EffectId, Executor, Forked, Found,
-    GivenUp, InService, Kind, Mode, Name, Outcome, Population, Request, Row, Setting, arguments,
+    Afterwards, Announced, Announcing, Asked, Commons, Cover, Difference, Effect, EffectId,
+    Executor, Forked, Found, GivenUp, InService, Kind, Mode, Name, Outcome, Population, Request,
+    Row, Setting, arguments,
 };
 pub use engine::{Engine, EngineParts, PluginSource, StartError, grant_keys};
 pub use gate::past::Diverged;

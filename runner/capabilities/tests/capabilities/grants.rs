@@ -69,8 +69,12 @@ async fn asked(run: &Process, grant: &Effective, request: Request) -> Outcome {
     };
     let executor = run.executor(effect.request.row.capability());
     if let Some(announced) = effect.request.row.announces {
-        let (ids, _) = announced(&effect.request).unwrap();
-        for found in ids.iter().filter_map(|id| executor.belongs("web", id)) {
+        let announced = announced(&effect.request).unwrap();
+        for found in announced
+            .ids
+            .iter()
+            .filter_map(|id| executor.belongs("web", id))
+        {
             if let Err(why) = grant.allows_found(&found) {
                 return refused(why);
             }

@@ -20,7 +20,7 @@ pub use executor::{
     Afterwards, Asked, Difference, Effect, Executor, Forked, Found, GivenUp, InService, Population,
 };
 pub use name::Name;
-pub use row::{Kind, Row};
+pub use row::{Announced, Announcing, Kind, Row};
 pub use setting::{Commons, Mode, Setting};
 
 /// A typed argument list as the arguments of a request.

@@ -15,6 +15,18 @@ pub enum Kind {
     Write,
 }
 
+/// What a step says that it is going to write to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// Things of the request's app, by id.
+    pub ids: Vec<String>,
+    /// How many more it is going to make there.
+    pub makes: usize,
+}
+
+/// Reads that in a request.
+pub type Announcing = fn(&Request) -> Result<Announced, Failure>;
+
 /// One row of the operations table: everything the gate, a rehearsal, a resume and a plan need to
 /// know of an operation. `groundcrew plugin capabilities` prints it.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -39,10 +51,9 @@ pub struct Row {
     /// Where in its answer (a JSON pointer) the id of the new thing is that it makes, in the
     /// request's app. What takes it back then acts on that.
     pub creates: Option<&'static str>,
-    /// It says what the step is going to write to, before it does: which things of the app its request
-    /// names, and how many more are going to be made.
+    /// It says what the step is going to write to, before it does.
     #[serde(skip)]
-    pub announces: Option<fn(&Request) -> Result<(Vec<String>, usize), Failure>>,
+    pub announces: Option<Announcing>,
     /// What it does in a rehearsal.
     pub fork: &'static str,
     /// What a rehearsal takes for granted in its answer; empty if the answer is exact.

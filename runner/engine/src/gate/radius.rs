@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{target, unmade};
-use crate::effect::{Executor, Outcome, Request, Row};
+use crate::effect::{Announced, Executor, Outcome, Request, Row};
 use crate::grant::bound::Whose;
 use crate::grant::effective::Effective;
 use crate::journal::{Decision, RunState, step_id};
@@ -99,7 +99,7 @@ impl Radius {
         &self,
         step: &str,
         request: &Request,
-        (ids, makes): (Vec<String>, usize),
+        Announced { ids, makes }: Announced,
         grant: &Effective,
         executor: Option<&dyn Executor>,
     ) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The rows of the operations table: those of the commands (`commands.rs`), and the others.
 
-use groundcrew::{Failure, Kind, Request, Row};
+use groundcrew::{Announced, Failure, Kind, Request, Row};
 
 use super::commands::COMMANDS;
 use super::sound;
@@ -48,9 +48,10 @@ const SEEN: [&str; 8] = [
 ];
 
 /// Machines of the app that the step is going to write to, and how many more it is going to make.
-fn announced(request: &Request) -> Result<(Vec<String>, usize), Failure> {
+fn announced(request: &Request) -> Result<Announced, Failure> {
     let (ids, makes): (Vec<String>, u32) = request.arguments()?;
-    Ok((ids, makes as usize))
+    let makes = makes as usize;
+    Ok(Announced { ids, makes })
 }
 
 /// What is no command.
