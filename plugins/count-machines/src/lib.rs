@@ -35,6 +35,8 @@ pub struct Count {
     pub partial: bool,
     /// Those regions.
     pub missing_regions: Vec<String>,
+    /// How many more there are that the grant does not cover; they are not in these numbers.
+    pub left_out: u32,
 }
 
 /// Count the organisation's Machines by app, process group, state and region.
@@ -61,6 +63,7 @@ fn count(listing: Listing) -> Count {
         ..Count::default()
     };
     count.missing_regions = listing.missing_regions;
+    count.left_out = listing.left_out;
     for machine in &listing.machines {
         count.total += 1;
         for (totals, key) in [
@@ -131,10 +134,14 @@ mod tests {
     fn says_that_a_count_is_partial() {
         let tested = fleet()
             .missing_region("ams")
+            .left_out(7)
             .run(|host| count_machines(Input::default(), host));
         let count = tested.result.unwrap();
         assert_eq!((count.total, count.partial), (2501, true));
-        assert_eq!(count.missing_regions, ["ams"]);
+        assert_eq!(
+            (count.missing_regions, count.left_out),
+            (vec!["ams".to_owned()], 7)
+        );
         assert_eq!(tested.notes, ["no answer from ams: the count is partial"]);
     }
 }

@@ -27,6 +27,8 @@ pub struct Listing {
     pub machines: Vec<Machine>,
     /// Regions that did not answer. If there are any, the listing is partial.
     pub missing_regions: Vec<String>,
+    /// How many more there are that the step's grant does not cover: they are left out.
+    pub left_out: u32,
 }
 
 impl Host {
@@ -114,6 +116,7 @@ fn take_pages(op: u64) -> Result<Listing> {
             return Ok(Listing {
                 machines,
                 missing_regions: page.missing_regions,
+                left_out: page.left_out,
             });
         }
     }

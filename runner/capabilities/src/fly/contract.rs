@@ -117,6 +117,8 @@ pub struct MachinePage {
     pub total: u32,
     #[component(name = "missing-regions")]
     pub missing_regions: Vec<String>,
+    #[component(name = "left-out")]
+    pub left_out: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift, Lower)]

@@ -229,6 +229,11 @@ async fn every_operation_keeps_to_every_dimension() {
                             assert!(listing, "{what}: {answer}");
                             assert!(!shows(&answer, key), "{what}: {answer}");
                             assert!(outcome.left_out > 0, "{what}: {answer}");
+                            // The plugin is told, too.
+                            let told = answer.get("left_out").is_none_or(|told| *told != 0);
+                            assert!(
+                                told && (name != "machines.list" || answer["left_out"].is_u64())
+                            );
                         }
                         Err(Failure::Denied(_)) => {}
                         Err(other) => panic!("{what}: {other}"),

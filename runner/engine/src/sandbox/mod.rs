@@ -96,12 +96,32 @@ async fn judged(schema: &Arc<Schema>, value: &serde_json::Value) -> Vec<String> 
     judged.unwrap_or_else(|e| vec![format!("it could not be compared with its schema: {e}")])
 }
 
+fn compiled(
+    engine: &Engine,
+    cache: Option<&CompiledCache>,
+    bytes: &[u8],
+    digest: &str,
+) -> wasmtime::Result<Component> {
+    let Some(cache) = cache else {
+        return Component::from_binary(engine, bytes);
+    };
+    let key = format!("{digest}-{:016x}", compatibility(engine));
+    if let Some(code) = cache.get(&key)
+        && let Ok(component) = load_compiled(engine, &code)
+    {
+        return Ok(component);
+    }
+    let code = engine.precompile_component(bytes)?;
+    cache.put(&key, &code);
+    load_compiled(engine, &code)
+}
+
 /// Loads plugins for one set of capabilities.
 pub(crate) struct Sandbox {
     engine: Engine,
     linker: Linker<Guest>,
     limits: Limits,
-    cache: Option<CompiledCache>,
+    cache: Option<Arc<CompiledCache>>,
     /// What can be imported, by name and version.
     interfaces: Vec<String>,
 }
@@ -144,7 +164,7 @@ impl Sandbox {
             engine,
             linker,
             limits,
-            cache,
+            cache: cache.map(Arc::new),
             interfaces,
         })
     }
@@ -168,8 +188,13 @@ impl Sandbox {
         }
         kind_of(bytes).map_err(|(reason, hint)| refuse(reason.to_owned(), hint))?;
         let digest = digest(bytes);
-        let component = self
-            .compiled(bytes, &digest)
+        // Not on this thread, which may have to show that a run is alive.
+        let (engine, cache) = (self.engine.clone(), self.cache.clone());
+        let (owned, of) = (bytes.to_vec(), digest.clone());
+        let compiling = move || compiled(&engine, cache.as_deref(), &owned, &of);
+        let component = tokio::task::spawn_blocking(compiling)
+            .await
+            .map_err(|e| refuse(format!("could not be compiled: {e}"), None))?
             .map_err(|e| refuse(format!("is not a valid component: {}", root(&e)), None))?;
         let imports = self.imports(&component, name)?;
         let instance = self.linker.instantiate_pre(&component).map_err(|e| {
@@ -203,21 +228,6 @@ impl Sandbox {
             output,
             instance,
         })
-    }
-
-    fn compiled(&self, bytes: &[u8], digest: &str) -> wasmtime::Result<Component> {
-        let Some(cache) = &self.cache else {
-            return Component::from_binary(&self.engine, bytes);
-        };
-        let key = format!("{digest}-{:016x}", compatibility(&self.engine));
-        if let Some(code) = cache.get(&key)
-            && let Ok(component) = load_compiled(&self.engine, &code)
-        {
-            return Ok(component);
-        }
-        let code = self.engine.precompile_component(bytes)?;
-        cache.put(&key, &code);
-        load_compiled(&self.engine, &code)
     }
 
     /// Every function that the component imports; refuses those that the host does not have.

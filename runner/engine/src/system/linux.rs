@@ -43,6 +43,18 @@ pub(super) fn namespace() -> Option<String> {
     Some(format!("{}{time}", link("pid")?))
 }
 
+/// Dead, and not waited for by its parent, as under an init that waits for nobody: field 3 of
+/// `/proc/PID/stat` is `Z` or `X`. Field 20 tells whether threads of it are still on their way out.
+pub(super) fn dead(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let Some((_, fields)) = stat.rsplit_once(')') else {
+        return false;
+    };
+    let mut fields = fields.split_whitespace();
+    let dead = matches!(fields.next(), Some("Z" | "X"));
+    dead && matches!(fields.nth(16), Some("0" | "1"))
+}
+
 /// Field 22 of `/proc/PID/stat`, counted after the name in parentheses: ticks since the boot.
 pub(super) fn started(process: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;

@@ -28,6 +28,12 @@ pub(super) fn namespace() -> Option<String> {
     Some("whole".to_owned())
 }
 
+/// Dead, and not waited for by its parent: `Z`, in the words of `ps`.
+pub(super) fn dead(process: u32) -> bool {
+    let stat = said("/bin/ps", &["-o", "stat=", "-p", &process.to_string()]);
+    stat.is_some_and(|stat| stat.starts_with('Z'))
+}
+
 /// To the second, in no time zone but one: it must read the same to every process.
 pub(super) fn started(process: u32) -> Option<String> {
     said("/bin/ps", &["-o", "lstart=", "-p", &process.to_string()])

@@ -11,6 +11,7 @@ use crate::testing::{TestHost, Tested};
 pub(super) struct Fleet {
     pub(super) machines: Vec<Machine>,
     pub(super) missing_regions: Vec<String>,
+    pub(super) left_out: u32,
     pub(super) keeps_track: bool,
     /// By Machine.
     pub(super) events: HashMap<String, Vec<Event>>,
@@ -97,6 +98,13 @@ impl TestHost {
     #[must_use]
     pub fn keep_track(mut self) -> Self {
         self.own::<Fleet>().keeps_track = true;
+        self
+    }
+
+    /// Makes listings leave out so many Machines that no grant covers.
+    #[must_use]
+    pub fn left_out(mut self, machines: u32) -> Self {
+        self.own::<Fleet>().left_out = machines;
         self
     }
 

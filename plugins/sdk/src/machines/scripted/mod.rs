@@ -59,6 +59,7 @@ pub(crate) fn take_list(op: u64, offset: u32, max: u32) -> Result<MachinePage, F
             machines,
             total: u32::try_from(total).expect("a test lists fewer"),
             missing_regions: fleet.missing_regions.clone(),
+            left_out: fleet.left_out,
         })
     })
 }

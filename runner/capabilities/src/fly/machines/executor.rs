@@ -51,6 +51,7 @@ impl Executing {
                 machines.map(|machines| Listing {
                     machines,
                     missing_regions: Vec::new(),
+                    left_out: 0,
                 })
             }
             Scope::Organisation => {
@@ -67,12 +68,18 @@ impl Executing {
                         .filter(|m| keeps(filter, m) && seen(m))
                         .collect(),
                     missing_regions: all.missing_regions,
+                    left_out: 0,
                 })
             }
         };
         self.rates.tidy();
+        let left_out = left_out.into_inner();
+        let listed = listed.map(|listing| Listing {
+            left_out: u32::try_from(left_out).unwrap_or(u32::MAX),
+            ..listing
+        });
         Outcome {
-            left_out: left_out.into_inner(),
+            left_out,
             ..listed.into()
         }
     }

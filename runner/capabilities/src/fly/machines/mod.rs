@@ -44,6 +44,13 @@ const INTERFACE: &str = "groundcrew:host/machines@0.1.0";
 pub(crate) struct Listing {
     pub(crate) machines: Vec<Machine>,
     pub(crate) missing_regions: Vec<String>,
+    /// How many more there are that the grant does not cover.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) left_out: u32,
+}
+
+fn is_none(left_out: &u32) -> bool {
+    *left_out == 0
 }
 
 /// The arguments of `list`.
@@ -107,6 +114,7 @@ impl Capability for Machines {
                         machines,
                         total: u32::try_from(total).unwrap_or(u32::MAX),
                         missing_regions: listing.missing_regions.clone(),
+                        left_out: listing.left_out,
                     };
                     (page, end == total)
                 })?;
