@@ -64,6 +64,14 @@ fn works_on_so_many_at_once_and_on_the_canary_alone() {
     let tested = run(fleet(5000), json!({ "parallel": 500 }));
     assert_eq!(tested.result.as_ref().unwrap().totals.restarted, 5000);
     assert_eq!(tested.max_leased(), 500);
+    let announced = tested.submitted.iter();
+    let announced = announced.filter(|it| it.operation == "machines.announce");
+    let bytes: Vec<usize> = announced.map(|it| it.options.len()).collect();
+    // What the host takes in one request.
+    assert!(
+        bytes.len() == 2 && bytes.iter().all(|bytes| *bytes < 64 << 10),
+        "{bytes:?}"
+    );
     let second = tested
         .submitted
         .iter()

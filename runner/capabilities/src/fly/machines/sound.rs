@@ -10,8 +10,8 @@ use crate::fly::contract::{
 };
 use crate::fly::names::{App, MachineId, Sound, few, named, regions, words};
 
-/// Ids in one announcement: twice as many as a run may hold.
-const ANNOUNCED: usize = 10_000;
+/// Ids in one announcement: so many fit into a request. (The contract.)
+const ANNOUNCED: usize = 3000;
 
 fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
     request
