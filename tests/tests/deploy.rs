@@ -472,3 +472,38 @@ async fn what_is_rehearsed_with_a_token_that_reads_is_what_is_applied() -> Resul
     }
     Ok(())
 }
+
+/// Fly leaves a new version of a stopped Machine stopped: it is started to be looked at, and rests again.
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_machines_are_looked_at_if_that_is_wanted() -> Result<()> {
+    let world = watched(24, 6, 40.0).await?;
+    let up = world.started("web", "web")?;
+    let rests: Vec<&String> = up.iter().take(2).collect();
+    for id in &rests {
+        world.simulator.act(|fleet| {
+            let request = groundcrew_fleet::api::StopRequest::default();
+            let nobody = groundcrew_fleet::Caller::default();
+            fleet.stop(&nobody, "web", id, &request).map(drop).ok()
+        });
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let before = machines(&world)?;
+    ensure!(rests.iter().all(|id| before[*id].state == "stopped"));
+    let inputs = [&image(NEW), "verify_stopped=true"];
+    let said = run(&world, "run", "deploy-rolling", &inputs).await?;
+    ensure!(said.code == 0, "{said:?}");
+    is_deployed(&before, &machines(&world)?)?;
+    let started = world.applied("machines.start");
+    let started = started.iter().map(|(_, _, id)| id);
+    let looked_at = started.filter(|id| rests.contains(id)).count();
+    ensure!(looked_at == rests.len(), "{looked_at} of {}", rests.len());
+    world.verify()?;
+    // What does not get well is taken back, and rests as well.
+    let sick = image("registry.fly.io/web:sim-crash-loop");
+    let before = machines(&world)?;
+    let inputs = [&sick, "verify_stopped=true", "critical_after=1s"];
+    let said = run(&world, "run", "deploy-rolling", &inputs).await?;
+    ensure!(said.code == 1, "{said:?}");
+    is_as_before(&before, &machines(&world)?)?;
+    world.verify()
+}

@@ -186,3 +186,41 @@ async fn a_machine_whose_making_was_answered_late_has_started_meanwhile() -> Res
     ensure!(count(&world, "web")? == more && world.applied("machines.create").len() == 1);
     world.verify()
 }
+
+/// An app in regions that no fleet of ours is made of can be rehearsed and deployed as any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_of_every_region_are_rehearsed() -> Result<()> {
+    let settings = groundcrew_fleet::Settings {
+        seed: 11,
+        start: groundcrew_fleet::Time::from(jiff::Timestamp::now()),
+        regions: ["ord", "lhr", "nrt", "mad"].map(str::to_owned).to_vec(),
+        ..groundcrew_fleet::Settings::default()
+    };
+    let made = groundcrew_fleet::Generated {
+        machines: 12,
+        apps: 1,
+        idle_ones: false,
+    };
+    let world = World::start(groundcrew_fleet::generate(settings, &made), 60.0).await?;
+    let before = machines(&world)?;
+    let one = before.iter().find(|(_, is)| is.state == "started");
+    let ids = format!("ids={}", one.context("nobody")?.0);
+    let new = "image=registry.fly.io/web:deployment-2";
+    for (runbook, inputs) in [
+        ("deploy-bluegreen", &[new][..]),
+        ("deploy-canary", &[new]),
+        ("replace-machine", &[&ids]),
+        ("one-off", &["group=web", "command=uptime"]),
+        ("scale-group", &["group=web", "count=9"]),
+    ] {
+        let mut arguments = vec!["run", runbook, "--dry-run", "-i", "app=web"];
+        inputs
+            .iter()
+            .for_each(|input| arguments.extend(["-i", input]));
+        let said = world.run(&arguments).await?;
+        ensure!(said.code == 0, "{runbook}: {said:?}");
+    }
+    let said = run(&world, "run", "deploy-bluegreen", &[new]).await?;
+    ensure!(said.code == 0, "{said:?}");
+    world.verify()
+}

@@ -96,7 +96,10 @@ fn faults(random: &mut Pcg64) -> Vec<String> {
         let kind = KINDS[random.random_range(0..KINDS.len())];
         format!("{route}@{}%:{kind}", random.random_range(2..20))
     };
-    (0..rules).map(|_| one(random)).collect()
+    let rules: Vec<String> = (0..rules).map(|_| one(random)).collect();
+    // What is made is at times not known yet to whoever asks for it.
+    let unseen = "machines.create@10%:unseen(400ms)".to_owned();
+    rules.into_iter().chain([unseen]).collect()
 }
 
 /// What is deployed: mostly something good.

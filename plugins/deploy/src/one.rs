@@ -165,9 +165,6 @@ async fn update(
         if drained || verified {
             restore = restore.cordoned(true);
         }
-        if verified {
-            restore = restore.launch(true);
-        }
         return restore.await;
     }
     let mut update = machine
@@ -177,25 +174,26 @@ async fn update(
         update = update.cordoned(true);
     }
     if verified {
-        update = update.launch(true).cordoned(true);
+        update = update.cordoned(true);
     }
     update.await
 }
 
 /// Waits for the new version, as far as it is to run.
 async fn settle(how: &How, machine: &Machine, before: &Before, updated: &Updated) -> Result<()> {
-    let looked_at = how.verify.stopped && !machine.is_standby();
-    if before.up || looked_at {
-        healthy(how, machine, updated).await?;
-    } else {
-        machine
-            .wait(State::Settled)
-            .version(&updated.instance_id)
-            .since(Some(&updated.baseline_event))
-            .within(how.wait)
-            .await?;
+    if before.up {
+        return healthy(how, machine, updated).await;
     }
-    if !before.up && looked_at {
+    machine
+        .wait(State::Settled)
+        .version(&updated.instance_id)
+        .since(Some(&updated.baseline_event))
+        .within(how.wait)
+        .await?;
+    if how.verify.stopped && !machine.is_standby() {
+        // Fly leaves a new version of what was stopped stopped.
+        machine.start().await?;
+        healthy(how, machine, updated).await?;
         machine.stop().await?;
         machine.wait(State::Stopped).within(how.wait).await?;
         if !machine.cordoned {

@@ -88,7 +88,7 @@ impl Fleet {
 
     fn schedule_end(&mut self, app: &str, id: &str, state: State) {
         let (phase, what) = match state {
-            State::Creating => (Phase::Create, Pending::Made { launch: true }),
+            State::Creating | State::Created => (Phase::Create, Pending::Made { launch: true }),
             State::Starting => (Phase::Boot, Pending::Boot),
             State::Stopping => (Phase::Stop, Pending::Stop),
             State::Restarting => (Phase::Stop, Pending::RestartStop),
@@ -96,8 +96,7 @@ impl Fleet {
             State::Updating => (Phase::Update, Pending::Updated { launch: false }),
             State::Replacing => (Phase::Update, Pending::Updated { launch: true }),
             State::Destroying | State::LaunchFailed => (Phase::Destroy, Pending::Destroy),
-            State::Created
-            | State::Started
+            State::Started
             | State::Stopped
             | State::Suspended
             | State::Failed

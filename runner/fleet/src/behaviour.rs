@@ -51,8 +51,6 @@ pub struct Behaviour {
     pub update: Span,
     /// From a destroy to `destroyed`.
     pub destroy: Span,
-    /// How long `get` and `wait` may answer 404 after a create.
-    pub visible: Span,
     /// From `started` to the exit of a Machine that never starts.
     pub crash: Span,
     /// From the start to `started` of an image marked `sim-slow-boot`.
@@ -75,7 +73,6 @@ impl Behaviour {
             suspend: Span::between(200, 800),
             update: Span::between(300, 1_200),
             destroy: Span::between(200, 1_000),
-            visible: Span::between(0, 400),
             crash: Span::between(200, 1_000),
             slow_boot: Span::constant(60_000),
             healthy_for: Span::constant(5_000),
@@ -93,7 +90,6 @@ impl Behaviour {
             suspend: Span::constant(500),
             update: Span::constant(1_000),
             destroy: Span::constant(500),
-            visible: Span::constant(0),
             crash: Span::constant(500),
             slow_boot: Span::constant(60_000),
             healthy_for: Span::constant(5_000),
@@ -124,7 +120,6 @@ pub(crate) enum Phase {
     Suspend,
     Update,
     Destroy,
-    Visible,
     Crash,
     SlowBoot,
     HealthyFor,
@@ -142,7 +137,6 @@ impl Behaviour {
             Phase::Suspend => (self.suspend, "suspend"),
             Phase::Update => (self.update, "update"),
             Phase::Destroy => (self.destroy, "destroy"),
-            Phase::Visible => (self.visible, "visible"),
             Phase::Crash => (self.crash, "crash"),
             Phase::SlowBoot => (self.slow_boot, "slow-boot"),
             Phase::HealthyFor => (self.healthy_for, "healthy-for"),

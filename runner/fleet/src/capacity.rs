@@ -4,9 +4,6 @@
 use crate::api::{self, ApiError};
 use crate::fleet::Fleet;
 
-/// The word for every region in a question about placements. Fly's OpenAPI document.
-const ANY: &str = "any";
-
 /// How many Machines a region without a limit takes when nobody says how many. Assumed.
 const UNLIMITED: u64 = 10_000;
 
@@ -58,33 +55,5 @@ impl Fleet {
         let machines = self.apps.values().flat_map(|app| app.machines.values());
         let there = machines.filter(|machine| machine.region == region && !machine.state.gone());
         Some(capacity.saturating_sub(there.count() as u64))
-    }
-
-    fn regions_of(&self, expression: &str) -> Result<Vec<String>, ApiError> {
-        let known = &self.settings.regions;
-        let mut words = expression.split(',').map(str::trim).collect::<Vec<_>>();
-        words.retain(|word| !word.is_empty());
-        if words.is_empty() {
-            words.push(ANY);
-        }
-        let mut found: Vec<String> = Vec::new();
-        for word in words {
-            let meant: Vec<_> = known
-                .iter()
-                .filter(|code| word == ANY || word == code.as_str())
-                .collect();
-            if meant.is_empty() {
-                return Err(ApiError::new(
-                    400,
-                    format!("invalid_argument: region {word} not found"),
-                ));
-            }
-            for code in meant {
-                if !found.contains(code) {
-                    found.push(code.clone());
-                }
-            }
-        }
-        Ok(found)
     }
 }

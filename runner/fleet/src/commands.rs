@@ -122,6 +122,12 @@ impl Fleet {
     /// Saves a Machine's memory and halts it.
     pub fn suspend(&mut self, caller: &Caller<'_>, app: &str, id: &str) -> Result<Done, ApiError> {
         let machine = self.writable(caller, app, id)?;
+        if let Some(why) = machine.view().not_suspendable() {
+            return Err(ApiError::new(
+                412,
+                format!("failed_precondition: machine cannot be suspended: {why}"),
+            ));
+        }
         let after = self.take(Phase::Suspend, id, machine.commands);
         self.command(
             caller,
@@ -152,7 +158,7 @@ impl Fleet {
         id: &str,
         patch: &api::MetadataPatch,
     ) -> Result<(), ApiError> {
-        let machine = self.visible(app, id)?;
+        let machine = self.alive(app, id)?;
         self.reachable(machine)?;
         if patch
             .machine_version
@@ -195,7 +201,7 @@ impl Fleet {
         (event, route): (&str, &'static str),
         then: Option<(u64, Pending)>,
     ) -> Result<(), ApiError> {
-        let before = self.visible(app, id)?.state;
+        let before = self.there(app, id)?.state;
         let after = self.allowed(app, id, stimulus, event)?;
         self.log_applied(caller, route, app, id);
         if before == after {
@@ -230,10 +236,19 @@ impl Fleet {
         stimulus: Stimulus,
         verb: &str,
     ) -> Result<State, ApiError> {
-        let state = self.visible(app, id)?.state;
+        let state = self.there(app, id)?.state;
         match transition(state, stimulus) {
             Next::To(next) => Ok(next),
             Next::Stay => Ok(state),
+            Next::Refused if stimulus == Stimulus::Update && state.is_new_version() => {
+                Err(ApiError::new(
+                    409,
+                    format!(
+                        "aborted: machine is {}: concurrent update in progress",
+                        state.as_str()
+                    ),
+                ))
+            }
             Next::Refused => Err(wrong_state(state, verb)),
         }
     }
@@ -245,10 +260,8 @@ impl Fleet {
         id: &str,
         cordoned: bool,
     ) -> Result<Done, ApiError> {
-        let machine = self.writable(caller, app, id)?;
-        if machine.state.gone() {
-            return Err(wrong_state(machine.state, "cordon"));
-        }
+        self.alive(app, id)?;
+        self.writable(caller, app, id)?;
         self.put_cordon(app, id, cordoned);
         let key = self.key(app, id);
         self.mark(key);

@@ -60,6 +60,11 @@ pub enum Fault {
         /// Milliseconds.
         millis: u64,
     },
+    /// The Machine that is made is not known to `get` and `wait` for so long.
+    Unseen {
+        /// Milliseconds.
+        millis: u64,
+    },
     /// It is answered with 503 now, and done so much later.
     Late {
         /// Milliseconds.
@@ -107,6 +112,7 @@ impl Fault {
             | Fault::Drop
             | Fault::ReplyLost
             | Fault::CutOff
+            | Fault::Unseen { .. }
             | Fault::Slow { .. } => None,
         }
     }
@@ -138,6 +144,7 @@ impl fmt::Display for Fault {
             Fault::ReplyLost => f.write_str("reply-lost"),
             Fault::CutOff => f.write_str("cut-off"),
             Fault::Slow { millis } => write!(f, "slow({})", format_go_duration(*millis)),
+            Fault::Unseen { millis } => write!(f, "unseen({})", format_go_duration(*millis)),
             Fault::Late { millis } => write!(f, "late({})", format_go_duration(*millis)),
         }
     }
@@ -179,6 +186,7 @@ fn read_kind(text: &str) -> Option<Fault> {
         ("reply-lost", None) => Some(Fault::ReplyLost),
         ("cut-off", None) => Some(Fault::CutOff),
         ("slow", Some(millis)) => Some(Fault::Slow { millis }),
+        ("unseen", Some(millis)) => Some(Fault::Unseen { millis }),
         ("late", Some(millis)) => Some(Fault::Late { millis }),
         _ => None,
     }
@@ -196,6 +204,7 @@ mod tests {
             "*@first-3:slow(2s)",
             "machines.*@0.25%:late(1500ms)",
             "machines.create/web@2:rate-limited(3s)",
+            "machines.create@30%:unseen(400ms)",
         ];
         for text in texts {
             let rule: FaultRule = text.parse().expect("a sound rule");

@@ -32,7 +32,8 @@ pub struct Settings {
     pub behaviour: Behaviour,
     /// The organisation's name in URLs.
     pub organisation: String,
-    /// Region codes that exist.
+    /// The codes of the regions that it is made of, the nearest to whoever asks first. Others exist, too
+    /// ([`Fleet::regions`]).
     pub regions: Vec<String>,
     /// Whether pages of the organisation's listing hold less than was asked for, as Fly's may.
     pub short_pages: bool,
@@ -101,6 +102,8 @@ pub struct Fleet {
     pub(crate) made: u64,
     pub(crate) released: u64,
     pub(crate) error_regions: Vec<String>,
+    /// Of the Machine that is made next, in milliseconds.
+    pub(crate) hidden_for: u64,
     pub(crate) capacity: BTreeMap<String, u64>,
     pub(crate) watches: BTreeMap<Arc<str>, Watch>,
     answered: u64,
@@ -122,6 +125,7 @@ impl Fleet {
             made: 0,
             released: 0,
             error_regions: Vec::new(),
+            hidden_for: 0,
             capacity: BTreeMap::new(),
             watches: BTreeMap::new(),
             answered: 0,
@@ -309,10 +313,37 @@ impl Fleet {
             .ok_or_else(|| ApiError::new(404, format!("app '{app}' not found")))
     }
 
-    /// A Machine that the caller may see by now.
-    pub(crate) fn visible(&self, app: &str, id: &str) -> Result<&Machine, ApiError> {
+    /// A Machine.
+    pub(crate) fn there(&self, app: &str, id: &str) -> Result<&Machine, ApiError> {
         let found = self.app(app)?.machines.get(id);
-        let visible = found.filter(|machine| machine.visible_from <= self.now);
-        visible.ok_or_else(|| ApiError::new(404, format!("machine not found: {id}")))
+        found.ok_or_else(|| not_found(id))
     }
+
+    /// A Machine that is not gone: of others Fly finds nothing to change.
+    pub(crate) fn alive(&self, app: &str, id: &str) -> Result<&Machine, ApiError> {
+        let found = self.there(app, id)?;
+        match found.state.gone() {
+            false => Ok(found),
+            true => Err(not_found(id)),
+        }
+    }
+
+    /// A Machine that `get` and `wait` see by now: of one that was made just now they may not know yet.
+    /// (flyctl asks again only there, and only of those that it has just made.)
+    pub(crate) fn visible(&self, app: &str, id: &str) -> Result<&Machine, ApiError> {
+        let found = self.there(app, id)?;
+        match found.visible_from <= self.now {
+            true => Ok(found),
+            false => Err(not_found(id)),
+        }
+    }
+
+    /// `get` and `wait` do not know the Machine that is made next for so many milliseconds.
+    pub fn hide_next(&mut self, millis: u64) {
+        self.hidden_for = millis;
+    }
+}
+
+fn not_found(id: &str) -> ApiError {
+    ApiError::new(404, format!("machine not found: {id}"))
 }

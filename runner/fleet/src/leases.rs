@@ -12,7 +12,7 @@ pub const DEFAULT_LEASE_TTL: u64 = 60;
 impl Fleet {
     /// Reads the lease of a Machine, nonce included, as Fly does.
     pub fn lease_get(&self, app: &str, id: &str) -> Result<Lease, ApiError> {
-        let machine = self.visible(app, id)?;
+        let machine = self.there(app, id)?;
         machine.lease_view(self.now).ok_or_else(lease_not_found)
     }
 
@@ -25,14 +25,14 @@ impl Fleet {
         request: &LeaseRequest,
     ) -> Result<Lease, ApiError> {
         let now = self.now;
-        let machine = self.visible(app, id)?;
+        let machine = self.alive(app, id)?;
         self.reachable(machine)?;
         let held = machine.held(now);
         let refreshes = match (held, caller.nonce) {
             (None, Some(_)) => return Err(lease_not_found()),
             (None, None) => false,
             (Some(lease), Some(nonce)) if lease.nonce == nonce => true,
-            (Some(lease), Some(_) | None) => return Err(held_by(lease)),
+            (Some(lease), Some(_) | None) => return Err(held_by(id, lease)),
         };
         let nonce = match held.filter(|_| refreshes) {
             Some(lease) => lease.nonce.clone(),
@@ -85,7 +85,7 @@ impl Fleet {
         id: &str,
     ) -> Result<Done, ApiError> {
         let now = self.now;
-        let machine = self.visible(app, id)?;
+        let machine = self.there(app, id)?;
         self.reachable(machine)?;
         let Some(nonce) = caller.nonce else {
             return Err(ApiError::new(
@@ -111,12 +111,12 @@ impl Fleet {
         app: &str,
         id: &str,
     ) -> Result<&Machine, ApiError> {
-        let machine = self.visible(app, id)?;
+        let machine = self.there(app, id)?;
         self.reachable(machine)?;
         match (machine.held(self.now), caller.nonce) {
             (None, None) => Ok(machine),
             (Some(lease), Some(nonce)) if lease.nonce == nonce => Ok(machine),
-            (Some(lease), Some(_) | None) => Err(held_by(lease)),
+            (Some(lease), Some(_) | None) => Err(held_by(id, lease)),
             // Assumed: an old nonce fences its holder out, whoever holds the lease now.
             (None, Some(_)) => Err(ApiError::new(
                 409,
@@ -180,9 +180,10 @@ impl Fleet {
     }
 }
 
-fn held_by(lease: &HeldLease) -> ApiError {
+/// Worded as clients have recorded it.
+fn held_by(id: &str, lease: &HeldLease) -> ApiError {
     let mut words = format!(
-        "lease currently held by {}, expires at {}",
+        "aborted: machine ID {id} lease currently held by {}, expires at {}",
         lease.owner,
         Time::rfc3339(lease.expires)
     );

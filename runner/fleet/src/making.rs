@@ -39,12 +39,11 @@ impl Fleet {
             );
             return Err(ApiError::new(409, words));
         }
-        let region = self.region_for(request.region.as_deref())?;
-        self.has_room(&region)?;
+        let region = self.region_for(request.region.as_deref().unwrap_or_default())?;
         let machine = self.fresh(name, region, request);
         let id = machine.id.clone();
         self.insert(app, machine);
-        self.enter(app, &id, State::Creating, "launch", "user", json!(null));
+        self.enter(app, &id, State::Created, "launch", "user", json!(null));
         let nonce = self.lease_with(caller, app, &id, request.lease_ttl);
         let at = self.now.after(self.take(Phase::Create, &id, 0));
         self.schedule(
@@ -67,10 +66,11 @@ impl Fleet {
         id: &str,
         request: &api::UpdateRequest,
     ) -> Result<api::Machine, ApiError> {
+        self.alive(app, id)?;
         let machine = self.writable(caller, app, id)?;
         check_update(machine, request)?;
+        let running = matches!(machine.state, State::Started | State::Starting);
         let state = self.allowed(app, id, Stimulus::Update, "update")?;
-        let running = state == State::Replacing;
         let stop = if running {
             self.take(Phase::Stop, id, machine.stops)
         } else {
@@ -112,18 +112,6 @@ impl Fleet {
         self.shown(app, id, nonce)
     }
 
-    fn region_for(&self, wanted: Option<&str>) -> Result<String, ApiError> {
-        let regions = &self.settings.regions;
-        match wanted.filter(|region| !region.is_empty()) {
-            None => Ok(regions.first().cloned().unwrap_or_else(|| "iad".into())),
-            Some(region) if regions.iter().any(|known| known == region) => Ok(region.to_owned()),
-            Some(region) => Err(ApiError::new(
-                400,
-                format!("invalid_argument: region {region} not found"),
-            )),
-        }
-    }
-
     fn fresh(
         &mut self,
         name: Option<String>,
@@ -137,7 +125,8 @@ impl Fleet {
         let name = name.unwrap_or_else(|| format!("machine-{id}"));
         let mut machine = self.blank(id, name, region, Arc::new(request.config.clone()));
         machine.cordoned = request.skip_service_registration;
-        machine.visible_from = self.now.after(self.take(Phase::Visible, &machine.id, 0));
+        let hidden = std::mem::take(&mut self.hidden_for);
+        machine.visible_from = self.now.after(hidden);
         machine
     }
 
@@ -163,7 +152,7 @@ impl Fleet {
             id,
             name,
             region,
-            state: State::Creating,
+            state: State::Created,
             instance_id,
             config,
             events: VecDeque::new(),

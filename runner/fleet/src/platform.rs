@@ -145,14 +145,17 @@ impl Fleet {
     }
 
     fn finish_made(&mut self, app: &str, id: &str, launch: bool) {
-        let unpullable = self
-            .machine_mut(app, id)
-            .is_some_and(|machine| machine.unpullable());
+        let Some(machine) = self.machine_mut(app, id) else {
+            return;
+        };
+        let unpullable = machine.unpullable();
+        // A standby rests until it is needed.
+        let standby = !machine.view().standbys().is_empty();
         if unpullable {
             self.step(app, id, Stimulus::NotMade, "launch", json!(null));
             let at = self.now.after(self.take(Phase::Destroy, id, 0));
             self.schedule(app, id, at, Pending::Destroy);
-        } else if launch {
+        } else if launch && !standby {
             self.step(app, id, Stimulus::Launched, "launch", json!(null));
             self.schedule_boot(app, id);
         } else {
@@ -166,7 +169,10 @@ impl Fleet {
         };
         let unpullable = machine.unpullable();
         let previous = machine.previous.take();
-        let replacing = machine.state == State::Replacing;
+        // Of one that was adopted on its way nobody knows what it was.
+        let ran = previous
+            .as_ref()
+            .map_or(launch, |previous| previous.was_running);
         let mut launch = launch;
         if let Some(previous) = previous.filter(|_| unpullable) {
             machine.instance_id = previous.instance_id;
@@ -176,7 +182,7 @@ impl Fleet {
             machine.renew_checks();
             launch = previous.was_running;
         }
-        if replacing {
+        if ran {
             self.count_stop(app, id);
             let exit = ExitEvent {
                 requested_stop: true,
@@ -188,10 +194,8 @@ impl Fleet {
                 Stimulus::Exited
             };
             self.exit(app, id, stimulus, &exit);
-        } else if launch {
-            self.step(app, id, Stimulus::Launched, "launch", json!(null));
-            self.schedule_boot(app, id);
         } else {
+            // A new version of what was not started is left stopped, whatever was asked for.
             self.step(app, id, Stimulus::Made, "update", json!(null));
         }
     }

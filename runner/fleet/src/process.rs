@@ -37,7 +37,7 @@ impl Fleet {
         id: &str,
         request: &api::SignalRequest,
     ) -> Result<Done, ApiError> {
-        let machine = self.visible(app, id)?;
+        let machine = self.there(app, id)?;
         self.reachable(machine)?;
         let wanted = request.signal.as_str();
         let known = SIGNALS
@@ -72,8 +72,7 @@ impl Fleet {
         id: &str,
         request: &api::ExecRequest,
     ) -> Result<api::ExecResponse, ApiError> {
-        let machine = self.visible(app, id)?;
-        self.reachable(machine)?;
+        self.writable(caller, app, id)?;
         let line = if request.cmd.is_empty() {
             request.command.join(" ")
         } else {
@@ -92,7 +91,7 @@ impl Fleet {
     }
 
     fn running(&self, app: &str, id: &str, verb: &str) -> Result<(), ApiError> {
-        let state = self.visible(app, id)?.state;
+        let state = self.there(app, id)?.state;
         if state == State::Started {
             Ok(())
         } else {

@@ -91,6 +91,13 @@ impl Fleet {
             machines: found
                 .into_iter()
                 .map(|(_, _, app, machine)| org_machine(app, machine))
+                .map(|machine| match query.summary {
+                    true => api::OrgMachine {
+                        config: serde_json::Value::Null,
+                        ..machine
+                    },
+                    false => machine,
+                })
                 .collect(),
             next_cursor: if more {
                 format!("{}.{id}", at.as_millis())
@@ -117,7 +124,7 @@ impl Fleet {
     ) -> Result<Vec<api::Event>, ApiError> {
         let limit = limit.unwrap_or(EVENTS_DEFAULT).min(EVENTS_MAX);
         Ok(self
-            .visible(app, id)?
+            .there(app, id)?
             .events
             .iter()
             .take(limit)
@@ -127,7 +134,7 @@ impl Fleet {
 
     /// A Machine's versions, newest first.
     pub fn versions(&self, app: &str, id: &str) -> Result<Vec<api::MachineVersion>, ApiError> {
-        let versions = self.visible(app, id)?.versions.iter().rev();
+        let versions = self.there(app, id)?.versions.iter().rev();
         let shown = versions.map(|(version, config)| api::MachineVersion {
             version: version.clone(),
             user_config: serde_json::Value::clone(config),
@@ -137,12 +144,12 @@ impl Fleet {
 
     /// A Machine's metadata.
     pub fn metadata(&self, app: &str, id: &str) -> Result<BTreeMap<String, String>, ApiError> {
-        Ok(self.visible(app, id)?.view().metadata())
+        Ok(self.there(app, id)?.view().metadata())
     }
 
     /// The processes of a Machine: the model knows only the main one.
     pub fn ps(&self, app: &str, id: &str) -> Result<Vec<api::Process>, ApiError> {
-        let machine = self.visible(app, id)?;
+        let machine = self.there(app, id)?;
         self.reachable(machine)?;
         if machine.state != State::Started {
             return Ok(Vec::new());
@@ -181,8 +188,6 @@ impl Fleet {
             .unwrap_or_default();
         let reached = |wanted: &String| match wanted.as_str() {
             "settled" => machine.state.settled(),
-            // flyctl waits so for a release command's Machine that it created without starting it.
-            "stopped" => matches!(machine.state, State::Stopped | State::Created),
             word => word == machine.state.as_str(),
         };
         let default = query.states.is_empty() && machine.state == State::Started;
@@ -239,21 +244,6 @@ impl Fleet {
         let machines = self.apps.get(app).map(|app| app.machines.values());
         let there = machines.into_iter().flatten();
         there.filter(|machine| !machine.state.gone()).count()
-    }
-
-    /// The regions that exist.
-    pub fn regions(&self) -> api::Regions {
-        let region = |code: &String| api::Region {
-            code: code.clone(),
-            name: code.to_uppercase(),
-            gateway_available: true,
-            ..api::Region::default()
-        };
-        let regions = &self.settings.regions;
-        api::Regions {
-            nearest: regions.first().cloned().unwrap_or_default(),
-            regions: regions.iter().map(region).collect(),
-        }
     }
 }
 

@@ -7,9 +7,9 @@
 /// A state as Fly spells it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
-    /// Being made.
+    /// Being made, in the words of Fly's table; none has been seen in it.
     Creating,
-    /// Made, never started.
+    /// Being made.
     Created,
     /// Booting.
     Starting,
@@ -25,9 +25,9 @@ pub enum State {
     Suspended,
     /// Being stopped, to be started again.
     Restarting,
-    /// Getting a new configuration while not running.
+    /// Getting a new configuration, in the words of Fly's table; none has been seen in it.
     Updating,
-    /// Getting a new configuration while running.
+    /// Getting a new configuration, whether it runs or not.
     Replacing,
     /// Being destroyed.
     Destroying,
@@ -96,8 +96,7 @@ impl State {
     /// Whether it stays as it is when nobody does anything: what `wait` calls `settled`.
     pub const fn settled(self) -> bool {
         match self {
-            State::Created
-            | State::Started
+            State::Started
             | State::Stopped
             | State::Suspended
             | State::Failed
@@ -105,6 +104,7 @@ impl State {
             | State::Replaced
             | State::Migrated => true,
             State::Creating
+            | State::Created
             | State::Starting
             | State::Stopping
             | State::Suspending
@@ -114,6 +114,11 @@ impl State {
             | State::Destroying
             | State::LaunchFailed => false,
         }
+    }
+
+    /// Whether it is getting another configuration.
+    pub const fn is_new_version(self) -> bool {
+        matches!(self, State::Updating | State::Replacing)
     }
 
     /// Whether the Machine is gone for good.
@@ -214,11 +219,10 @@ pub const fn transition(state: State, stimulus: Stimulus) -> Next {
 
 const fn start(state: State) -> Next {
     match state {
-        State::Created | State::Stopped | State::Suspended | State::Failed => {
-            Next::To(State::Starting)
-        }
+        State::Stopped | State::Suspended | State::Failed => Next::To(State::Starting),
         State::Started | State::Starting => Next::Stay,
         State::Creating
+        | State::Created
         | State::Stopping
         | State::Suspending
         | State::Restarting
@@ -294,11 +298,11 @@ const fn suspend(state: State) -> Next {
 
 const fn update(state: State) -> Next {
     match state {
-        State::Started | State::Starting => Next::To(State::Replacing),
-        State::Created | State::Stopped | State::Suspended | State::Failed => {
-            Next::To(State::Updating)
+        State::Started | State::Starting | State::Stopped | State::Suspended | State::Failed => {
+            Next::To(State::Replacing)
         }
         State::Creating
+        | State::Created
         | State::Stopping
         | State::Suspending
         | State::Restarting
@@ -355,12 +359,14 @@ const fn destroy_forced(state: State) -> Next {
 /// What the platform does by itself: few edges, and none of them for a client to refuse.
 const fn platform(state: State, stimulus: Stimulus) -> Next {
     match (state, stimulus) {
-        (State::Creating, Stimulus::Made) => Next::To(State::Created),
-        (State::Updating, Stimulus::Made) => Next::To(State::Stopped),
-        (State::Creating | State::Updating | State::Replacing, Stimulus::Launched) => {
-            Next::To(State::Starting)
+        (State::Creating | State::Created | State::Updating | State::Replacing, Stimulus::Made) => {
+            Next::To(State::Stopped)
         }
-        (State::Creating, Stimulus::NotMade) => Next::To(State::LaunchFailed),
+        (
+            State::Creating | State::Created | State::Updating | State::Replacing,
+            Stimulus::Launched,
+        ) => Next::To(State::Starting),
+        (State::Creating | State::Created, Stimulus::NotMade) => Next::To(State::LaunchFailed),
         (State::Starting, Stimulus::Booted) => Next::To(State::Started),
         (State::Starting, Stimulus::NotBooted) => Next::To(State::Failed),
         (State::Started | State::Stopping | State::Replacing, Stimulus::Exited) => {

@@ -1,6 +1,6 @@
 //! Apps that are deleted, and regions that are full.
 
-use groundcrew_fleet::api::{CreateRequest, PlacementRequest};
+use groundcrew_fleet::api::{CreateRequest, ExecRequest, PlacementRequest, UpdateRequest};
 use groundcrew_fleet::{Caller, Fleet, Generated, Settings, generate};
 use serde_json::json;
 
@@ -98,6 +98,7 @@ fn a_full_region_takes_no_more() {
     let third = create(&mut fleet, "fra").expect("there is room");
     let request = CreateRequest {
         config: json!({ "image": "registry.fly.io/web:1" }),
+        region: Some("fra".to_owned()),
         ..CreateRequest::default()
     };
     let refused = fleet.create(&ME, "web", &request).unwrap_err();
@@ -143,11 +144,116 @@ fn placements_say_how_many_would_fit() {
         one("iad", 0, 0),
         one("syd", 9, 8),
     ];
-    assert_eq!(placed(&fleet, "sin,any", 9), any);
-    assert_eq!(placed(&fleet, "", 9).len(), 4);
+    let placed_any = placed(&fleet, "sin,any", 9);
+    assert_eq!(placed_any[..4], any, "those that it is made of come first");
+    assert_eq!(placed(&fleet, "", 9).len(), 18);
     let unknown = PlacementRequest {
         region: "xyz".into(),
         ..PlacementRequest::default()
     };
     assert_eq!(fleet.placements(&unknown).unwrap_err().status, 400);
+}
+
+/// Fly's own regions exist in every fleet, and so do those that its Machines are in.
+#[test]
+fn regions_are_flys_and_the_fleets() {
+    let mut fleet = fleet(4);
+    for region in ["lhr", "ord", "sjc", "nrt", "ams", "jnb"] {
+        create(&mut fleet, region).expect(region);
+    }
+    let codes = |fleet: &Fleet| {
+        let all = fleet.regions().regions.into_iter();
+        all.map(|region| region.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&fleet).len(), 18);
+    assert_eq!(create(&mut fleet, "mad"), Err(400), "it has closed");
+    // A real fleet may still have one there.
+    let mut machine = fleet.get("web", &fleet.machine_ids("web")[0]).unwrap();
+    machine.region = "mad".to_owned();
+    fleet.adopt("old", vec![machine]);
+    assert!(codes(&fleet).contains(&"mad".to_owned()));
+    create(&mut fleet, "mad").expect("one is there");
+}
+
+/// A list is tried in its order, and a word means several.
+#[test]
+fn lists_and_words_of_regions_are_tried_in_order() {
+    let mut fleet = fleet(4);
+    let mut goes = |expression: &str| {
+        let id = create(&mut fleet, expression)?;
+        Ok(fleet.get("web", &id).unwrap().region)
+    };
+    assert_eq!(goes("lhr,eu"), Ok("lhr".to_owned()));
+    assert_eq!(goes("sa"), Ok("gru".to_owned()));
+    for (word, within) in [
+        ("eu", &["ams", "arn", "cdg", "fra", "lhr"][..]),
+        ("us", &["dfw", "ewr", "iad", "lax", "ord", "sjc"]),
+        ("usa", &["dfw", "ewr", "iad", "lax", "ord", "sjc"]),
+        ("na", &["dfw", "ewr", "iad", "lax", "ord", "sjc", "yyz"]),
+    ] {
+        let region = goes(word).unwrap();
+        assert!(within.contains(&region.as_str()), "{word}: {region}");
+    }
+    assert_eq!(goes("lhr,nowhere"), Err(400));
+    assert_eq!(goes("EU"), Err(400), "words have one spelling");
+    fleet.set_capacity("lhr", Some(0));
+    let id = create(&mut fleet, "lhr,jnb").unwrap();
+    assert_eq!(fleet.get("web", &id).unwrap().region, "jnb");
+    assert_eq!(create(&mut fleet, "lhr"), Err(412));
+}
+
+/// `get` and `wait` alone, and only where a fault says so.
+#[test]
+fn what_was_made_is_known_at_once_but_for_a_fault() {
+    let mut fleet = fleet(4);
+    let id = create(&mut fleet, "fra").unwrap();
+    assert!(fleet.get("web", &id).is_ok());
+    fleet.hide_next(400);
+    let id = create(&mut fleet, "fra").unwrap();
+    assert_eq!(fleet.get("web", &id).unwrap_err().status, 404);
+    let wait = fleet.wait_poll("web", &id, &Default::default());
+    assert_eq!(wait.unwrap_err().status, 404);
+    assert!(fleet.events("web", &id, None).is_ok());
+    assert!(
+        fleet
+            .lease_acquire(&ME, "web", &id, &Default::default())
+            .is_ok()
+    );
+    let later = fleet.now().after(400);
+    fleet.advance_to(later);
+    assert!(fleet.get("web", &id).is_ok());
+}
+
+/// Fly refuses both, each in its words.
+#[test]
+fn one_update_at_a_time_and_no_command_under_a_lease_of_others() {
+    let mut fleet = fleet(4);
+    let id = fleet.machine_ids("web").remove(0);
+    let update = UpdateRequest {
+        config: json!({ "image": "registry.fly.io/web:2" }),
+        ..UpdateRequest::default()
+    };
+    fleet.update(&ME, "web", &id, &update).expect("the first");
+    let refused = fleet.update(&ME, "web", &id, &update).unwrap_err();
+    assert_eq!(refused.status, 409);
+    assert_eq!(
+        refused.body.error,
+        "aborted: machine is replacing: concurrent update in progress"
+    );
+    let id = fleet.machine_ids("web").remove(1);
+    fleet
+        .lease_acquire(&ME, "web", &id, &Default::default())
+        .expect("it is free");
+    let exec = ExecRequest {
+        command: vec!["true".to_owned()],
+        ..ExecRequest::default()
+    };
+    let refused = fleet.exec(&ME, "web", &id, &exec).unwrap_err();
+    assert_eq!(refused.status, 409);
+    let words = format!("aborted: machine ID {id} lease currently held by me");
+    assert!(
+        refused.body.error.starts_with(&words),
+        "{}",
+        refused.body.error
+    );
 }

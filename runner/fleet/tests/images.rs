@@ -71,6 +71,13 @@ fn a_crash_loop_ends_stopped_and_an_update_cures_it() {
     assert_eq!(crashes.count(), 11);
     assert_eq!(check(&fleet, &id), CheckResult::Warning);
     update(&mut fleet, &id, "good");
+    assert_eq!(state(&fleet, &id), "replacing");
+    pass(&mut fleet, 10_000);
+    // Fly leaves a new version of what was not started stopped.
+    assert_eq!(state(&fleet, &id), "stopped");
+    fleet
+        .start(&Caller::default(), "web", &id)
+        .expect("it can be");
     pass(&mut fleet, 10_000);
     assert_eq!(state(&fleet, &id), "started");
     assert_eq!(check(&fleet, &id), CheckResult::Passing);

@@ -88,7 +88,8 @@ fn a_lease_is_held_once_and_fences_writes() {
         .lease_acquire(&Caller::default(), "web", &id, &request)
         .unwrap_err();
     assert_eq!(other.status, 409);
-    assert!(other.body.error.starts_with("lease currently held by me"));
+    let words = format!("aborted: machine ID {id} lease currently held by me");
+    assert!(other.body.error.starts_with(&words));
     assert_eq!(
         fleet
             .restart(&Caller::default(), "web", &id, &RestartQuery::default())
@@ -365,7 +366,7 @@ fn a_command_in_a_machine_is_echoed_and_ends_as_it_says() {
 }
 
 #[test]
-fn one_that_was_only_made_counts_as_stopped_for_who_waits() {
+fn one_that_is_only_to_be_made_is_created_and_then_rests() {
     let (mut fleet, id) = small(11);
     let request = CreateRequest {
         config: fleet.get("web", &id).unwrap().config,
@@ -373,17 +374,100 @@ fn one_that_was_only_made_counts_as_stopped_for_who_waits() {
         ..CreateRequest::default()
     };
     let made = fleet.create(&Caller::default(), "web", &request).unwrap();
+    assert_eq!(made.state, "created");
+    let refused = fleet
+        .start(&Caller::default(), "web", &made.id)
+        .unwrap_err();
+    assert_eq!(refused.status, 412);
+    let words = "unable to start machine from current state: 'created'";
+    assert!(refused.body.error.ends_with(words));
     drain(&mut fleet);
-    // It may be unseen for a while.
     fleet.advance_to(fleet.now().after(60_000));
     let wait = |state: &str| WaitQuery {
         states: vec![state.into()],
         ..WaitQuery::default()
     };
     let answer = fleet.wait_poll("web", &made.id, &wait("stopped")).unwrap();
-    assert_eq!(answer.unwrap().state, "created");
+    assert_eq!(answer.unwrap().state, "stopped");
     assert_eq!(
         fleet.wait_poll("web", &made.id, &wait("started")).unwrap(),
         None
     );
+}
+
+/// Whatever is asked for: it rests until the one that it stands by for is gone.
+#[test]
+fn a_standby_that_is_made_is_not_started() {
+    let (mut fleet, id) = small(12);
+    let mut config = fleet.get("web", &id).unwrap().config;
+    config["standbys"] = serde_json::json!([id]);
+    let request = CreateRequest {
+        config,
+        ..CreateRequest::default()
+    };
+    let made = fleet.create(&Caller::default(), "web", &request).unwrap();
+    fleet.advance_to(fleet.now().after(60_000));
+    assert_eq!(fleet.get("web", &made.id).unwrap().state, "stopped");
+}
+
+/// What is gone is shown, and nothing more can be done to it but to destroy it once more.
+#[test]
+fn what_is_gone_is_not_found_by_who_would_change_it() {
+    let (mut fleet, id) = small(13);
+    let nobody = Caller::default();
+    fleet.destroy(&nobody, "web", &id, true).unwrap();
+    drain(&mut fleet);
+    assert_eq!(fleet.get("web", &id).unwrap().state, "destroyed");
+    let config = fleet.get("web", &id).unwrap().config;
+    let update = groundcrew_fleet::api::UpdateRequest {
+        config,
+        ..Default::default()
+    };
+    let refused = [
+        fleet.update(&nobody, "web", &id, &update).unwrap_err(),
+        fleet.cordon(&nobody, "web", &id).unwrap_err(),
+        fleet
+            .lease_acquire(&nobody, "web", &id, &Default::default())
+            .unwrap_err(),
+        fleet
+            .metadata_patch(&nobody, "web", &id, &Default::default())
+            .unwrap_err(),
+    ];
+    for refused in refused {
+        assert_eq!(refused.status, 404, "{refused:?}");
+    }
+    assert!(fleet.destroy(&nobody, "web", &id, true).is_ok());
+}
+
+/// By Fly's documentation of suspending.
+#[test]
+fn some_machines_cannot_be_suspended() {
+    for (key, value) in [
+        ("swap_size_mb", serde_json::json!(512)),
+        ("schedule", serde_json::json!("daily")),
+        ("guest", serde_json::json!({ "memory_mb": 16_384 })),
+    ] {
+        let (mut fleet, id) = small(14);
+        let mut machine = fleet.get("web", &id).unwrap();
+        machine.config[key] = value;
+        fleet.adopt("odd", vec![machine]);
+        let refused = fleet.suspend(&Caller::default(), "odd", &id).unwrap_err();
+        assert_eq!(refused.status, 412, "{key}");
+    }
+    let (mut fleet, id) = small(14);
+    assert!(fleet.suspend(&Caller::default(), "web", &id).is_ok());
+}
+
+/// As fly-go reads durations: a number is one of nanoseconds.
+#[test]
+fn a_stop_takes_its_timeout_as_text_and_as_a_number() {
+    for (body, timeout) in [
+        (r#"{"timeout":"30s"}"#, Some("30s")),
+        (r#"{"timeout":30000000000}"#, Some("30000ms")),
+        (r#"{"timeout":null}"#, None),
+        ("{}", None),
+    ] {
+        let read: groundcrew_fleet::api::StopRequest = serde_json::from_str(body).unwrap();
+        assert_eq!(read.timeout.as_deref(), timeout, "{body}");
+    }
 }

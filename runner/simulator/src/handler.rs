@@ -84,7 +84,7 @@ async fn serve(
     let (token, route) = match (admitted, route) {
         (Ok(token), Some(route)) => (token, route),
         (Err(error), _) => return finish(&world, entry, refuse(error)),
-        (Ok(_), None) => return finish(&world, entry, refuse(ApiError::new(404, "not found"))),
+        (Ok(_), None) => return finish(&world, entry, unknown_path()),
     };
     let fault = lock(&world.faults).decide(route.row.name, &route.app, &route.id);
     entry.fault = fault.map(|fault| fault.to_string());
@@ -98,7 +98,10 @@ async fn serve(
         connection.cut_after(0);
         return finish(&world, fleet::Request { status: 0, ..entry }, cut());
     }
-    let outcome = wait::answered(&world, &route, || perform(&world, &route, &asked, &token)).await;
+    let outcome = wait::answered(&world, &route, || {
+        perform(&world, &route, &asked, &token, fault)
+    })
+    .await;
     let hidden = fault.and_then(Fault::refusal_once_done);
     let reply = hidden
         .map_or(outcome, Err)
@@ -152,7 +155,13 @@ fn admit(
     Ok(token.clone())
 }
 
-fn perform(world: &World, route: &Route, asked: &Asked, token: &Token) -> Answered {
+fn perform(
+    world: &World,
+    route: &Route,
+    asked: &Asked,
+    token: &Token,
+    fault: Option<Fault>,
+) -> Answered {
     let call = Call {
         app: &route.app,
         id: &route.id,
@@ -166,13 +175,20 @@ fn perform(world: &World, route: &Route, asked: &Asked, token: &Token) -> Answer
             owner: &token.name,
         },
     };
-    world.act(|fleet| route.row.perform(fleet, &call))
+    world.act(|fleet| {
+        if let Some(Fault::Unseen { millis }) = fault {
+            fleet.hide_next(millis);
+        }
+        let answered = route.row.perform(fleet, &call);
+        fleet.hide_next(0);
+        answered
+    })
 }
 
 async fn apply_late(world: Arc<World>, millis: u64, asked: Asked, route: Route, token: Token) {
     let at = world.clock.now().after(millis);
     world.clock.sleep_until(at).await;
-    if let Err(error) = perform(&world, &route, &asked, &token) {
+    if let Err(error) = perform(&world, &route, &asked, &token, None) {
         tracing::debug!(route = route.row.name, %error, "a late request was refused");
     }
 }
@@ -184,6 +200,8 @@ struct Outgoing {
     retry_after: Option<u64>,
     /// Nothing of it will arrive.
     lost: bool,
+    /// It is plain text.
+    plain: bool,
 }
 
 impl Outgoing {
@@ -193,6 +211,7 @@ impl Outgoing {
             body: reply.into_bytes(),
             retry_after: None,
             lost: false,
+            plain: false,
         }
     }
 }
@@ -204,6 +223,18 @@ fn refuse(error: ApiError) -> Outgoing {
         body,
         retry_after: error.retry_after,
         lost: false,
+        plain: false,
+    }
+}
+
+/// Go's own answer to a path without a handler.
+fn unknown_path() -> Outgoing {
+    Outgoing {
+        status: 404,
+        body: b"404 page not found\n".to_vec(),
+        retry_after: None,
+        lost: false,
+        plain: true,
     }
 }
 
@@ -213,6 +244,7 @@ fn cut() -> Outgoing {
         body: Vec::new(),
         retry_after: None,
         lost: true,
+        plain: false,
     }
 }
 
@@ -234,14 +266,15 @@ fn finish(world: &World, mut entry: fleet::Request, outgoing: Outgoing) -> Respo
 }
 
 fn answer(outgoing: Outgoing) -> Response<Body> {
+    let kind = match outgoing.plain {
+        true => "text/plain; charset=utf-8",
+        false => "application/json; charset=utf-8",
+    };
     let mut response = Response::new(Body::from(outgoing.body));
     *response.status_mut() =
         StatusCode::from_u16(outgoing.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json; charset=utf-8"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     if let Some(seconds) = outgoing.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

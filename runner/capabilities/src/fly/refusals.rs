@@ -36,8 +36,9 @@ pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> T
 }
 
 /// States that a Machine passes through by itself.
-const PASSING: [&str; 7] = [
+const PASSING: [&str; 8] = [
     "creating",
+    "created",
     "starting",
     "stopping",
     "restarting",

@@ -118,7 +118,7 @@ async fn room_for_one_like_another_is_asked_with_its_guest() {
             .ask(within("apps.capacity", "web", &like(&id)))
             .await
             .unwrap();
-        assert_eq!(rooms.as_array().unwrap().len(), 4);
+        assert_eq!(rooms.as_array().unwrap().len(), 18);
         let nobody = within("apps.capacity", "web", &like("0000000000dead"));
         failed::<Value>("not-found", run.ask(nobody).await);
         world.only_read();

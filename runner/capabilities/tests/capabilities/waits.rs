@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use groundcrew::{Effect, Mode};
 use groundcrew_capabilities::fly::contract::{Created, Event, Healthy, RestartOptions, Waited};
-use groundcrew_fleet::{Behaviour, Fate, Span};
+use groundcrew_fleet::{Behaviour, Fate};
 use groundcrew_simulator::Pace;
 use serde_json::Value;
 
@@ -104,12 +104,10 @@ async fn a_machine_that_fares_badly_is_not_waited_for_to_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_was_made_just_now_is_found() {
-    // Longer than any other simulator hides one.
-    let behaviour = Behaviour {
-        visible: Span::constant(5000),
-        ..Behaviour::seeded()
-    };
-    let world = World::serve(Mode::Perform, fleet(behaviour), Pace::Scaled(SCALE)).await;
+    let pace = Pace::Scaled(SCALE);
+    let world = World::serve(Mode::Perform, fleet(Behaviour::seeded()), pace).await;
+    // Longer than Fly ever was seen to.
+    world.faults(&["machines.create@100%:unseen(5s)"]);
     let run = world.run("run");
     let made: Created = run.ask(create(&like(&world.id(0)))).await.unwrap();
     assert_eq!(get(&run, &made.id).await.id, made.id);

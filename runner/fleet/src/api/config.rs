@@ -233,6 +233,20 @@ impl<'a> ConfigView<'a> {
         }
     }
 
+    /// Why it cannot be suspended, if so. (Fly's documentation, "Suspend and resume".)
+    pub fn not_suspendable(self) -> Option<&'static str> {
+        let number = |pointer: &str| self.0.pointer(pointer).and_then(Value::as_u64);
+        let scheduled = self.0.get("schedule").and_then(Value::as_str);
+        if number("/swap_size_mb").is_some_and(|size| size > 0) {
+            return Some("it has swap");
+        }
+        if scheduled.is_some_and(|schedule| !schedule.is_empty()) {
+            return Some("it has a schedule");
+        }
+        let memory = number("/guest/memory_mb").unwrap_or_default();
+        (memory >= 16 << 10).then_some("it has 16 GB of memory or more")
+    }
+
     /// Whether it is destroyed when it ends by itself.
     pub fn auto_destroy(self) -> bool {
         self.0

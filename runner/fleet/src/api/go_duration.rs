@@ -57,6 +57,24 @@ pub fn format_go_duration(millis: u64) -> String {
     }
 }
 
+/// Reads a duration as Go's JSON has it: a text, or a number of nanoseconds.
+pub(crate) fn go_duration_text<'de, D>(from: D) -> Result<Option<String>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Text(String),
+        Nanoseconds(u64),
+    }
+    let given = <Option<Given> as serde::Deserialize>::deserialize(from)?;
+    Ok(given.map(|given| match given {
+        Given::Text(text) => text,
+        Given::Nanoseconds(number) => format!("{}ms", number / 1_000_000),
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

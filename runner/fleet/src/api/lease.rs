@@ -25,6 +25,18 @@ pub struct Lease {
     pub version: String,
 }
 
+/// How the answer to a release is wrapped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReleasedLease {
+    /// `success`.
+    #[serde(deserialize_with = "lax")]
+    pub status: String,
+    /// That it is done.
+    #[serde(deserialize_with = "lax")]
+    pub data: super::Done,
+}
+
 /// How a lease is wrapped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

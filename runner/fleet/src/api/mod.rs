@@ -26,7 +26,7 @@ pub use config::{Autostop, ConfigView, ConfiguredCheck, Mount, RestartPolicy, St
 pub use error::{ApiError, ErrorResponse};
 pub use event::{Event, ExitEvent};
 pub use go_duration::{format_go_duration, go_duration_millis, parse_go_duration};
-pub use lease::{Lease, LeaseEnvelope};
+pub use lease::{Lease, LeaseEnvelope, ReleasedLease};
 pub use machine::{HostStatus, ImageRef, Machine};
 pub use org::{OrgMachine, OrgMachines};
 pub use placements::{PlacementRequest, Placements, RegionPlacement};

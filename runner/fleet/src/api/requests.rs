@@ -6,6 +6,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::go_duration::go_duration_text;
 use super::{lax, unset};
 use crate::Time;
 
@@ -71,8 +72,11 @@ pub struct StopRequest {
     /// Such as `SIGTERM`.
     #[serde(deserialize_with = "lax", skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// A Go duration.
-    #[serde(deserialize_with = "lax", skip_serializing_if = "Option::is_none")]
+    /// A Go duration; a number is one of nanoseconds, as fly-go reads it.
+    #[serde(
+        deserialize_with = "go_duration_text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub timeout: Option<String>,
 }
 
@@ -177,6 +181,8 @@ pub struct OrgQuery {
     pub states: Vec<String>,
     /// Destroyed ones too.
     pub include_deleted: bool,
+    /// Without configurations.
+    pub summary: bool,
     /// Only those that changed after this moment.
     pub updated_after: Option<Time>,
     /// Where the page begins, from the page before.

@@ -3,7 +3,7 @@
 use groundcrew_fleet::Fleet;
 use groundcrew_fleet::api::{
     ApiError, CurrentTokens, LeaseEnvelope, LeaseRequest, MetadataPatch, MetadataValue,
-    PlacementRequest, ReleaseEnvelope, TokenInfo,
+    PlacementRequest, ReleaseEnvelope, ReleasedLease, TokenInfo,
 };
 
 use crate::service::{Answer, Answered, Call, Route, answer, empty, ok};
@@ -64,13 +64,21 @@ pub(crate) fn wait(fleet: &mut Fleet, call: &Call<'_>) -> Answered {
     let (wanted, millis) = call.query.wait()?;
     match fleet.wait_poll(call.app, call.id, &wanted)? {
         Some(response) => ok(response),
-        None => Ok(Answer::NotYet {
-            millis,
-            late: ApiError::new(
-                408,
-                "deadline_exceeded: machine failed to reach desired state in time",
-            ),
-        }),
+        None => {
+            let now = fleet.get(call.app, call.id)?.state;
+            let states = match wanted.states.is_empty() {
+                true => "started".to_owned(),
+                false => wanted.states.join(", "),
+            };
+            // As it was recorded.
+            let words = format!(
+                "deadline_exceeded: machine failed to reach desired state, {states}, currently {now}"
+            );
+            Ok(Answer::NotYet {
+                millis,
+                late: ApiError::new(408, words),
+            })
+        }
     }
 }
 
@@ -79,6 +87,15 @@ pub(crate) fn lease(fleet: &mut Fleet, call: &Call<'_>) -> Answered {
     request.ttl = call.query.number("ttl")?.or(request.ttl);
     let lease = fleet.lease_acquire(&call.caller, call.app, call.id, &request)?;
     answer(201, LeaseEnvelope::success(lease))
+}
+
+/// The answer as clients have recorded it.
+pub(crate) fn release(fleet: &mut Fleet, call: &Call<'_>) -> Answered {
+    let data = fleet.lease_release(&call.caller, call.app, call.id)?;
+    ok(ReleasedLease {
+        status: "success".to_owned(),
+        data,
+    })
 }
 
 pub(crate) fn metadata_get(fleet: &mut Fleet, call: &Call<'_>) -> Answered {

@@ -5,7 +5,7 @@ use groundcrew_fleet::api::ApiError;
 use crate::service::Route;
 use crate::token::Token;
 
-/// The token of an `Authorization` header: `Bearer X`, or `FlyV1 X,Y`.
+/// The token of an `Authorization` header: `Bearer X`, `FlyV1 X,Y` or `Bearer FlyV1 X`.
 pub(crate) fn authenticate<'a>(
     tokens: &'a [Token],
     header: Option<&str>,
@@ -16,6 +16,11 @@ pub(crate) fn authenticate<'a>(
         .ok_or_else(refused)?;
     let known_scheme =
         scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("flyv1");
+    // The documentation's own commands send `Bearer FlyV1 X`.
+    let rest = match rest.split_once(' ') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("flyv1") => rest,
+        _ => rest,
+    };
     let mut parts = rest.split(',').map(str::trim).filter(|_| known_scheme);
     let found = parts.find_map(|part| tokens.iter().find(|token| token.secret == part));
     found.ok_or_else(refused)

@@ -63,6 +63,7 @@ impl Query {
             region: self.text("region"),
             states: self.states(),
             include_deleted: self.flag("include_deleted"),
+            summary: self.flag("summary"),
             updated_after,
             cursor: self.text("cursor"),
             limit: self.limit("limit")?,

@@ -7,7 +7,8 @@ use groundcrew_fleet::api::{LeaseEnvelope, ReleaseList};
 
 use super::answers::{
     app_delete, app_in_body, app_list, app_of_release, current_tokens, destroy, lease,
-    metadata_delete, metadata_get, metadata_patch, metadata_set, placements, release_create, wait,
+    metadata_delete, metadata_get, metadata_patch, metadata_set, placements, release,
+    release_create, wait,
 };
 use super::limits::{ACTION, CREATE, GET};
 use crate::service::{Row, Service, ok};
@@ -137,7 +138,7 @@ impl Service for Machines {
             Row::write(
                 "machines.release",
                 "DELETE /v1/apps/{app}/machines/{id}/lease",
-                |fleet, call| ok(fleet.lease_release(&call.caller, call.app, call.id)?),
+                release,
             ),
             Row::read(
                 "machines.metadata",

@@ -115,7 +115,7 @@ const UPDATES: [(&str, &[Row]); 4] = [
                 r#"{ "config": { "$patch": "$config", "env": { "A": "b" } }, "skip_launch": true }"#,
             )
             .holding("$nonce")
-            .says(&[("/state", "updating")]),
+            .says(&[("/state", "replacing")]),
             SETTLED.says(&[("/state", "stopped")]),
             RELEASE,
         ],

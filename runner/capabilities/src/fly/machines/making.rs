@@ -401,7 +401,8 @@ impl Executing {
         }
         let longest = u64::try_from(LONGEST_EXEC.as_millis()).unwrap_or(u64::MAX);
         options.timeout_ms = options.timeout_ms.clamp(1000, longest);
-        let ended = self.api.exec(at, &options).await?;
+        let nonce = self.leases.nonce(at);
+        let ended = self.api.exec(at, &options, nonce.as_deref()).await?;
         let exit_code = match ended.exit_code {
             // 128 and the signal, as shells say it.
             0 if ended.exit_signal > 0 => 128 + ended.exit_signal,

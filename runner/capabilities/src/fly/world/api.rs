@@ -150,7 +150,12 @@ pub(crate) trait Api: Send + Sync + 'static {
         app: App<'a>,
         request: &'a CreateRequest,
     ) -> Answer<'a, Machine>;
-    fn exec<'a>(&'a self, at: At<'a>, options: &'a ExecOptions) -> Answer<'a, ExecResponse>;
+    fn exec<'a>(
+        &'a self,
+        at: At<'a>,
+        options: &'a ExecOptions,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, ExecResponse>;
     /// None: the time is up.
     fn wait<'a>(
         &'a self,

@@ -311,12 +311,17 @@ impl Api for Live {
         })
     }
 
-    fn exec<'a>(&'a self, at: At<'a>, options: &'a ExecOptions) -> Answer<'a, ExecResponse> {
+    fn exec<'a>(
+        &'a self,
+        at: At<'a>,
+        options: &'a ExecOptions,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, ExecResponse> {
         Box::pin(async move {
             let timeout = Duration::from_millis(options.timeout_ms);
             let seconds = timeout.as_secs().max(1);
             let body = json!({ "command": options.command, "timeout": seconds });
-            let sent = self.machine(Method::POST, at, "exec")?.json(&body);
+            let sent = leased(self.machine(Method::POST, at, "exec")?, nonce).json(&body);
             let patience = self.scale.on_the_wall(timeout).saturating_add(WRITE);
             self.read(sent.timeout(patience)).await
         })

@@ -132,8 +132,13 @@ impl Api for Fork {
         })
     }
 
-    fn exec<'a>(&'a self, at: At<'a>, options: &'a ExecOptions) -> Answer<'a, ExecResponse> {
-        Box::pin(self.on(at, None, move |fleet, caller| {
+    fn exec<'a>(
+        &'a self,
+        at: At<'a>,
+        options: &'a ExecOptions,
+        nonce: Option<&'a str>,
+    ) -> Answer<'a, ExecResponse> {
+        Box::pin(self.on(at, nonce, move |fleet, caller| {
             let request = ExecRequest {
                 command: options.command.clone(),
                 ..ExecRequest::default()
