@@ -20,8 +20,38 @@ impl Fleet {
             machines: BTreeMap::new(),
             names: HashMap::new(),
             releases: VecDeque::new(),
+            secrets: BTreeMap::new(),
+            secrets_version: 0,
+            network: "default".to_owned(),
         };
         self.apps.entry(name.clone()).or_insert_with(fresh);
+    }
+
+    /// Makes an app as somebody asks for it: names are unique over all of Fly.
+    pub fn make_app(
+        &mut self,
+        caller: &Caller<'_>,
+        request: &api::CreateAppRequest,
+    ) -> Result<api::App, ApiError> {
+        let name = request.name.as_str();
+        if !is_name(name) {
+            return Err(ApiError::new(
+                400,
+                "invalid_argument: name may have small letters, digits and dashes only",
+            ));
+        }
+        if self.apps.contains_key(name) {
+            return Err(ApiError::new(
+                422,
+                "Validation failed: Name has already been taken",
+            ));
+        }
+        self.create_app(name);
+        if let (Some(app), false) = (self.apps.get_mut(name), request.network.is_empty()) {
+            app.network.clone_from(&request.network);
+        }
+        self.log_applied(caller, "apps.create", name, "");
+        self.get_app(name)
     }
 
     /// Deletes an app; one that has Machines only with `force`, and they are gone with it, whoever
@@ -60,7 +90,7 @@ impl api::App {
             id: app.name.to_string(),
             name: app.name.to_string(),
             internal_numeric_id: app.number,
-            network: "default".into(),
+            network: app.network.clone(),
             status: "deployed".into(),
             machine_count: app
                 .machines
@@ -75,4 +105,14 @@ impl api::App {
             },
         }
     }
+}
+
+/// A label of a host name, as Fly's apps have them.
+fn is_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

@@ -17,6 +17,7 @@ use crate::api::{self, ApiError, Event};
 use crate::behaviour::{Behaviour, Phase};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, MachineKey, Pending};
+use crate::secrets::Secret;
 use crate::serving::Watch;
 use crate::state::State;
 use crate::time::Time;
@@ -72,6 +73,9 @@ pub(crate) struct App {
     pub(crate) names: HashMap<String, Arc<str>>,
     /// Oldest first.
     pub(crate) releases: VecDeque<api::Release>,
+    pub(crate) secrets: BTreeMap<String, Secret>,
+    pub(crate) secrets_version: u64,
+    pub(crate) network: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

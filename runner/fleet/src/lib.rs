@@ -32,6 +32,7 @@ mod proxy;
 mod reads;
 mod regions;
 mod releases;
+mod secrets;
 mod serving;
 pub mod state;
 mod time;

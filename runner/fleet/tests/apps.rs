@@ -1,6 +1,8 @@
 //! Apps that are deleted, and regions that are full.
 
-use groundcrew_fleet::api::{CreateRequest, ExecRequest, PlacementRequest, UpdateRequest};
+use groundcrew_fleet::api::{
+    CreateAppRequest, CreateRequest, ExecRequest, PlacementRequest, SecretsUpdate, UpdateRequest,
+};
 use groundcrew_fleet::{Caller, Fleet, Generated, Settings, generate};
 use serde_json::json;
 
@@ -256,4 +258,79 @@ fn one_update_at_a_time_and_no_command_under_a_lease_of_others() {
         "{}",
         refused.body.error
     );
+}
+
+#[test]
+fn an_app_is_made_once_by_a_name_that_a_host_can_have() {
+    let mut fleet = fleet(4);
+    let wanted = |name: &str| CreateAppRequest {
+        name: name.to_owned(),
+        network: "aside".to_owned(),
+        ..CreateAppRequest::default()
+    };
+    let made = fleet.make_app(&ME, &wanted("new-app")).unwrap();
+    assert_eq!(
+        (made.name.as_str(), made.network.as_str()),
+        ("new-app", "aside")
+    );
+    assert_eq!(create_in(&mut fleet, "new-app"), 200);
+    for (name, status) in [
+        ("new-app", 422),
+        ("web", 422),
+        ("", 400),
+        ("-x", 400),
+        ("Web", 400),
+        ("a.b", 400),
+        (&"x".repeat(64), 400),
+    ] {
+        let refused = fleet.make_app(&ME, &wanted(name)).unwrap_err();
+        assert_eq!(refused.status, status, "{name:?}");
+    }
+}
+
+fn create_in(fleet: &mut Fleet, app: &str) -> u16 {
+    let request = CreateRequest {
+        config: json!({ "image": "registry.fly.io/web:1" }),
+        ..CreateRequest::default()
+    };
+    let made = fleet.create(&ME, app, &request);
+    made.map_or_else(|refused| refused.status, |_| 200)
+}
+
+/// Values are told apart by digests and shown only where they are asked for; each change is a version.
+#[test]
+fn secrets_are_set_and_unset_in_versions() {
+    let mut fleet = fleet(4);
+    let update = |values: &[(&str, Option<&str>)]| SecretsUpdate {
+        values: values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned)))
+            .collect(),
+    };
+    let set = update(&[("A", Some("one")), ("B", Some("one")), ("C", Some("two"))]);
+    let done = fleet.update_secrets(&ME, "web", &set).unwrap();
+    assert_eq!((done.version, done.secrets.len()), (1, 3));
+    let listed = fleet.secrets("web", false).unwrap().secrets;
+    assert!(listed.iter().all(|secret| secret.value.is_none()));
+    assert_eq!(listed[0].digest, listed[1].digest);
+    assert_ne!(listed[0].digest, listed[2].digest);
+    assert_eq!(listed[0].digest.len(), 16);
+    let shown = fleet.secret("web", "C", true).unwrap();
+    assert_eq!(shown.value.as_deref(), Some("two"));
+    let change = update(&[("A", None), ("B", Some("three"))]);
+    let done = fleet.update_secrets(&ME, "web", &change).unwrap();
+    assert_eq!((done.version, done.secrets.len()), (2, 1));
+    assert_eq!(fleet.secret("web", "A", false).unwrap_err().status, 404);
+    assert_eq!(fleet.unset_secret(&ME, "web", "A").unwrap_err().status, 404);
+    assert_eq!(fleet.unset_secret(&ME, "web", "B").unwrap(), 3);
+    // All of them or none.
+    let odd = update(&[("D", Some("x")), ("1D", Some("x"))]);
+    assert_eq!(
+        fleet.update_secrets(&ME, "web", &odd).unwrap_err().status,
+        400
+    );
+    assert_eq!(fleet.secrets("web", false).unwrap().secrets.len(), 1);
+    assert_eq!(fleet.secrets("none", false).unwrap_err().status, 404);
+    // Another app has its own.
+    assert!(fleet.secrets("web-2", false).unwrap().secrets.is_empty());
 }

@@ -49,6 +49,24 @@ pub struct App {
     pub organization: AppOrganization,
 }
 
+/// The body of `POST /v1/apps`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CreateAppRequest {
+    /// Its name.
+    #[serde(deserialize_with = "lax")]
+    pub name: String,
+    /// The same, by the name that the documentation's examples have.
+    #[serde(deserialize_with = "lax", skip_serializing_if = "String::is_empty")]
+    pub app_name: String,
+    /// Whose it is.
+    #[serde(deserialize_with = "lax")]
+    pub org_slug: String,
+    /// Its private network; the organisation's own if none.
+    #[serde(deserialize_with = "lax")]
+    pub network: String,
+}
+
 /// The answer of `GET /v1/apps`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

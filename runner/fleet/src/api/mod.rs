@@ -19,8 +19,11 @@ mod placements;
 mod release;
 mod requests;
 mod responses;
+mod secrets;
 
-pub use apps::{App, AppList, AppOrganization, CurrentTokens, Region, Regions, TokenInfo};
+pub use apps::{
+    App, AppList, AppOrganization, CreateAppRequest, CurrentTokens, Region, Regions, TokenInfo,
+};
 pub use checks::{CheckResult, CheckStatus, is_fake_check};
 pub use config::{Autostop, ConfigView, ConfiguredCheck, Mount, RestartPolicy, StopConfig};
 pub use error::{ApiError, ErrorResponse};
@@ -39,6 +42,9 @@ pub use requests::{
     RestartQuery, SignalRequest, StopRequest, UpdateRequest, WaitQuery,
 };
 pub use responses::{Done, ExecResponse, MachineVersion, Process, StartResponse, WaitResponse};
+pub use secrets::{
+    AppSecret, AppSecrets, SecretSet, SecretValue, SecretsUpdate, SecretsUpdated, SecretsVersion,
+};
 
 use serde::{Deserialize, Deserializer};
 

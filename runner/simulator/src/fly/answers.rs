@@ -2,8 +2,9 @@
 
 use groundcrew_fleet::Fleet;
 use groundcrew_fleet::api::{
-    ApiError, CurrentTokens, LeaseEnvelope, LeaseRequest, MetadataPatch, MetadataValue,
-    PlacementRequest, ReleaseEnvelope, ReleasedLease, TokenInfo,
+    ApiError, CreateAppRequest, CurrentTokens, LeaseEnvelope, LeaseRequest, MetadataPatch,
+    MetadataValue, PlacementRequest, ReleaseEnvelope, ReleasedLease, SecretSet, SecretValue,
+    SecretsUpdate, TokenInfo,
 };
 
 use crate::service::{Answer, Answered, Call, Route, answer, empty, ok};
@@ -11,6 +12,27 @@ use crate::service::{Answer, Answered, Call, Route, answer, empty, ok};
 pub(crate) fn app_list(fleet: &mut Fleet, call: &Call<'_>) -> Answered {
     of_organisation(fleet, call.query.get("org_slug").unwrap_or_default())?;
     ok(fleet.apps())
+}
+
+pub(crate) fn app_create(fleet: &mut Fleet, call: &Call<'_>) -> Answered {
+    let mut request: CreateAppRequest = call.body()?;
+    if request.name.is_empty() {
+        request.name = std::mem::take(&mut request.app_name);
+    }
+    of_organisation(fleet, &request.org_slug)?;
+    answer(201, fleet.make_app(&call.caller, &request)?)
+}
+
+pub(crate) fn secret_set(fleet: &mut Fleet, call: &Call<'_>) -> Answered {
+    let SecretValue { value } = call.body()?;
+    let request = SecretsUpdate {
+        values: [(call.key.to_owned(), Some(value))].into(),
+    };
+    let version = fleet
+        .update_secrets(&call.caller, call.app, &request)?
+        .version;
+    let secret = fleet.secret(call.app, call.key, false)?;
+    answer(201, SecretSet { secret, version })
 }
 
 pub(crate) fn app_delete(fleet: &mut Fleet, call: &Call<'_>) -> Answered {

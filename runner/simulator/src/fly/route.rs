@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use groundcrew_fleet::api::{LeaseEnvelope, ReleaseList};
+use groundcrew_fleet::api::{LeaseEnvelope, ReleaseList, SecretsVersion};
 
 use super::answers::{
-    app_delete, app_in_body, app_list, app_of_release, current_tokens, destroy, lease,
+    app_create, app_delete, app_in_body, app_list, app_of_release, current_tokens, destroy, lease,
     metadata_delete, metadata_get, metadata_patch, metadata_set, placements, release,
-    release_create, wait,
+    release_create, secret_set, wait,
 };
 use super::limits::{ACTION, CREATE, GET};
 use crate::service::{Row, Service, ok};
@@ -21,10 +21,42 @@ impl Service for Machines {
     fn routes(self: Arc<Self>) -> Vec<Row> {
         let rows = vec![
             Row::read("apps.list", "GET /v1/apps", app_list),
+            Row::write("apps.create", "POST /v1/apps", app_create),
             Row::read("apps.get", "GET /v1/apps/{app}", |fleet, call| {
                 ok(fleet.get_app(call.app)?)
             }),
             Row::write("apps.delete", "DELETE /v1/apps/{app}", app_delete),
+            Row::read(
+                "secrets.list",
+                "GET /v1/apps/{app}/secrets",
+                |fleet, call| ok(fleet.secrets(call.app, call.query.flag("show_secrets"))?),
+            ),
+            Row::write(
+                "secrets.update",
+                "POST /v1/apps/{app}/secrets",
+                |fleet, call| ok(fleet.update_secrets(&call.caller, call.app, &call.body()?)?),
+            ),
+            Row::read(
+                "secrets.get",
+                "GET /v1/apps/{app}/secrets/{key}",
+                |fleet, call| {
+                    let value = call.query.flag("show_secrets");
+                    ok(fleet.secret(call.app, call.key, value)?)
+                },
+            ),
+            Row::write(
+                "secrets.set",
+                "POST /v1/apps/{app}/secrets/{key}",
+                secret_set,
+            ),
+            Row::write(
+                "secrets.unset",
+                "DELETE /v1/apps/{app}/secrets/{key}",
+                |fleet, call| {
+                    let version = fleet.unset_secret(&call.caller, call.app, call.key)?;
+                    ok(SecretsVersion { version })
+                },
+            ),
             Row::read(
                 "org.machines",
                 "GET /v1/orgs/{org}/machines",

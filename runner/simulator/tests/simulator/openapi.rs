@@ -185,6 +185,28 @@ async fn successes(walk: &mut Walk, client: &Client, id: &str, config: &Value) {
         vec![
         ("GET", "/v1/apps?org_slug=groundcrew".into(), "", 200),
         ("GET", "/v1/apps/web".into(), "", 200),
+        (
+            "POST",
+            "/v1/apps".into(),
+            r#"{"name":"new-app","org_slug":"groundcrew","network":"aside"}"#,
+            201,
+        ),
+        (
+            "POST",
+            "/v1/apps/web/secrets".into(),
+            r#"{"values":{"A_KEY":"one","OTHER":"two"}}"#,
+            200,
+        ),
+        ("GET", "/v1/apps/web/secrets".into(), "", 200),
+        ("GET", "/v1/apps/web/secrets?show_secrets=true".into(), "", 200),
+        ("GET", "/v1/apps/web/secrets/A_KEY".into(), "", 200),
+        (
+            "POST",
+            "/v1/apps/web/secrets/A_KEY".into(),
+            r#"{"value":"three"}"#,
+            201,
+        ),
+        ("DELETE", "/v1/apps/web/secrets/OTHER".into(), "", 200),
         ("GET", "/v1/apps/web/machines".into(), "", 200),
         ("GET", "/v1/apps/web/machines?summary=true".into(), "", 200),
         (
