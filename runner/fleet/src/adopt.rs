@@ -46,6 +46,8 @@ impl Fleet {
             shown.incomplete_config.clone()
         };
         let id: Arc<str> = shown.id.as_str().into();
+        let mounts = api::ConfigView::new(&config).mounts();
+        self.adopt_volumes(app, &shown.region, &mounts);
         let mut machine = self.blank(
             id.clone(),
             shown.name.clone(),

@@ -22,6 +22,7 @@ impl Fleet {
             releases: VecDeque::new(),
             secrets: BTreeMap::new(),
             secrets_version: 0,
+            volumes: BTreeMap::new(),
             network: "default".to_owned(),
         };
         self.apps.entry(name.clone()).or_insert_with(fresh);
@@ -97,7 +98,7 @@ impl api::App {
                 .values()
                 .filter(|machine| !machine.state.gone())
                 .count() as u64,
-            volume_count: 0,
+            volume_count: app.volumes.len() as u64,
             organization: api::AppOrganization {
                 name: organisation.into(),
                 slug: organisation.into(),

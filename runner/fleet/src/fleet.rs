@@ -21,6 +21,7 @@ use crate::secrets::Secret;
 use crate::serving::Watch;
 use crate::state::State;
 use crate::time::Time;
+use crate::volumes::Volume;
 
 /// What a fleet starts from.
 #[derive(Clone, Debug)]
@@ -75,6 +76,7 @@ pub(crate) struct App {
     pub(crate) releases: VecDeque<api::Release>,
     pub(crate) secrets: BTreeMap<String, Secret>,
     pub(crate) secrets_version: u64,
+    pub(crate) volumes: BTreeMap<String, Volume>,
     pub(crate) network: String,
 }
 

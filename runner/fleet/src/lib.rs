@@ -36,6 +36,7 @@ mod secrets;
 mod serving;
 pub mod state;
 mod time;
+mod volumes;
 mod watch;
 
 pub use behaviour::{Behaviour, Span};

@@ -39,7 +39,12 @@ impl Fleet {
             );
             return Err(ApiError::new(409, words));
         }
-        let region = self.region_for(request.region.as_deref().unwrap_or_default())?;
+        let wanted = request.region.as_deref().unwrap_or_default();
+        let mounts = api::ConfigView::new(&request.config).mounts();
+        let region = match self.region_of_mounts(app, &mounts, wanted)? {
+            Some(region) => self.region_for(&region)?,
+            None => self.region_for(wanted)?,
+        };
         let machine = self.fresh(name, region, request);
         let id = machine.id.clone();
         self.insert(app, machine);

@@ -1,7 +1,8 @@
 //! Apps that are deleted, and regions that are full.
 
 use groundcrew_fleet::api::{
-    CreateAppRequest, CreateRequest, ExecRequest, PlacementRequest, SecretsUpdate, UpdateRequest,
+    CreateAppRequest, CreateRequest, CreateVolumeRequest, ExecRequest, ExtendVolumeRequest,
+    PlacementRequest, SecretsUpdate, UpdateRequest,
 };
 use groundcrew_fleet::{Caller, Fleet, Generated, Settings, generate};
 use serde_json::json;
@@ -333,4 +334,142 @@ fn secrets_are_set_and_unset_in_versions() {
     assert_eq!(fleet.secrets("none", false).unwrap_err().status, 404);
     // Another app has its own.
     assert!(fleet.secrets("web-2", false).unwrap().secrets.is_empty());
+}
+
+fn volume(fleet: &mut Fleet, region: &str) -> String {
+    let request = CreateVolumeRequest {
+        name: "data".to_owned(),
+        region: Some(region.to_owned()),
+        size_gb: Some(3),
+        ..CreateVolumeRequest::default()
+    };
+    fleet.create_volume(&ME, "web", &request).unwrap().id
+}
+
+fn with_volume(volume: &str, region: Option<&str>) -> CreateRequest {
+    CreateRequest {
+        config: json!({
+            "image": "registry.fly.io/web:1",
+            "mounts": [{ "volume": volume, "path": "/data" }],
+        }),
+        region: region.map(str::to_owned),
+        ..CreateRequest::default()
+    }
+}
+
+/// A Machine goes to where its volume is, and nobody else gets that.
+#[test]
+fn a_volume_belongs_to_one_machine_in_its_region() {
+    let mut fleet = fleet(4);
+    let id = volume(&mut fleet, "lhr");
+    let elsewhere = fleet.create(&ME, "web", &with_volume(&id, Some("fra")));
+    assert_eq!(elsewhere.unwrap_err().status, 400);
+    let made = fleet.create(&ME, "web", &with_volume(&id, None)).unwrap();
+    assert_eq!(made.region, "lhr");
+    let shown = fleet.volume("web", &id).unwrap();
+    assert_eq!(shown.attached_machine_id.as_deref(), Some(made.id.as_str()));
+    let again = fleet.create(&ME, "web", &with_volume(&id, Some("lhr")));
+    assert_eq!(again.unwrap_err().status, 409);
+    let missing = fleet.create(&ME, "web", &with_volume("vol_none", None));
+    assert_eq!(missing.unwrap_err().status, 404);
+    assert_eq!(
+        fleet.destroy_volume(&ME, "web", &id).unwrap_err().status,
+        412
+    );
+    fleet.destroy(&ME, "web", &made.id, true).unwrap();
+    let later = fleet.now().after(60_000);
+    fleet.advance_to(later);
+    assert_eq!(fleet.volume("web", &id).unwrap().attached_machine_id, None);
+    fleet.destroy_volume(&ME, "web", &id).unwrap();
+    assert_eq!(fleet.volume("web", &id).unwrap_err().status, 404);
+}
+
+#[test]
+fn volumes_grow_are_copied_and_restored_and_never_shrink() {
+    let mut fleet = fleet(4);
+    let id = volume(&mut fleet, "fra");
+    let sized = |size_gb| ExtendVolumeRequest { size_gb };
+    let extend = |fleet: &mut Fleet, size| {
+        let done = fleet.extend_volume(&ME, "web", &id, &sized(size));
+        done.map(|done| done.volume.size_gb).map_err(|e| e.status)
+    };
+    assert_eq!(extend(&mut fleet, 5), Ok(5));
+    assert_eq!(extend(&mut fleet, 4), Err(400));
+    assert_eq!(extend(&mut fleet, 500), Ok(500));
+    assert_eq!(extend(&mut fleet, 501), Err(400));
+    fleet.create_snapshot(&ME, "web", &id).unwrap();
+    let snapshots = fleet.snapshots("web", &id).unwrap();
+    assert_eq!((snapshots.len(), snapshots[0].retention_days), (1, Some(5)));
+    let made = |request: CreateVolumeRequest| CreateVolumeRequest {
+        name: "copy".to_owned(),
+        region: Some("fra".to_owned()),
+        ..request
+    };
+    for (request, size) in [
+        (
+            made(CreateVolumeRequest {
+                source_volume_id: Some(id.clone()),
+                ..Default::default()
+            }),
+            Ok(500),
+        ),
+        (
+            made(CreateVolumeRequest {
+                snapshot_id: Some(snapshots[0].id.clone()),
+                ..Default::default()
+            }),
+            Ok(500),
+        ),
+        (
+            made(CreateVolumeRequest {
+                source_volume_id: Some(id.clone()),
+                size_gb: Some(3),
+                ..Default::default()
+            }),
+            Err(400),
+        ),
+        (
+            made(CreateVolumeRequest {
+                snapshot_id: Some("vs_none".to_owned()),
+                ..Default::default()
+            }),
+            Err(404),
+        ),
+        (
+            made(CreateVolumeRequest {
+                size_gb: Some(0),
+                ..Default::default()
+            }),
+            Err(400),
+        ),
+        (
+            CreateVolumeRequest {
+                name: "No".to_owned(),
+                ..Default::default()
+            },
+            Err(400),
+        ),
+    ] {
+        let done = fleet.create_volume(&ME, "web", &request);
+        assert_eq!(
+            done.map(|volume| volume.size_gb).map_err(|e| e.status),
+            size,
+            "{request:?}"
+        );
+    }
+    assert_eq!(fleet.volumes("web").unwrap().len(), 3);
+    assert_eq!(fleet.get_app("web").unwrap().volume_count, 3);
+}
+
+/// Of a real fleet the volumes are known that its Machines have.
+#[test]
+fn volumes_of_a_fleet_that_is_loaded_are_there() {
+    let mut fleet = fleet(4);
+    let id = volume(&mut fleet, "fra");
+    fleet.create(&ME, "web", &with_volume(&id, None)).unwrap();
+    let mut copy = Fleet::new(Settings::default());
+    copy.adopt("web", fleet.export("web"));
+    let volumes = copy.volumes("web").unwrap();
+    assert_eq!((volumes.len(), volumes[0].region.as_str()), (1, "fra"));
+    assert!(volumes[0].attached_machine_id.is_some());
 }

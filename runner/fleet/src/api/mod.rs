@@ -20,6 +20,7 @@ mod release;
 mod requests;
 mod responses;
 mod secrets;
+mod volumes;
 
 pub use apps::{
     App, AppList, AppOrganization, CreateAppRequest, CurrentTokens, Region, Regions, TokenInfo,
@@ -44,6 +45,10 @@ pub use requests::{
 pub use responses::{Done, ExecResponse, MachineVersion, Process, StartResponse, WaitResponse};
 pub use secrets::{
     AppSecret, AppSecrets, SecretSet, SecretValue, SecretsUpdate, SecretsUpdated, SecretsVersion,
+};
+pub use volumes::{
+    CreateVolumeRequest, ExtendVolumeRequest, ExtendedVolume, UpdateVolumeRequest, Volume,
+    VolumeSnapshot,
 };
 
 use serde::{Deserialize, Deserializer};

@@ -11,7 +11,7 @@ use super::answers::{
     release_create, secret_set, wait,
 };
 use super::limits::{ACTION, CREATE, GET};
-use crate::service::{Row, Service, ok};
+use crate::service::{Row, Service, empty, ok};
 
 /// The Machines API.
 #[derive(Debug)]
@@ -26,6 +26,53 @@ impl Service for Machines {
                 ok(fleet.get_app(call.app)?)
             }),
             Row::write("apps.delete", "DELETE /v1/apps/{app}", app_delete),
+            Row::read(
+                "volumes.list",
+                "GET /v1/apps/{app}/volumes",
+                |fleet, call| ok(fleet.volumes(call.app)?),
+            ),
+            Row::write(
+                "volumes.create",
+                "POST /v1/apps/{app}/volumes",
+                |fleet, call| ok(fleet.create_volume(&call.caller, call.app, &call.body()?)?),
+            ),
+            Row::read(
+                "volumes.get",
+                "GET /v1/apps/{app}/volumes/{key}",
+                |fleet, call| ok(fleet.volume(call.app, call.key)?),
+            ),
+            Row::write(
+                "volumes.update",
+                "PUT|POST /v1/apps/{app}/volumes/{key}",
+                |fleet, call| {
+                    ok(fleet.update_volume(&call.caller, call.app, call.key, &call.body()?)?)
+                },
+            ),
+            Row::write(
+                "volumes.destroy",
+                "DELETE /v1/apps/{app}/volumes/{key}",
+                |fleet, call| ok(fleet.destroy_volume(&call.caller, call.app, call.key)?),
+            ),
+            Row::write(
+                "volumes.extend",
+                "PUT /v1/apps/{app}/volumes/{key}/extend",
+                |fleet, call| {
+                    ok(fleet.extend_volume(&call.caller, call.app, call.key, &call.body()?)?)
+                },
+            ),
+            Row::read(
+                "snapshots.list",
+                "GET /v1/apps/{app}/volumes/{key}/snapshots",
+                |fleet, call| ok(fleet.snapshots(call.app, call.key)?),
+            ),
+            Row::write(
+                "snapshots.create",
+                "POST /v1/apps/{app}/volumes/{key}/snapshots",
+                |fleet, call| {
+                    fleet.create_snapshot(&call.caller, call.app, call.key)?;
+                    empty(200)
+                },
+            ),
             Row::read(
                 "secrets.list",
                 "GET /v1/apps/{app}/secrets",

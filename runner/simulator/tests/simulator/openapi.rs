@@ -181,8 +181,7 @@ async fn successes(walk: &mut Walk, client: &Client, id: &str, config: &Value) {
     let placements =
         r#"{"org_slug":"groundcrew","region":"fra,any","count":3,"compute":{"cpus":1}}"#;
     let m = |rest: &str| path(id, rest);
-    let cases: Vec<(&str, String, &str, u16)> =
-        vec![
+    let cases: Vec<(&str, String, &str, u16)> = vec![
         ("GET", "/v1/apps?org_slug=groundcrew".into(), "", 200),
         ("GET", "/v1/apps/web".into(), "", 200),
         (
@@ -198,7 +197,12 @@ async fn successes(walk: &mut Walk, client: &Client, id: &str, config: &Value) {
             200,
         ),
         ("GET", "/v1/apps/web/secrets".into(), "", 200),
-        ("GET", "/v1/apps/web/secrets?show_secrets=true".into(), "", 200),
+        (
+            "GET",
+            "/v1/apps/web/secrets?show_secrets=true".into(),
+            "",
+            200,
+        ),
         ("GET", "/v1/apps/web/secrets/A_KEY".into(), "", 200),
         (
             "POST",
@@ -207,6 +211,13 @@ async fn successes(walk: &mut Walk, client: &Client, id: &str, config: &Value) {
             201,
         ),
         ("DELETE", "/v1/apps/web/secrets/OTHER".into(), "", 200),
+        (
+            "POST",
+            "/v1/apps/web/volumes".into(),
+            r#"{"name":"data","region":"fra","size_gb":3,"encrypted":true,"require_unique_zone":true,"snapshot_retention":5}"#,
+            200,
+        ),
+        ("GET", "/v1/apps/web/volumes".into(), "", 200),
         ("GET", "/v1/apps/web/machines".into(), "", 200),
         ("GET", "/v1/apps/web/machines?summary=true".into(), "", 200),
         (
@@ -217,8 +228,18 @@ async fn successes(walk: &mut Walk, client: &Client, id: &str, config: &Value) {
             200,
         ),
         ("POST", "/v1/apps/web/machines".into(), &create, 200),
-        ("GET", "/v1/apps/web/machines?include_leases=true".into(), "", 200),
-        ("GET", "/v1/orgs/groundcrew/machines?limit=2".into(), "", 200),
+        (
+            "GET",
+            "/v1/apps/web/machines?include_leases=true".into(),
+            "",
+            200,
+        ),
+        (
+            "GET",
+            "/v1/orgs/groundcrew/machines?limit=2".into(),
+            "",
+            200,
+        ),
         ("GET", "/v1/platform/regions".into(), "", 200),
         ("POST", "/v1/platform/placements".into(), placements, 200),
         ("GET", "/v1/tokens/current".into(), "", 200),
@@ -233,7 +254,12 @@ async fn successes(walk: &mut Walk, client: &Client, id: &str, config: &Value) {
         ("PUT", m("/metadata"), r#"{"metadata":{"a":""}}"#, 204),
         ("DELETE", m("/metadata/team"), "", 204),
         ("POST", m("/exec"), r#"{"cmd":"true"}"#, 200),
-        ("POST", m("/exec"), r#"{"command":["sh","-c","exit 3"],"timeout":5}"#, 200),
+        (
+            "POST",
+            m("/exec"),
+            r#"{"command":["sh","-c","exit 3"],"timeout":5}"#,
+            200,
+        ),
         ("POST", m("/signal"), r#"{"signal":"SIGHUP"}"#, 200),
         ("POST", m("/cordon"), "", 200),
         ("POST", m("/uncordon"), "", 200),
@@ -245,7 +271,12 @@ async fn successes(walk: &mut Walk, client: &Client, id: &str, config: &Value) {
         ("GET", m("/wait?state=settled&timeout=60"), "", 200),
         ("GET", m("/versions"), "", 200),
         ("GET", m("/events"), "", 200),
-        ("POST", m("/stop"), r#"{"signal":"SIGTERM","timeout":"1s"}"#, 200),
+        (
+            "POST",
+            m("/stop"),
+            r#"{"signal":"SIGTERM","timeout":"1s"}"#,
+            200,
+        ),
         ("GET", m("/wait?state=stopped"), "", 200),
         ("POST", m("/start"), "", 200),
         ("GET", m("/wait"), "", 200),
@@ -255,6 +286,23 @@ async fn successes(walk: &mut Walk, client: &Client, id: &str, config: &Value) {
     ];
     for (method, target, body, status) in cases {
         walk.ask(client, method, &target, body, status).await;
+    }
+    let listed = client.get("/v1/apps/web/volumes").await.json();
+    let volume = listed[0]["id"].as_str().expect("it was made").to_owned();
+    for (method, rest, body) in [
+        ("GET", "", ""),
+        (
+            "PUT",
+            "",
+            r#"{"snapshot_retention":7,"auto_backup_enabled":false}"#,
+        ),
+        ("PUT", "/extend", r#"{"size_gb":4}"#),
+        ("POST", "/snapshots", ""),
+        ("GET", "/snapshots", ""),
+        ("DELETE", "", ""),
+    ] {
+        let target = format!("/v1/apps/web/volumes/{volume}{rest}");
+        walk.ask(client, method, &target, body, 200).await;
     }
     lease(walk, client, id).await;
     walk.ask(client, "DELETE", &m("?force=true"), "", 200).await;
