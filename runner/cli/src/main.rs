@@ -140,7 +140,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
         Command::Runs(command) => commands::runs::run(&shared, command).await,
         Command::Audit(command) => commands::audit::run(&shared, command).await,
         Command::Machines(args) => commands::machines::run(&shared, args).await,
-        Command::Sim(args) => commands::sim::run(args).await,
+        Command::Sim(args) => commands::sim::run(&shared, args).await,
         Command::Doctor(args) => commands::doctor::run(&shared, &args).await,
         Command::Completions(args) => commands::completions::run(&args),
     }

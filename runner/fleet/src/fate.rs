@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::parse_go_duration;
 use crate::image::{self, Marker};
 
 /// What is wrong with a Machine.
@@ -43,6 +44,38 @@ pub enum Fate {
     },
     /// Updates cannot pull their image: the old version comes back, and is `started` again.
     ImagePullFails,
+}
+
+impl std::str::FromStr for Fate {
+    type Err = String;
+
+    /// As people write it: `never-starts`, `out-of-memory(5s)`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (word, millis) = match text.strip_suffix(')').and_then(|open| open.split_once('(')) {
+            Some((word, argument)) => {
+                let millis = parse_go_duration(argument);
+                (
+                    word,
+                    Some(millis.ok_or_else(|| format!("`{argument}` is no duration"))?),
+                )
+            }
+            None => (text, None),
+        };
+        match (word, millis) {
+            ("never-starts", None) => Ok(Self::NeverStarts),
+            ("checks-fail", None) => Ok(Self::ChecksFail),
+            ("host-unreachable", None) => Ok(Self::HostUnreachable),
+            ("host-dies-on-restart", None) => Ok(Self::HostDiesOnRestart),
+            ("image-pull-fails", None) => Ok(Self::ImagePullFails),
+            ("out-of-memory", Some(after_ms)) => Ok(Self::OutOfMemory { after_ms }),
+            ("slow-start", Some(boot_ms)) => Ok(Self::SlowStart { boot_ms }),
+            ("idle", Some(after_ms)) => Ok(Self::Idle { after_ms }),
+            ("out-of-memory" | "slow-start" | "idle", None) => {
+                Err(format!("it needs a duration: `{word}(5s)`"))
+            }
+            _ => Err("there is no such fate".to_owned()),
+        }
+    }
 }
 
 /// How a Machine fares while its host does: by its fate or, where that is normal, by its image.

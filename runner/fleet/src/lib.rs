@@ -13,6 +13,7 @@ pub mod api;
 mod apps;
 mod behaviour;
 mod capacity;
+mod catalogue;
 mod checks;
 mod commands;
 mod fate;
@@ -40,6 +41,7 @@ mod volumes;
 mod watch;
 
 pub use behaviour::{Behaviour, Span};
+pub use catalogue::{CATALOGUE, Entry};
 pub use fate::Fate;
 pub use fault::{Fault, FaultParseError, FaultRule, Faults, When};
 pub use fleet::{Caller, Fleet, Settings};

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use clap::Args as Arguments;
 use groundcrew_fleet::{
-    Behaviour, Fate, FaultRule, Fleet, Generated, Settings, Time, api, generate,
+    Behaviour, CATALOGUE, Fate, FaultRule, Fleet, Generated, Settings, Time, api, generate,
 };
 use groundcrew_simulator::{DEFAULT_READ_TOKEN, DEFAULT_TOKEN, Pace, SimulatorConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::context::scale;
+use crate::context::{Shared, scale};
 use crate::exit::Exit;
+use crate::shown::as_json;
 use crate::terminal::{data, say};
 
 /// Serve a simulated fleet as Fly's Machines API
@@ -45,16 +46,33 @@ pub(crate) struct Args {
     /// What goes wrong: ROUTE[/MACHINE]@WHEN:KIND, such as `machines.restart@5%:unavailable`
     #[arg(long = "fault", value_name = "RULE")]
     faults: Vec<FaultRule>,
-    /// What becomes of one Machine: APP/N=FATE, N counting the app's started `web` Machines from 0;
-    /// FATE is never-starts, checks-fail, host-unreachable or host-dies-on-restart
+    /// What becomes of one Machine: APP/N=FATE, N counting the app's started `web` Machines from 0, such
+    /// as `web/3=never-starts`
     #[arg(long = "fate", value_name = "APP/N=FATE")]
     fates: Vec<String>,
     /// Do not keep Fly's rate limits
     #[arg(long)]
     no_rate_limits: bool,
+    /// Print every fault, rate, fate and tag of an image, with an example of each, and end
+    #[arg(long)]
+    list_faults: bool,
 }
 
-pub(crate) async fn run(args: Args) -> Result<(), Exit> {
+fn list_faults(json: bool) {
+    for entry in CATALOGUE {
+        if json {
+            data!("{}", as_json(&serde_json::json!(entry)));
+        } else {
+            data!("{:<6} {:<42} {}", entry.kind, entry.example, entry.about);
+        }
+    }
+}
+
+pub(crate) async fn run(shared: &Shared, args: Args) -> Result<(), Exit> {
+    if args.list_faults {
+        list_faults(shared.json);
+        return Ok(());
+    }
     scale(args.time_scale).map_err(|why| Exit::usage(why, None))?;
     let mut fleet = fleet(&args)?;
     for fate in &args.fates {
@@ -174,13 +192,12 @@ fn set_fate(fleet: &mut Fleet, text: &str) -> Result<(), Exit> {
     let number: usize = number
         .parse()
         .map_err(|_| wrong("the Machine is not a number"))?;
-    let fate = match fate {
-        "never-starts" => Fate::NeverStarts,
-        "checks-fail" => Fate::ChecksFail,
-        "host-unreachable" => Fate::HostUnreachable,
-        "host-dies-on-restart" => Fate::HostDiesOnRestart,
-        _ => return Err(wrong("there is no such fate")),
-    };
+    let fate: Fate = fate.parse().map_err(|why: String| {
+        Exit::usage(
+            format!("`{text}`: {why}"),
+            Some("`groundcrew sim --list-faults` shows what there is"),
+        )
+    })?;
     let query = api::ListQuery {
         states: vec!["started".to_owned()],
         ..api::ListQuery::default()
