@@ -15,13 +15,12 @@ use ulid::Ulid;
 
 use crate::api::{self, ApiError, Event};
 use crate::behaviour::{Behaviour, Phase};
+use crate::holdings::{Secret, Volume};
 use crate::log::{Applied, Log, Request};
 use crate::machine::{EVENTS_KEPT, Machine, MachineKey, Pending};
-use crate::secrets::Secret;
 use crate::serving::Watch;
 use crate::state::State;
 use crate::time::Time;
-use crate::volumes::Volume;
 
 /// What a fleet starts from.
 #[derive(Clone, Debug)]

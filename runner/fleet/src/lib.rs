@@ -20,6 +20,7 @@ mod fate;
 mod fault;
 mod fleet;
 mod generate;
+mod holdings;
 mod image;
 mod leases;
 mod log;

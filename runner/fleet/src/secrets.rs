@@ -2,16 +2,8 @@
 
 use crate::api::{self, ApiError};
 use crate::fleet::{Caller, Fleet};
-use crate::time::Time;
+use crate::holdings::Secret;
 use groundcrew_faults as random;
-
-/// One secret of an app.
-#[derive(Clone, Debug)]
-pub(crate) struct Secret {
-    value: String,
-    created: Time,
-    updated: Time,
-}
 
 impl Fleet {
     /// The secrets of an app by name; their values only where they are asked for.

@@ -2,7 +2,7 @@
 
 use crate::api::{self, ApiError};
 use crate::fleet::{Caller, Fleet};
-use crate::time::Time;
+use crate::holdings::Volume;
 use groundcrew_faults as random;
 
 /// Gigabytes of a volume of which nobody says how large it is, and the least and the most. (Fly's
@@ -12,21 +12,6 @@ const SIZES: std::ops::RangeInclusive<u64> = 1..=500;
 
 /// Days for which a snapshot is kept if nobody says. (Fly's documentation of snapshots.)
 const RETENTION: u64 = 5;
-
-/// One volume.
-#[derive(Clone, Debug)]
-pub(crate) struct Volume {
-    name: String,
-    region: String,
-    zone: String,
-    size_gb: u64,
-    encrypted: bool,
-    fstype: String,
-    retention: u64,
-    backups: bool,
-    created: Time,
-    snapshots: Vec<api::VolumeSnapshot>,
-}
 
 impl Fleet {
     /// The volumes of an app, by id.

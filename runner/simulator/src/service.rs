@@ -303,11 +303,7 @@ mod tests {
         assert_eq!(found.org, None);
         let org = find(&rows, "GET", "/v1/orgs//machines").expect("it is there");
         assert_eq!(org.org.as_deref(), Some(""));
-        for (method, path) in [
-            ("POST", "/v1/apps"),
-            ("GET", "/v1"),
-            ("GET", "/v1/apps/a/b"),
-        ] {
+        for (method, path) in [("PUT", "/v1/apps"), ("GET", "/v1"), ("GET", "/v1/apps/a/b")] {
             assert!(find(&rows, method, path).is_none(), "{method} {path}");
         }
     }
