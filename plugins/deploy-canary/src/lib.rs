@@ -63,6 +63,7 @@ fn default_hold() -> Timespan {
         cordon,
         create,
         destroy,
+        start,
         stop,
         wait,
         reason = "makes and destroys a canary, then updates the chosen Machines, each under its lease; makes and removes those of process groups that come and go"

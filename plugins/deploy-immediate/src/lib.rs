@@ -46,6 +46,7 @@ fn default_parallel() -> u32 {
         cordon,
         create,
         destroy,
+        start,
         stop,
         wait,
         reason = "updates the chosen Machines, each under its lease, and watches them come back; makes and removes those of process groups that come and go"

@@ -241,6 +241,17 @@ pub async fn undo(how: &How, machine: &Machine, updated: &Updated, drained: bool
             restore = restore.cordoned(true);
         }
         let restored = restore.await?;
+        let ended = now.is(State::Failed) || !Before::of(&now).up;
+        if before.up && ended {
+            // Fly leaves a new version of what is not started stopped.
+            machine
+                .wait(State::Settled)
+                .version(&restored.instance_id)
+                .since(Some(&restored.baseline_event))
+                .within(how.wait)
+                .await?;
+            machine.start().await?;
+        }
         if before.up {
             match healthy(how, machine, &restored).await {
                 // The run is being interrupted: there is no time left to look.

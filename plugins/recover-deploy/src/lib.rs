@@ -82,6 +82,7 @@ pub struct Replaced {
         cordon,
         create,
         destroy,
+        start,
         stop,
         wait,
         reason = "updates what a failed deploy left behind, replaces what is stuck, restarts one worker"
