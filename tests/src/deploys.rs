@@ -68,6 +68,19 @@ pub async fn run(world: &World, command: &str, runbook: &str, inputs: &[&str]) -
     world.run(&arguments).await
 }
 
+/// A rolling deploy of the group `web` to [`NEW`] that was killed after its second update; its id.
+pub async fn killed(world: &World, more: &[&str]) -> Result<String> {
+    let image = image(NEW);
+    let mut deploy = vec!["run", "deploy-rolling", "--yes", "-i", "app=web"];
+    for input in [image.as_str(), "groups=web"].iter().chain(more) {
+        deploy.extend(["-i", input]);
+    }
+    let mut child = world.command(&deploy)?.spawn()?;
+    world.until_applied("machines.update", 2).await?;
+    child.kill().await?;
+    world.newest_run().await
+}
+
 /// As an input.
 pub fn image(image: &str) -> String {
     format!("image={image}")

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use groundcrew_fleet::{Caller, Fleet, api};
-use groundcrew_tests::deploys::{NEW, image, machines, watched};
+use groundcrew_tests::deploys::{self, NEW, machines, watched};
 use groundcrew_tests::{Said, World};
 
 const THEIRS: &str = "registry.fly.io/web:deployment-repaired";
@@ -76,22 +76,7 @@ const CHANGES: [Change; 6] = [
 /// A deploy that was killed, in a world; and its id.
 async fn killed(seed: u64) -> Result<(World, String)> {
     let world = watched(24, seed, 8.0).await?;
-    let image = image(NEW);
-    let deploy = [
-        "run",
-        "deploy-rolling",
-        "--yes",
-        "-i",
-        "app=web",
-        "-i",
-        &image,
-        "-i",
-        "groups=web",
-    ];
-    let mut child = world.command(&deploy)?.spawn()?;
-    world.until_applied("machines.update", 2).await?;
-    child.kill().await?;
-    let run = world.newest_run().await?;
+    let run = deploys::killed(&world, &[]).await?;
     Ok((world, run))
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use groundcrew_fleet::api;
-use groundcrew_tests::deploys::{NEW, image, run, watched};
+use groundcrew_tests::deploys::{NEW, image, killed, run, watched};
 use groundcrew_tests::{Said, World};
 
 const VALUE: &str = "correct-horse-battery-staple";
@@ -127,24 +127,7 @@ async fn whoever_applies_a_plan_gives_it_again() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_resumes_a_run_gives_it_again() -> Result<()> {
     let world = watched(24, 3, 8.0).await?;
-    let image = image(NEW);
-    let deploy = [
-        "run",
-        "deploy-rolling",
-        "--yes",
-        "-i",
-        "app=web",
-        "-i",
-        &image,
-        "-i",
-        "groups=web",
-        "-i",
-        ENV,
-    ];
-    let mut child = world.command(&deploy)?.spawn()?;
-    world.until_applied("machines.update", 2).await?;
-    child.kill().await?;
-    let run = world.newest_run().await?;
+    let run = killed(&world, &[ENV]).await?;
     let sent = world.applied("machines.update").len();
     says(
         &world.run(&["resume", &run]).await?,

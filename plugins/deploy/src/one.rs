@@ -170,10 +170,7 @@ async fn update(
     let mut update = machine
         .update(target.change_for(machine)?)
         .min_secrets_version(target.min_secrets_version);
-    if drained {
-        update = update.cordoned(true);
-    }
-    if verified {
+    if drained || verified {
         update = update.cordoned(true);
     }
     update.await
@@ -184,12 +181,7 @@ async fn settle(how: &How, machine: &Machine, before: &Before, updated: &Updated
     if before.up {
         return healthy(how, machine, updated).await;
     }
-    machine
-        .wait(State::Settled)
-        .version(&updated.instance_id)
-        .since(Some(&updated.baseline_event))
-        .within(how.wait)
-        .await?;
+    rested(how, machine, updated).await?;
     if how.verify.stopped && !machine.is_standby() {
         // Fly leaves a new version of what was stopped stopped.
         machine.start().await?;
@@ -201,6 +193,17 @@ async fn settle(how: &How, machine: &Machine, before: &Before, updated: &Updated
         }
     }
     Ok(())
+}
+
+/// Waits until a version that was given to a Machine is there and nothing is on its way any more.
+async fn rested(how: &How, machine: &Machine, version: &Updated) -> Result<()> {
+    machine
+        .wait(State::Settled)
+        .version(&version.instance_id)
+        .since(Some(&version.baseline_event))
+        .within(how.wait)
+        .await
+        .map(drop)
 }
 
 /// Waits until a version is started and its checks pass.
@@ -244,12 +247,7 @@ pub async fn undo(how: &How, machine: &Machine, updated: &Updated, drained: bool
         let ended = now.is(State::Failed) || !Before::of(&now).up;
         if before.up && ended {
             // Fly leaves a new version of what is not started stopped.
-            machine
-                .wait(State::Settled)
-                .version(&restored.instance_id)
-                .since(Some(&restored.baseline_event))
-                .within(how.wait)
-                .await?;
+            rested(how, machine, &restored).await?;
             machine.start().await?;
         }
         if before.up {

@@ -41,10 +41,8 @@ impl Fleet {
         }
         let wanted = request.region.as_deref().unwrap_or_default();
         let mounts = api::ConfigView::new(&request.config).mounts();
-        let region = match self.region_of_mounts(app, &mounts, wanted)? {
-            Some(region) => self.region_for(&region)?,
-            None => self.region_for(wanted)?,
-        };
+        let of_mounts = self.region_of_mounts(app, &mounts, wanted)?;
+        let region = self.region_for(of_mounts.as_deref().unwrap_or(wanted))?;
         let machine = self.fresh(name, region, request);
         let id = machine.id.clone();
         self.insert(app, machine);

@@ -90,14 +90,7 @@ impl Fleet {
         Ok(api::OrgMachines {
             machines: found
                 .into_iter()
-                .map(|(_, _, app, machine)| org_machine(app, machine))
-                .map(|machine| match query.summary {
-                    true => api::OrgMachine {
-                        config: serde_json::Value::Null,
-                        ..machine
-                    },
-                    false => machine,
-                })
+                .map(|(_, _, app, machine)| org_machine(app, machine, query.summary))
                 .collect(),
             next_cursor: if more {
                 format!("{}.{id}", at.as_millis())
@@ -262,7 +255,7 @@ fn read_cursor(cursor: &str) -> Result<(Time, String), ApiError> {
     }
 }
 
-fn org_machine(app: &str, machine: &Machine) -> api::OrgMachine {
+fn org_machine(app: &str, machine: &Machine, summary: bool) -> api::OrgMachine {
     api::OrgMachine {
         app_name: app.to_owned(),
         id: machine.id.to_string(),
@@ -274,6 +267,9 @@ fn org_machine(app: &str, machine: &Machine) -> api::OrgMachine {
         state: machine.state.as_str().into(),
         created_at: machine.created.rfc3339(),
         updated_at: machine.updated.rfc3339(),
-        config: machine.overview(),
+        config: match summary {
+            true => serde_json::Value::Null,
+            false => machine.overview(),
+        },
     }
 }

@@ -30,10 +30,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Parked, millis};
 use crate::contract::{Failure, Level};
-use crate::effect::{Cover, Effect, EffectId, Kind, Outcome, Request, Row};
+use crate::effect::{Effect, EffectId, Kind, Outcome, Request, Row};
 use crate::gate::past::Past;
 use crate::gate::shared::{Halt, RunShared};
-use crate::grant::effective::Effective;
+use crate::grant::effective::{Effective, step_cover};
 use crate::journal::{Decision, Draft, NoteBody, step_id};
 use crate::store::JournalError;
 use repeat::Repeat;
@@ -338,19 +338,11 @@ impl Gate {
         drop(state);
         Effect {
             id: self.id(number),
-            cover: self.cover(&request),
+            cover: step_cover(&self.run.covers, step_id(&self.step), request.row),
             request: Arc::new(request),
             baseline: None,
             cancel,
         }
-    }
-
-    /// What of the answer the step may see.
-    fn cover(&self, request: &Request) -> Cover {
-        let covers = &self.run.covers;
-        let step = step_id(&self.step).to_owned();
-        let cover = covers.get(&(step, request.row.capability()));
-        cover.cloned().unwrap_or_default()
     }
 
     fn id(&self, number: u64) -> EffectId {

@@ -22,6 +22,13 @@ struct Touched {
     steps: Vec<u16>,
 }
 
+impl Touched {
+    /// Whether it counts by a measure: the step's own, or the run's.
+    fn counts(&self, whose: Whose, step: Option<u16>) -> bool {
+        whose == Whose::Policy || step.is_some_and(|step| self.steps.contains(&step))
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Radius {
@@ -73,11 +80,9 @@ impl Radius {
         executor: Option<&dyn Executor>,
         within: Option<&str>,
     ) -> Result<(), String> {
-        let known = self.things.get(thing);
         let step = self.place(step_id(step));
-        let by_step = known.is_some_and(|known| step.is_some_and(|s| known.steps.contains(&s)));
-        for (whose, counted) in [(Whose::Step, by_step), (Whose::Policy, known.is_some())] {
-            if counted {
+        for whose in [Whose::Step, Whose::Policy] {
+            if self.has_counted(whose, thing, step) {
                 continue;
             }
             grant.allows_one_more(whose, self.count(whose, thing.0, step))?;
@@ -117,10 +122,7 @@ impl Radius {
             let mut alike: BTreeMap<String, (usize, Thing)> = BTreeMap::new();
             for id in &ids {
                 let thing = (request.row.capability(), app.clone(), id.clone());
-                let counted = self.things.get(&thing).is_some_and(|known| {
-                    whose == Whose::Policy || step.is_some_and(|step| known.steps.contains(&step))
-                });
-                if counted {
+                if self.has_counted(whose, &thing, step) {
                     continue;
                 }
                 more += 1;
@@ -137,6 +139,11 @@ impl Radius {
             }
         }
         Ok(())
+    }
+
+    fn has_counted(&self, whose: Whose, thing: &Thing, step: Option<u16>) -> bool {
+        let known = self.things.get(thing);
+        known.is_some_and(|touched| touched.counts(whose, step))
     }
 
     fn place(&self, step: &str) -> Option<u16> {
@@ -166,8 +173,7 @@ impl Radius {
             let asked = || executor.and_then(|executor| executor.belongs(&key.1, &key.2));
             let of = touched.within.clone().or_else(asked);
             (key.0, &key.1) == (thing.0, &thing.1)
-                && (whose == Whose::Policy
-                    || step.is_some_and(|step| touched.steps.contains(&step)))
+                && touched.counts(whose, step)
                 && of.is_none_or(|of| of == within)
         };
         self.things.iter().filter(alike).count()

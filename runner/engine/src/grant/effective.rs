@@ -10,7 +10,7 @@ use super::bound::{Bound, Whose, words};
 use super::policy::Policy;
 use super::within::{List, STEP, Within};
 use super::{CapabilityGrant, Covers, Radius, Scope, Terms, Unsaid};
-use crate::effect::{Cover, Request};
+use crate::effect::{Cover, Request, Row};
 use crate::target::Whereabouts;
 
 /// What a step may do with one capability, after everyone has been heard.
@@ -28,6 +28,12 @@ pub struct Effective {
 
 /// What of an answer each step may see, by step and capability.
 pub(crate) type StepCovers = HashMap<(String, &'static str), Cover>;
+
+/// What of an answer a step may see. A plan of before 0.2 does not say which step asked.
+pub(crate) fn step_cover(covers: &StepCovers, step: &str, row: &Row) -> Cover {
+    let known = covers.get(&(step.to_owned(), row.capability()));
+    known.cloned().unwrap_or_default()
+}
 
 impl Effective {
     /// What a step may do with a capability, as admission finds out: to look at a grant without a run.

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ABOUT, cover, original};
+use super::{ABOUT, original};
 use crate::admit::Admitted;
 use crate::clock::{Clock, RealClock, after};
 use crate::deadline::Deadline;
 use crate::effect::Mode;
 use crate::engine::{Engine, StartError};
+use crate::grant::effective::step_cover;
 use crate::plan::{Drift, chosen, compare, misdescribed, projected};
 use crate::store::{RunSummary, Standing, StoreError, conflicts};
 
@@ -45,7 +46,7 @@ impl Engine {
                 StartError::Capability(format!("the plan reads `{operation}`, which is not here"))
             })?;
             let request = &observation.request;
-            let cover = cover(&covers, &observation.step, row);
+            let cover = step_cover(&covers, &observation.step, row);
             let found = original(&executors, &admitted.run, row, request, number, cover).await;
             let found = found.map_err(|e| {
                 StartError::Capability(format!("what the plan rests on cannot be read: {e}"))

@@ -22,7 +22,7 @@ use crate::digest::digest;
 use crate::effect::{Cover, Effect, EffectId, Executor, Forked, Row};
 use crate::engine::{Engine, StartError};
 use crate::gate::shared::RunShared;
-use crate::grant::effective::StepCovers;
+use crate::grant::effective::step_cover;
 use crate::journal::{Intended, IntendedRequest, step_id};
 use crate::plan::{
     Assumption, Contingency, FORMAT, LONGEST_VALIDITY, Observation, Plan, PlanError, Powers,
@@ -164,7 +164,7 @@ impl Planning {
                 row,
                 &intended.request,
                 intended.effect,
-                cover(&shared.covers, step, row),
+                step_cover(&shared.covers, step, row),
             )
             .await;
             let found = found.map_err(|e| MakeError::Unseen(e.to_string()))?;
@@ -197,12 +197,6 @@ impl Planning {
 
 /// What people want to know of a thing, if it has it.
 const ABOUT: [&str; 3] = ["name", "group", "region"];
-
-/// What a step may see of an answer. A plan of before 0.2 does not say which step asked.
-pub(crate) fn cover(covers: &StepCovers, step: &str, row: &Row) -> Cover {
-    let known = covers.get(&(step.to_owned(), row.capability()));
-    known.cloned().unwrap_or_default()
-}
 
 /// What a request reads or writes to, as it was when the fork was made.
 pub(crate) async fn original(

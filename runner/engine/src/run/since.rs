@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::resume::{ResumeError, Resuming};
 use crate::effect::{Asked, Difference, Executor};
 use crate::engine::StartError;
-use crate::grant::effective::StepCovers;
+use crate::grant::effective::{StepCovers, step_cover};
 use crate::journal::{Decision, RunState, step_id};
 use crate::plan::Drift;
 
@@ -61,9 +61,7 @@ impl Resuming {
             let Some(mut effect) = self.effect(key, state) else {
                 continue;
             };
-            let row = effect.request.row;
-            let cover = covers.get(&(step_id(key).to_owned(), row.capability()));
-            effect.cover = cover.cloned().unwrap_or_default();
+            effect.cover = step_cover(covers, step_id(key), effect.request.row);
             let answer = state.settled.as_ref().and_then(|s| s.answer.as_ref());
             let answer = answer.map(|answer| Arc::from(answer.get()));
             asked.push((state.sequence, Asked { effect, answer }));

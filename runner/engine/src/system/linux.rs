@@ -43,21 +43,22 @@ pub(super) fn namespace() -> Option<String> {
     Some(format!("{}{time}", link("pid")?))
 }
 
-/// Dead, and not waited for by its parent, as under an init that waits for nobody: field 3 of
-/// `/proc/PID/stat` is `Z` or `X`. Field 20 tells whether threads of it are still on their way out.
+/// `/proc/PID/stat` from its third field on, behind the name in parentheses.
+fn stat(process: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(stat.rsplit_once(')')?.1.to_owned())
+}
+
+/// Dead, and not waited for by its parent, as under an init that waits for nobody: field 3 is `Z` or
+/// `X`. Field 20 tells whether threads of it are still on their way out.
 pub(super) fn dead(process: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let Some((_, fields)) = stat.rsplit_once(')') else {
-        return false;
-    };
-    let mut fields = fields.split_whitespace();
+    let stat = stat(process).unwrap_or_default();
+    let mut fields = stat.split_whitespace();
     let dead = matches!(fields.next(), Some("Z" | "X"));
     dead && matches!(fields.nth(16), Some("0" | "1"))
 }
 
-/// Field 22 of `/proc/PID/stat`, counted after the name in parentheses: ticks since the boot.
+/// Field 22: ticks since the boot.
 pub(super) fn started(process: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let fields = stat.rsplit_once(')')?.1;
-    fields.split_whitespace().nth(19).map(str::to_owned)
+    stat(process)?.split_whitespace().nth(19).map(str::to_owned)
 }

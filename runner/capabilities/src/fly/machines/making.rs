@@ -226,8 +226,7 @@ impl Executing {
         at: At<'_>,
         machine: &Machine,
     ) -> Result<String, Failure> {
-        self.rates.action(effect, "versions", at.id.text()).await?;
-        let versions = match self.read(effect, || self.api.versions(at)).await {
+        let versions = match self.all_versions(effect, at).await {
             Err(Failure::NotFound(_)) => Vec::new(),
             other => other?,
         };
@@ -239,10 +238,19 @@ impl Executing {
         Ok(first.map_or_else(|| machine.instance_id.clone(), |first| first.version))
     }
 
+    /// The newest first.
+    async fn all_versions(
+        &self,
+        effect: &Effect,
+        at: At<'_>,
+    ) -> Result<Vec<MachineVersion>, Failure> {
+        self.rates.action(effect, "versions", at.id.text()).await?;
+        self.read(effect, || self.api.versions(at)).await
+    }
+
     /// The configuration that a Machine had.
     async fn version(&self, effect: &Effect, at: At<'_>, version: &str) -> Result<Value, Failure> {
-        self.rates.action(effect, "versions", at.id.text()).await?;
-        let versions = self.read(effect, || self.api.versions(at)).await?;
+        let versions = self.all_versions(effect, at).await?;
         let found = versions.into_iter().find(|v| v.version == version);
         let config = found.map(|v| v.user_config).filter(Value::is_object);
         config.ok_or_else(|| {
@@ -252,11 +260,7 @@ impl Executing {
 
     /// The versions of a Machine, newest first.
     pub(super) async fn versions(&self, effect: &Effect, at: At<'_>) -> Outcome {
-        let versions = async {
-            self.rates.action(effect, "versions", at.id.text()).await?;
-            self.read(effect, || self.api.versions(at)).await
-        };
-        let versions = versions.await;
+        let versions = self.all_versions(effect, at).await;
         let shown = |version: MachineVersion| {
             let config = ConfigView::new(&version.user_config);
             Version {
