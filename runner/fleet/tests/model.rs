@@ -455,6 +455,10 @@ fn some_machines_cannot_be_suspended() {
         assert_eq!(refused.status, 412, "{key}");
     }
     let (mut fleet, id) = small(14);
+    let mut machine = fleet.get("web", &id).unwrap();
+    machine.config["guest"] = serde_json::json!({ "memory_mb": 16_383 });
+    fleet.adopt("small", vec![machine]);
+    assert!(fleet.suspend(&Caller::default(), "small", &id).is_ok());
     assert!(fleet.suspend(&Caller::default(), "web", &id).is_ok());
 }
 

@@ -369,3 +369,20 @@ async fn what_was_there_before_has_not_been_made() {
         );
     }
 }
+
+/// As many as the contract says, and not one more.
+#[test]
+fn an_announcement_has_so_many_machines_at_most() {
+    let announce = |ids: usize| {
+        let ids: Vec<String> = (0..ids).map(|id| format!("{id:014x}")).collect();
+        let request = Request::new(row("machines.announce")).in_app("web".to_owned());
+        let request = request.with(json!([ids, 0]));
+        (request.row.sound)(&request)
+    };
+    assert_eq!(announce(3000), Ok(()));
+    assert!(
+        announce(3001)
+            .unwrap_err()
+            .contains("3001 Machines are announced")
+    );
+}
